@@ -1,0 +1,68 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// One list for every target: a rule that holds for one holds for all.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "sockmesh",
+    products: [
+        .executable(name: "mesh-agent", targets: ["mesh-agent"]),
+        .executable(name: "meshctl", targets: ["meshctl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // Values: no I/O, no C, no Foundation.
+        .target(name: "MeshModel", swiftSettings: settings),
+
+        // Mechanisms.
+        .target(name: "CMeshABI"),
+        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev", "libelf-dev"])]),
+        .target(name: "LinuxIO", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(name: "SockOps", dependencies: ["CLibBPF", "CMeshABI", "LinuxIO"], swiftSettings: settings),
+        .target(
+            name: "MeshManifests",
+            dependencies: ["MeshModel", .product(name: "Yams", package: "Yams")],
+            swiftSettings: settings),
+        .target(name: "MeshAdmin", dependencies: ["LinuxIO"], swiftSettings: settings),
+
+        // Composition.
+        .target(
+            name: "MeshAgent",
+            dependencies: [
+                "MeshModel", "MeshManifests", "MeshAdmin", "LinuxIO", "SockOps",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "mesh-agent",
+            dependencies: ["MeshAgent", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "meshctl",
+            dependencies: [
+                "MeshAgent", "MeshAdmin", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+
+        .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"], swiftSettings: settings),
+        .testTarget(name: "MeshManifestsTests", dependencies: ["MeshManifests", "MeshModel"], swiftSettings: settings),
+        .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO"], swiftSettings: settings),
+        .testTarget(name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], swiftSettings: settings),
+        .testTarget(name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO"], swiftSettings: settings),
+        .testTarget(
+            name: "MeshAgentTests",
+            dependencies: ["MeshAgent", "MeshModel", "MeshManifests", "SockOps", "CMeshABI"],
+            swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Layout shared by bpf/sockmap and Sources/SockOps. A change here is a change of
+ * the pinned maps: bump MESH_ABI_VERSION, so that an upgraded agent makes a new
+ * directory of maps instead of misreading the old one.
+ *
+ * Rules for every structure:
+ * - addresses are 16 bytes in network byte order, IPv4 as ::ffff:a.b.c.d;
+ * - ports are in host byte order;
+ * - keys are hashed as raw bytes, so they have no implicit padding;
+ * - arrays of two, called "slot" arrays, are indexed by the lowest bit of the
+ *   generation: a change fills the inactive slot and then raises the generation.
+ */
+#ifndef MESH_ABI_H
+#define MESH_ABI_H
+
+#include <linux/types.h>
+
+#define MESH_ABI_VERSION 1
+
+/* Map sizes. A full map refuses new entries; docs/limits.md says what follows from that. */
+#define MESH_MAX_WORKLOADS 4096      /* local pods of this node */
+#define MESH_MAX_ADDRESSES 262144    /* single addresses: pods, nodes, service addresses */
+#define MESH_MAX_CIDRS 16384         /* named prefixes */
+#define MESH_MAX_SERVICES 131072     /* {address, port, protocol} */
+#define MESH_MAX_BACKENDS 524288     /* slots of all backend sets */
+#define MESH_MAX_AFFINITY 65536      /* remembered clients (LRU) */
+#define MESH_MAX_POLICY_SETS 8192
+#define MESH_MAX_PORT_MAPS 4096
+#define MESH_MAX_PORT_PAGES 8192
+#define MESH_MAX_POLICY_ENTRIES 262144
+#define MESH_MAX_ENDS 131072         /* ends of TCP connections */
+#define MESH_MAX_SOCKETS 65536       /* members of the sockhash */
+#define MESH_MAX_UDP_FLOWS 131072
+#define MESH_MAX_UDP_REVERSE 65536   /* translated unconnected UDP peers (LRU) */
+#define MESH_MAX_SKIP_PORTS 16384
+#define MESH_EVENTS_BYTES (1 << 20)
+
+/* Identities below this are reserved. */
+enum mesh_identity {
+	MESH_IDENTITY_UNKNOWN = 0, /* never allowed by a policy set */
+	MESH_IDENTITY_WORLD = 1,   /* an address that nothing names */
+	MESH_IDENTITY_HOST = 2,    /* the node itself */
+	MESH_IDENTITY_FIRST = 256,
+};
+
+enum mesh_direction { MESH_EGRESS = 0, MESH_INGRESS = 1 };
+enum mesh_proto { MESH_PROTO_TCP = 6, MESH_PROTO_UDP = 17 };
+
+enum mesh_verdict {
+	MESH_VERDICT_DENY = 0,
+	MESH_VERDICT_ALLOW = 1,
+	MESH_VERDICT_L7 = 2, /* only with a node proxy; refused without one */
+};
+
+/* Why a connection was refused, why it is not redirected, and what else is counted. */
+enum mesh_reason {
+	MESH_REASON_NONE = 0,
+	/* refusals */
+	MESH_REASON_POLICY_EGRESS = 1,
+	MESH_REASON_POLICY_INGRESS = 2,
+	MESH_REASON_NO_ENDPOINT = 3,
+	MESH_REASON_NO_SERVICE_PORT = 4,  /* a service address, but not a port of it */
+	MESH_REASON_NOT_READY = 5,        /* the pod's identity or policy is not in force yet */
+	MESH_REASON_NO_RECORD = 6,        /* a SYN from a local pod's address that no local pod sent */
+	MESH_REASON_SPOOFED = 7,          /* the source address belongs to another pod */
+	MESH_REASON_QUOTA = 8,            /* the workload has used up its share of a map */
+	MESH_REASON_NEEDS_PROXY = 9,      /* the verdict needs L7 and no proxy runs */
+	MESH_REASON_RAW_SOCKET = 10,
+	MESH_REASON_UNPROVEN = 11,        /* established without the destination's stamp */
+	MESH_REASON_REVOKED = 12,         /* was allowed, is denied by the policy now in force */
+	/* why the bytes of a connection go by TCP */
+	MESH_REASON_ACCEL_DISABLED = 32,  /* a workload has accelerate: disabled */
+	MESH_REASON_ACCEL_AUTO = 33,      /* auto, and no tripwires on this kernel */
+	MESH_REASON_NODE_GATE = 34,       /* the self-test failed on this node */
+	MESH_REASON_PEER_REMOTE = 35,     /* the other end is not a meshed pod of this node */
+	MESH_REASON_PEER_UNKNOWN = 36,    /* the other end has not registered */
+	MESH_REASON_NOT_VIRGIN = 37,      /* TCP carried bytes first: deferred accept, fast open */
+	MESH_REASON_SEQUENCE = 38,        /* sequence numbers do not prove the pair */
+	MESH_REASON_SOCKET_STATE = 39,    /* not ESTABLISHED or CLOSE_WAIT */
+	MESH_REASON_HIGH_WATER = 40,      /* the receiver holds as many bytes as TCP could */
+	MESH_REASON_MESSAGE_CAP = 41,     /* the receiver holds too many messages */
+	MESH_REASON_SMALL_WRITES = 42,    /* a stream of small writes, which TCP coalesces better */
+	MESH_REASON_RCVLOWAT = 43,
+	MESH_REASON_MPTCP = 44,
+	MESH_REASON_ZEROCOPY = 45,
+	MESH_REASON_HELPER = 46,          /* the redirect helper refused */
+	MESH_REASON_KILL_SWITCH = 47,     /* the tail-call slot is empty */
+	MESH_REASON_MAP_FULL = 48,
+	MESH_REASON_PEER_CLOSED = 49,
+	MESH_REASON_LEFT_MAP = 50,        /* the peer's direction is TCP, this end left the sockhash */
+	/* counters that are not a decision on one connection */
+	MESH_STAT_CONNECT = 64,           /* connects of enrolled pods */
+	MESH_STAT_TRANSLATED = 65,        /* of those, to a service address */
+	MESH_STAT_PASSIVE = 66,           /* accepted connections of enrolled pods */
+	MESH_STAT_LATCHED = 67,           /* directions that began to redirect */
+	MESH_STAT_REDIRECTED_MSGS = 68,
+	MESH_STAT_LEFT_MAP = 69,          /* sockets that left the sockhash losslessly */
+	MESH_STAT_EVENT_LOST = 70,
+	MESH_STAT_REDECIDED = 71,         /* redirected flows decided again after a policy change */
+	MESH_STAT_UDP_REPLY = 72,         /* datagrams let through as replies */
+	MESH_STAT_DRY_RUN = 73,           /* verdicts that the dry-run set would have changed */
+	MESH_STAT_MAX = 96,
+};
+
+/* mesh_workload.flags */
+enum mesh_workload_flags {
+	MESH_WL_READY = 1 << 0,      /* identity and policy in force; else everything but self-traffic is refused */
+	MESH_WL_ACCELERATE = 1 << 1, /* accelerate: enabled */
+	MESH_WL_AUTO = 1 << 2,       /* accelerate: auto (not accelerated, own reason) */
+	MESH_WL_RAW_SOCKETS = 1 << 3,
+	MESH_WL_SKIP_PORTS = 1 << 4, /* mesh_skip_ports has entries of this workload */
+	MESH_WL_LOCAL_VETH = 1 << 5, /* hangs on a veth of this node: redirect is allowed */
+};
+
+/* mesh_address.flags */
+enum mesh_address_flags {
+	MESH_ADDR_LOCAL = 1 << 0,        /* an enrolled pod of this node; netns is its cookie */
+	MESH_ADDR_NEEDS_RECORD = 1 << 1, /* a SYN from here must have a record */
+	MESH_ADDR_SERVICE = 1 << 2,      /* a service address: connecting to an unknown port is refused */
+	MESH_ADDR_NODE = 1 << 3,         /* an address of this node */
+};
+
+/* mesh_control.flags */
+enum mesh_control_flags {
+	MESH_CTL_ACCELERATE = 1 << 0, /* the node gate passed */
+	MESH_CTL_HOST_RECORDS = 1 << 1, /* the record-only program runs on the root */
+};
+
+/* Verdict of an absent entry, and the class under which the exact entries are found. */
+#define MESH_PORT_VERDICT(entry) ((entry) & 3)
+#define MESH_PORT_CLASS(entry) ((entry) >> 2)
+
+/* mesh_control[0]; mapped by the agent, which stores `generation` with one atomic write. */
+struct mesh_control {
+	__u32 generation;        /* its lowest bit selects the slot */
+	__u32 flags;             /* enum mesh_control_flags */
+	__u64 node_netns;        /* cookie of the node's own network namespace */
+	__u32 high_water;        /* bytes one redirected direction may have queued at its receiver */
+	__u32 message_cap;       /* messages queued since the receiver was last empty */
+	__u32 small_write;       /* bytes: smaller writes count as small */
+	__u32 small_write_run;   /* small writes queued unread before a direction goes to TCP */
+	__u32 stream_window_ns;  /* 64 small writes faster than this are a stream */
+	__u32 ends_quota;        /* connection ends per workload */
+	__u32 udp_quota;         /* UDP flows per workload */
+	__u32 events_per_second; /* flow events per workload */
+	__u64 udp_idle_ns;       /* life of a UDP flow after its last datagram */
+};
+
+/* mesh_workloads: netns cookie -> */
+struct mesh_workload {
+	__u32 identity[2];
+	__u32 policy_set[2];  /* 0: no policy, everything allowed */
+	__u32 dry_run_set[2]; /* 0: none */
+	__u32 flags;
+	__u32 reserved;
+};
+
+/* mesh_addresses (address -> ), mesh_cidrs (prefix -> ) */
+struct mesh_address {
+	__u32 identity[2];
+	__u32 flags;
+	__u32 reserved;
+	__u64 netns; /* of a local enrolled pod, else 0 */
+};
+
+struct mesh_ip {
+	__be32 word[4];
+};
+
+struct mesh_cidr_key {
+	__u32 prefix_length; /* bits; 96 + n for IPv4 */
+	struct mesh_ip address;
+};
+
+struct mesh_service_key {
+	struct mesh_ip address;
+	__u16 port;
+	__u8 protocol;
+	__u8 zero;
+};
+
+struct mesh_service {
+	__u32 service;          /* number of the service, for affinity and events */
+	__u32 backend_set;      /* slots {backend_set, 0..<slots} */
+	__u32 slots;            /* 0: no ready endpoint, refuse */
+	__u32 affinity_seconds; /* 0: none */
+};
+
+struct mesh_backend_key {
+	__u32 backend_set;
+	__u32 index;
+};
+
+/* One column of an alias table (Walker 1977): take it if random < threshold, else its alias. */
+struct mesh_backend {
+	struct mesh_ip address;
+	__u16 port;
+	__u16 reserved;
+	__u32 threshold; /* of 2^32; 0xffffffff: always */
+	__u32 alias;     /* index in the same set */
+};
+
+struct mesh_affinity_key {
+	__u64 netns;
+	__u32 service;
+	__u32 zero;
+};
+
+struct mesh_affinity {
+	struct mesh_ip address;
+	__u16 port;
+	__u16 reserved;
+	__u32 reserved2;
+	__u64 last_used_ns; /* CLOCK_MONOTONIC */
+};
+
+/* mesh_affinity_members: ready endpoints of services with affinity -> 1 */
+struct mesh_member_key {
+	__u32 service;
+	__u16 port;
+	__u16 zero;
+	struct mesh_ip address;
+};
+
+/* mesh_policy_sets: array; set 0 is never read. */
+struct mesh_policy_set {
+	__u32 port_map[2][2]; /* [direction][0 TCP, 1 UDP] */
+};
+
+/* mesh_port_maps: array; page of each high byte of the port. */
+struct mesh_port_map {
+	__u16 page[256];
+};
+
+/* mesh_port_pages: array; MESH_PORT_VERDICT and MESH_PORT_CLASS for each low byte. */
+struct mesh_port_page {
+	__u16 entry[256];
+};
+
+/* mesh_policy: identities whose verdict differs from the default of the port class. */
+struct mesh_policy_key {
+	__u32 policy_set;
+	__u32 identity;
+	__u16 port_class;
+	__u8 direction;
+	__u8 protocol; /* 0 TCP, 1 UDP */
+};
+
+struct mesh_policy_entry {
+	__u32 verdict; /* enum mesh_verdict */
+};
+
+struct mesh_skip_key {
+	__u64 netns;
+	__u16 port;
+	__u8 direction;
+	__u8 zero;
+	__u32 zero2;
+};
+
+/* A TCP connection as the socket that owns the end names it. */
+struct mesh_flow_key {
+	struct mesh_ip local;
+	struct mesh_ip remote;
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 zero;
+	__u64 netns; /* cookie where both addresses are of one pod (loopback, hairpin), else 0 */
+};
+
+enum mesh_end_role { MESH_ROLE_CLIENT = 0, MESH_ROLE_SERVER = 1 };
+
+/* Path of the bytes this end sends. */
+enum mesh_path {
+	MESH_PATH_NEW = 0,      /* connecting, or nothing sent yet */
+	MESH_PATH_REDIRECT = 1,
+	MESH_PATH_TCP = 2,      /* final; `reason` says why */
+	MESH_PATH_DENIED = 3,
+};
+
+/* mesh_end.flags */
+enum mesh_end_flags {
+	MESH_END_STAMPED = 1 << 0,     /* the destination's sk_lookup has seen the SYN */
+	MESH_END_SPOOFED = 1 << 1,
+	MESH_END_ESTABLISHED = 1 << 2,
+	MESH_END_CLOSED = 1 << 3,      /* waits for the other end, to report both at once */
+	MESH_END_MEMBER = 1 << 4,      /* in the sockhash */
+	MESH_END_HOST = 1 << 5,        /* of the node's own namespace, record only */
+	MESH_END_LOCAL_PEER = 1 << 6,  /* the other end is an enrolled pod of this node */
+};
+
+/* mesh_ends: one end of a TCP connection, named by mesh_flow_key. */
+struct mesh_end {
+	__u64 sk;            /* kernel address, only compared and probed, never shown */
+	__u64 cookie;        /* SO_COOKIE */
+	__u64 netns;         /* cookie of the owner's namespace */
+	__u64 peer_netns;    /* of a local enrolled peer, else 0 */
+	__u64 opened_ns;     /* CLOCK_MONOTONIC */
+	__u64 tx_redirected; /* bytes; updated now and then while the connection lives */
+	__u64 tx_tcp;        /* bytes; set when the end closes */
+	__u64 rx_tcp;
+	struct mesh_ip service_address; /* what the application asked for, zero if no service */
+	__u16 service_port;
+	__u8 role;           /* enum mesh_end_role */
+	__u8 path;           /* enum mesh_path */
+	__u8 reason;         /* enum mesh_reason */
+	__u8 flags;          /* enum mesh_end_flags */
+	__u16 zero;
+	__u32 identity;      /* of the owner, when it connected */
+	__u32 peer_identity;
+	__u32 isn;           /* client: its initial sequence number */
+	__u32 write_seq0;    /* at ESTABLISHED */
+	__u32 rcv_nxt0;
+	__u32 generation;    /* last decided under */
+	__u32 srtt_us;       /* at close */
+	__u32 retransmits;
+};
+
+/* mesh_sockets_state: sk_storage of sockets of enrolled pods. */
+struct mesh_sock {
+	__u64 netns;
+	__u64 cookie;
+	__u64 peer_netns;
+	__u64 peer_cookie;   /* latched */
+	__u64 peer_sk;
+	__u64 tx_redirected;
+	__u64 window_start_ns;
+	__u64 window_bytes;
+	struct mesh_ip service_address;
+	struct mesh_ip backend_address;
+	__u16 service_port;
+	__u16 backend_port;
+	__u8 role;
+	__u8 path;
+	__u8 reason;
+	__u8 flags;
+	__u32 latched_seq;
+	__u32 generation;
+	__u32 messages;      /* of the current window of 64 */
+	__u32 unread;        /* messages since the receiver was last seen empty */
+	__u32 small_unread;
+	__u32 service;
+	__u32 identity;
+	__u32 peer_identity;
+};
+
+/*
+ * mesh_udp_flows: `netns` talks from local_port with remote. An initiator's entry
+ * lets the replies in; a responder's entry lets the replies out.
+ */
+struct mesh_udp_key {
+	__u64 netns;
+	struct mesh_ip remote;
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 zero;
+};
+
+struct mesh_udp_flow {
+	__u64 sent_ns;     /* this side sent and was allowed; 0: never */
+	__u64 received_ns; /* this side received and was allowed; 0: never */
+	__u32 sent_generation;
+	__u32 received_generation;
+};
+
+struct mesh_udp_reverse_key {
+	__u64 cookie; /* of the socket */
+	struct mesh_ip backend;
+	__u16 backend_port;
+	__u16 zero;
+	__u32 zero2;
+};
+
+struct mesh_udp_reverse {
+	struct mesh_ip service_address;
+	__u16 service_port;
+	__u16 zero;
+};
+
+/* mesh_usage: netns cookie -> what a workload has used of the shared maps, and its event budget. */
+struct mesh_usage {
+	__u64 ends;
+	__u64 udp_flows;
+	__u64 events_lost;
+	__u64 events_window_ns;
+	__u64 events_in_window;
+	__u64 opened;
+	__u64 denied;
+	__u64 closed;
+};
+
+enum mesh_event_type {
+	MESH_EVENT_OPENED = 1,
+	MESH_EVENT_DENIED = 2,
+	MESH_EVENT_CLOSED = 3,
+	MESH_EVENT_CUT = 4, /* the agent must destroy this socket now */
+	MESH_EVENT_DRY_RUN = 5,
+};
+
+struct mesh_event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 netns;   /* the workload that reports */
+	__u64 cookie;  /* socket, 0 if none */
+	__u64 peer_netns;
+	struct mesh_ip source;      /* the connection's initiator */
+	struct mesh_ip destination;
+	struct mesh_ip service_address;
+	__u16 source_port;
+	__u16 destination_port;
+	__u16 service_port;
+	__u8 type;      /* enum mesh_event_type */
+	__u8 protocol;  /* 6, 17 */
+	__u8 direction; /* enum mesh_direction, of the workload that reports */
+	__u8 reason;    /* of a denial */
+	__u8 path[2];   /* client's, server's direction: enum mesh_path */
+	__u8 path_reason[2];
+	__u16 zero;
+	__u32 source_identity;
+	__u32 destination_identity;
+	__u32 generation;
+	__u32 srtt_us;
+	__u32 retransmits;
+	__u32 zero2;
+	__u64 duration_ns;
+	__u64 bytes_sent;     /* by the initiator, both paths */
+	__u64 bytes_received; /* by the initiator */
+	__u64 bytes_redirected;
+};
+
+/*
+ * Question and answer of the program mesh_query, which is run by BPF_PROG_TEST_RUN
+ * only: the packet holds this structure, the program fills in the answer.
+ */
+struct mesh_query {
+	__u64 source_netns;      /* 0: not a local pod, use the address */
+	struct mesh_ip source;
+	struct mesh_ip destination;
+	__u16 port;
+	__u8 protocol; /* 6, 17 */
+	__u8 zero;
+	__u32 zero2;
+	/* answer */
+	__u32 generation;
+	__u32 source_identity;
+	__u32 destination_identity;
+	__u32 source_set;
+	__u32 destination_set;
+	__u8 verdict; /* enum mesh_verdict of the two directions together */
+	__u8 reason;
+	__u8 egress;  /* enum mesh_verdict; ALLOW where no local workload decides */
+	__u8 ingress;
+	__u32 zero3;
+};
+
+#ifdef __cplusplus
+#define MESH_ASSERT static_assert
+#else
+#define MESH_ASSERT _Static_assert
+#endif
+MESH_ASSERT(sizeof(struct mesh_control) == 56, "mesh_control");
+MESH_ASSERT(sizeof(struct mesh_workload) == 32, "mesh_workload");
+MESH_ASSERT(sizeof(struct mesh_address) == 24, "mesh_address");
+MESH_ASSERT(sizeof(struct mesh_cidr_key) == 20, "mesh_cidr_key");
+MESH_ASSERT(sizeof(struct mesh_service_key) == 20, "mesh_service_key");
+MESH_ASSERT(sizeof(struct mesh_service) == 16, "mesh_service");
+MESH_ASSERT(sizeof(struct mesh_backend_key) == 8, "mesh_backend_key");
+MESH_ASSERT(sizeof(struct mesh_backend) == 28, "mesh_backend");
+MESH_ASSERT(sizeof(struct mesh_affinity_key) == 16, "mesh_affinity_key");
+MESH_ASSERT(sizeof(struct mesh_affinity) == 32, "mesh_affinity");
+MESH_ASSERT(sizeof(struct mesh_member_key) == 24, "mesh_member_key");
+MESH_ASSERT(sizeof(struct mesh_policy_set) == 16, "mesh_policy_set");
+MESH_ASSERT(sizeof(struct mesh_port_map) == 512, "mesh_port_map");
+MESH_ASSERT(sizeof(struct mesh_port_page) == 512, "mesh_port_page");
+MESH_ASSERT(sizeof(struct mesh_policy_key) == 12, "mesh_policy_key");
+MESH_ASSERT(sizeof(struct mesh_policy_entry) == 4, "mesh_policy_entry");
+MESH_ASSERT(sizeof(struct mesh_skip_key) == 16, "mesh_skip_key");
+MESH_ASSERT(sizeof(struct mesh_flow_key) == 48, "mesh_flow_key");
+MESH_ASSERT(sizeof(struct mesh_end) == 120, "mesh_end");
+MESH_ASSERT(sizeof(struct mesh_sock) == 136, "mesh_sock");
+MESH_ASSERT(sizeof(struct mesh_udp_key) == 32, "mesh_udp_key");
+MESH_ASSERT(sizeof(struct mesh_udp_flow) == 24, "mesh_udp_flow");
+MESH_ASSERT(sizeof(struct mesh_udp_reverse_key) == 32, "mesh_udp_reverse_key");
+MESH_ASSERT(sizeof(struct mesh_udp_reverse) == 20, "mesh_udp_reverse");
+MESH_ASSERT(sizeof(struct mesh_usage) == 64, "mesh_usage");
+MESH_ASSERT(sizeof(struct mesh_event) == 152, "mesh_event");
+MESH_ASSERT(sizeof(struct mesh_query) == 80, "mesh_query");
+
+#endif /* MESH_ABI_H */
