@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# `make help` lists the targets. Two of them are all that a newcomer needs: make demo, make test.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SWIFT ?= swift
+# Debian's packages (pytest, yaml) are for Debian's interpreter, not for one that a version manager put on PATH.
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+# yes: each target first installs the Debian packages that it needs and checks the machine.
+BOOTSTRAP ?= yes
+# Lengths. `make test` runs slices of soak and fuzz; alone they run for long.
+SOAK_GIGABYTES ?= 50
+FUZZ_SECONDS ?= 600
+SLICE_GIGABYTES ?= 3
+SLICE_SECONDS ?= 60
+
+export PYTHON
+
+bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
+
+.PHONY: help build bpf demo test test-unit test-root bench soak fuzz lint format presubmit install clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+
+build: bpf ## build the programs and the tests (debug)
+	$(SWIFT) build --build-tests
+
+bpf: ## build the BPF object with the toolchain's own clang
+	@$(call bootstrap)
+	scripts/build-bpf.sh
+
+demo: ## show the mesh at work on this machine, in about a minute (root)
+	@$(call bootstrap,--demo)
+	@scripts/build-bpf.sh
+	@$(SWIFT) build --product mesh-agent
+	@$(SWIFT) build --product meshctl
+	$(PYTHON) scripts/demo/main.py
+
+test: ## everything: unit and root tests, and 60 seconds each of soak and fuzz (root)
+	scripts/bootstrap.sh --test
+	$(MAKE) BOOTSTRAP=no lint build
+	$(MAKE) BOOTSTRAP=no test-unit
+	$(MAKE) BOOTSTRAP=no test-root
+	$(MAKE) BOOTSTRAP=no soak SOAK_GIGABYTES=$(SLICE_GIGABYTES)
+	$(MAKE) BOOTSTRAP=no fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
+
+test-unit: bpf ## tests that need no privilege
+	$(SWIFT) test
+
+test-root: bpf ## tests with network namespaces and BPF; fails, not skips, without root
+	@[ "$$(id -u)" -eq 0 ] || { echo "make test-root: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
+	MESH_REQUIRE_ROOT=1 $(SWIFT) test
+	MESH_REQUIRE_ROOT=1 $(PYTHON) -m pytest Tests/Integration
+
+bench: ## measure same-node traffic against plain veth and UNIX sockets; docs/benchmarks keeps results (root)
+	@$(call bootstrap,--bench)
+	scripts/bench.sh
+
+soak: bpf ## move checksummed traffic through the fast path: SOAK_GIGABYTES=50 (root)
+	scripts/soak.sh --gigabytes $(SOAK_GIGABYTES)
+
+fuzz: ## feed mutated manifests to the parser: FUZZ_SECONDS=600
+	scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
+
+lint: ## format, length, licence lines, layering; offline and without root
+	scripts/lint.sh
+	scripts/check-layering.sh
+
+format: ## rewrite the sources in the project's format
+	$(SWIFT) format --in-place --recursive --parallel --configuration .swift-format Package.swift Sources Tests
+	@if command -v clang-format >/dev/null; then git ls-files 'bpf/*.[ch]' | xargs -r clang-format -i; \
+	else echo "clang-format is not installed: bpf/ is left as it is"; fi
+
+presubmit: lint build test-unit ## what a change must pass before review; offline and without root
+
+install: bpf ## install a release build under PREFIX=/usr/local
+	$(SWIFT) build -c release --product mesh-agent
+	$(SWIFT) build -c release --product meshctl
+	PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install.sh
+
+clean: ## remove what was built
+	rm -rf .build Benchmarks/.build Fuzz/.build

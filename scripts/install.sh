@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Installs a release build: $DESTDIR$PREFIX/bin/{mesh-agent,meshctl} and $DESTDIR$PREFIX/lib/sockmesh/*.bpf.o.
+# The programs find the BPF object relative to themselves, so PREFIX may be anything.
+#
+#   PREFIX=/usr/local DESTDIR= scripts/install.sh
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+prefix=${PREFIX:-/usr/local}
+root=${DESTDIR:-}
+build=.build/release
+
+for file in "$build/mesh-agent" "$build/meshctl" .build/bpf/sockmap.bpf.o; do
+    [ -e "$file" ] || { printf 'install: %s is missing; run `make install`, which builds it first\n' "$file" >&2; exit 1; }
+done
+
+install -d "$root$prefix/bin" "$root$prefix/lib/sockmesh"
+install -m 755 "$build/mesh-agent" "$build/meshctl" "$root$prefix/bin/"
+install -m 644 .build/bpf/*.bpf.o "$root$prefix/lib/sockmesh/"
+printf 'installed %s/bin/{mesh-agent,meshctl} and %s/lib/sockmesh/\n' "$root$prefix" "$root$prefix"
+"$build/meshctl" --generate-completion-script bash >/dev/null 2>&1 && {
+    install -d "$root$prefix/share/bash-completion/completions"
+    "$build/meshctl" --generate-completion-script bash >"$root$prefix/share/bash-completion/completions/meshctl"
+    printf 'installed the bash completion of meshctl\n'
+}
