@@ -61,7 +61,9 @@ let package = Package(
         .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"], swiftSettings: settings),
         .testTarget(name: "MeshManifestsTests", dependencies: ["MeshManifests", "MeshModel"], swiftSettings: settings),
         .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO"], swiftSettings: settings),
-        .testTarget(name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], swiftSettings: settings),
+        .testTarget(
+            name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], exclude: ["Fixtures"],
+            swiftSettings: settings),
         .testTarget(name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO"], swiftSettings: settings),
         .testTarget(
             name: "MeshAgentTests",

@@ -4,7 +4,8 @@ import LinuxIO
 import Testing
 
 /// Needs root.
-@Suite struct LinkInfoTests {
+@Suite(.enabled(if: geteuid() == 0 || getenv("MESH_REQUIRE_ROOT") != nil, "needs root; use `make test-root`"))
+struct LinkInfoTests {
     @Test func tellsVethFromOtherLinks() throws {
         let links = try NetworkNamespace.makeNew().run { () throws(SystemError) -> [LinkInfo] in
             for command in [

@@ -4,7 +4,8 @@ import LinuxIO
 import Testing
 
 /// Needs root: each test works in a network namespace of its own.
-@Suite struct SockDiagTests {
+@Suite(.enabled(if: geteuid() == 0 || getenv("MESH_REQUIRE_ROOT") != nil, "needs root; use `make test-root`"))
+struct SockDiagTests {
     static let loopback4: UInt128 = 0xffff_7f00_0001
     static let loopback6: UInt128 = 1
 
