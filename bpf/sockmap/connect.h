@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* connect() of an enrolled pod: translation, policy of both ends, and what getpeername() shows. */
+#ifndef MESH_CONNECT_H
+#define MESH_CONNECT_H
+
+#include "service.h"
+
+/*
+ * Decides where a pod's flow goes and whether it may. On entry conn names the
+ * destination the application asked for; on return the backend.
+ *
+ * Returns 0 if allowed, else the errno for the application. *self is set for traffic
+ * that stays in the pod and *outside for traffic that the mesh does not touch.
+ */
+static __noinline int outbound_decide(struct mesh_conn *conn, __u64 random)
+{
+	struct mesh_workload *workload = workload_of(conn->netns), *peer = NULL;
+	struct mesh_control *ctl = control();
+	struct mesh_address *address;
+	struct mesh_usage *usage;
+	__u32 reason;
+
+	if (!workload || !ctl)
+		return 0;
+	address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
+	if (is_self(&conn->destination, address, conn->netns)) {
+		conn->peer_netns = conn->netns;
+		return 0;
+	}
+	if (port_skipped(workload, conn->netns, conn->port, MESH_EGRESS))
+		return 0;
+	if (!(workload->flags & MESH_WL_READY)) {
+		refuse(conn, conn->netns, MESH_REASON_NOT_READY);
+		return EPERM;
+	}
+	if (!ip_is_any(&conn->source)) {
+		address = bpf_map_lookup_elem(&mesh_addresses, &conn->source);
+		if (address && address->netns && address->netns != conn->netns) {
+			refuse(conn, conn->netns, MESH_REASON_SPOOFED);
+			return EPERM;
+		}
+	}
+
+	conn->generation = READ_ONCE(ctl->generation);
+	switch (service_translate(conn, random)) {
+	case SERVICE_NO_ENDPOINT:
+		refuse(conn, conn->netns, MESH_REASON_NO_ENDPOINT);
+		return ECONNREFUSED;
+	case SERVICE_NO_PORT:
+		refuse(conn, conn->netns, MESH_REASON_NO_SERVICE_PORT);
+		return ECONNREFUSED;
+	case SERVICE_TRANSLATED:
+		count(MESH_STAT_TRANSLATED);
+		break;
+	}
+
+	conn->identity = workload->identity[conn->generation & 1];
+	address = address_of(&conn->destination);
+	conn->peer_identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;
+	if (address && (address->flags & MESH_ADDR_LOCAL)) {
+		conn->peer_netns = address->netns;
+		if (conn->peer_netns == conn->netns)
+			return 0; /* hairpin through its own service */
+		peer = workload_of(conn->peer_netns);
+		if (!peer) {
+			refuse(conn, conn->netns, MESH_REASON_NOT_READY);
+			return ECONNREFUSED;
+		}
+		if (port_skipped(peer, conn->peer_netns, conn->port, MESH_INGRESS))
+			peer = NULL;
+	}
+	reason = conn_decide(conn, workload, peer, ctl);
+	if (reason & CONN_DRY_RUN) {
+		count(MESH_STAT_DRY_RUN);
+		conn->reason = reason & 0xff;
+		event_conn(conn, conn->netns, MESH_EVENT_DRY_RUN);
+	}
+	reason &= 0xff;
+	if (reason == MESH_REASON_NONE && conn->protocol == MESH_PROTO_TCP && conn->peer_netns) {
+		usage = usage_of(conn->netns);
+		if (usage && usage->ends >= ctl->ends_quota) {
+			refuse(conn, conn->netns, MESH_REASON_QUOTA);
+			return EPERM;
+		}
+	}
+	if (reason != MESH_REASON_NONE) {
+		refuse(conn, conn->netns, reason);
+		/* The far side's refusal looks as TCP's own: nobody listens for you there. */
+		return reason == MESH_REASON_POLICY_INGRESS || (reason == MESH_REASON_NEEDS_PROXY) ? ECONNREFUSED :
+												    EPERM;
+	}
+	return 0;
+}
+
+/* Keeps what getpeername(), recvmsg() and the TCP callbacks need to know of this socket. */
+static __always_inline void sock_remember(struct bpf_sock_addr *ctx, const struct mesh_conn *conn)
+{
+	struct mesh_sock *state;
+
+	state = bpf_sk_storage_get(&mesh_sock_state, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state)
+		return; /* no memory: the connection goes on by TCP, its record is made without the service */
+	__builtin_memset(state, 0, sizeof(*state));
+	state->netns = conn->netns;
+	state->cookie = conn->cookie;
+	state->peer_netns = conn->peer_netns;
+	state->service_address = conn->service_address;
+	state->service_port = conn->service_port;
+	state->backend_address = conn->destination;
+	state->backend_port = conn->port;
+	state->service = conn->service;
+	state->generation = conn->generation;
+	state->identity = conn->identity;
+	state->peer_identity = conn->peer_identity;
+	state->role = MESH_ROLE_CLIENT;
+}
+
+static __always_inline int connect_run(struct bpf_sock_addr *ctx, struct mesh_conn *conn)
+{
+	int error;
+
+	conn->netns = bpf_get_netns_cookie(ctx);
+	if (!workload_of(conn->netns))
+		return 1;
+	conn->port = bpf_ntohs(ctx->user_port);
+	conn->protocol = ctx->type == 2 /* SOCK_DGRAM */ ? MESH_PROTO_UDP : MESH_PROTO_TCP;
+	conn->source_port = ctx->sk->src_port;
+	conn->cookie = bpf_get_socket_cookie(ctx);
+	count(MESH_STAT_CONNECT);
+	error = outbound_decide(conn, random64());
+	if (error) {
+		bpf_set_retval(-error);
+		return 0;
+	}
+	sock_remember(ctx, conn);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int mesh_connect4(struct bpf_sock_addr *ctx)
+{
+	struct mesh_conn conn = {};
+
+	ip_from_v4(&conn.destination, ctx->user_ip4);
+	ip_from_v4(&conn.source, ctx->sk->src_ip4);
+	if (!connect_run(ctx, &conn))
+		return 0;
+	if (conn.service_port && ip_is_mapped(&conn.destination)) {
+		ctx->user_ip4 = conn.destination.word[3];
+		ctx->user_port = bpf_htons(conn.port);
+	}
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int mesh_connect6(struct bpf_sock_addr *ctx)
+{
+	struct mesh_conn conn = {};
+
+	conn.destination.word[0] = ctx->user_ip6[0];
+	conn.destination.word[1] = ctx->user_ip6[1];
+	conn.destination.word[2] = ctx->user_ip6[2];
+	conn.destination.word[3] = ctx->user_ip6[3];
+	conn.source.word[0] = ctx->sk->src_ip6[0];
+	conn.source.word[1] = ctx->sk->src_ip6[1];
+	conn.source.word[2] = ctx->sk->src_ip6[2];
+	conn.source.word[3] = ctx->sk->src_ip6[3];
+	if (!connect_run(ctx, &conn))
+		return 0;
+	if (conn.service_port) {
+		ctx->user_ip6[0] = conn.destination.word[0];
+		ctx->user_ip6[1] = conn.destination.word[1];
+		ctx->user_ip6[2] = conn.destination.word[2];
+		ctx->user_ip6[3] = conn.destination.word[3];
+		ctx->user_port = bpf_htons(conn.port);
+	}
+	return 1;
+}
+
+/*
+ * The service address the application connected to, if `ip`:`port` is the backend that
+ * was chosen for it. The hooks of getpeername also run for the address that accept()
+ * fills in (net/ipv4/af_inet.c, inet_getname): those sockets have no service.
+ */
+static __always_inline struct mesh_sock *translated_peer(struct bpf_sock_addr *ctx, const struct mesh_ip *ip, __u16 port)
+{
+	struct mesh_sock *state;
+
+	if (!ctx->sk)
+		return NULL;
+	state = bpf_sk_storage_get(&mesh_sock_state, ctx->sk, 0, 0);
+	if (!state || !state->service_port || state->backend_port != port)
+		return NULL;
+	return ip_equal(&state->backend_address, ip) ? state : NULL;
+}
+
+SEC("cgroup/getpeername4")
+int mesh_getpeer4(struct bpf_sock_addr *ctx)
+{
+	struct mesh_sock *state;
+	struct mesh_ip ip;
+
+	ip_from_v4(&ip, ctx->user_ip4);
+	state = translated_peer(ctx, &ip, bpf_ntohs(ctx->user_port));
+	if (state) {
+		ctx->user_ip4 = state->service_address.word[3];
+		ctx->user_port = bpf_htons(state->service_port);
+	}
+	return 1;
+}
+
+SEC("cgroup/getpeername6")
+int mesh_getpeer6(struct bpf_sock_addr *ctx)
+{
+	struct mesh_sock *state;
+	struct mesh_ip ip;
+
+	ip.word[0] = ctx->user_ip6[0];
+	ip.word[1] = ctx->user_ip6[1];
+	ip.word[2] = ctx->user_ip6[2];
+	ip.word[3] = ctx->user_ip6[3];
+	state = translated_peer(ctx, &ip, bpf_ntohs(ctx->user_port));
+	if (state) {
+		ctx->user_ip6[0] = state->service_address.word[0];
+		ctx->user_ip6[1] = state->service_address.word[1];
+		ctx->user_ip6[2] = state->service_address.word[2];
+		ctx->user_ip6[3] = state->service_address.word[3];
+		ctx->user_port = bpf_htons(state->service_port);
+	}
+	return 1;
+}
+
+#endif /* MESH_CONNECT_H */

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Unconnected UDP: translation and policy per datagram, replies by remembered conversations. */
+#ifndef MESH_DATAGRAM_H
+#define MESH_DATAGRAM_H
+
+#include "connect.h"
+
+static __always_inline bool flow_fresh(__u64 last_ns, __u64 now, const struct mesh_control *ctl)
+{
+	return last_ns && now - last_ns < ctl->udp_idle_ns;
+}
+
+/*
+ * Remembers that `key->netns` sent to (or received from) its remote, so that the
+ * answers pass the other way. Over quota nothing is remembered: answers then need a
+ * policy of their own.
+ */
+static __noinline int udp_remember(struct mesh_udp_key *key, bool sent, __u32 generation)
+{
+	struct mesh_udp_flow *flow = bpf_map_lookup_elem(&mesh_udp_flows, key);
+	struct mesh_control *ctl = control();
+	__u64 now = bpf_ktime_get_ns();
+	struct mesh_udp_flow fresh = {};
+	struct mesh_usage *usage;
+
+	if (!ctl)
+		return 0;
+	if (flow) {
+		if (sent) {
+			flow->sent_ns = now;
+			flow->sent_generation = generation;
+		} else {
+			flow->received_ns = now;
+			flow->received_generation = generation;
+		}
+		return 0;
+	}
+	usage = usage_of(key->netns);
+	if (usage && usage->udp_flows >= ctl->udp_quota) {
+		count(MESH_REASON_QUOTA);
+		return 0;
+	}
+	if (sent) {
+		fresh.sent_ns = now;
+		fresh.sent_generation = generation;
+	} else {
+		fresh.received_ns = now;
+		fresh.received_generation = generation;
+	}
+	if (bpf_map_update_elem(&mesh_udp_flows, key, &fresh, BPF_NOEXIST))
+		count(MESH_REASON_MAP_FULL);
+	else if (usage)
+		__sync_fetch_and_add(&usage->udp_flows, 1);
+	return 0;
+}
+
+/*
+ * True if this datagram answers one that the remote sent us and that is still allowed:
+ * a policy change since then is looked at again, in the direction of the first datagram.
+ */
+static __noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
+{
+	struct mesh_udp_flow *flow = bpf_map_lookup_elem(&mesh_udp_flows, key);
+	struct mesh_control *ctl = control();
+	struct mesh_conn first = {};
+	struct mesh_address *entry;
+	__u64 now;
+	__u32 generation;
+
+	if (!flow || !ctl)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (!flow_fresh(outbound ? flow->received_ns : flow->sent_ns, now, ctl))
+		return 0;
+	generation = outbound ? flow->received_generation : flow->sent_generation;
+	if (generation == READ_ONCE(ctl->generation))
+		return 1;
+
+	/* Outbound: the first datagram came from the remote. Inbound: we sent it. */
+	entry = address_of(&key->remote);
+	first.protocol = MESH_PROTO_UDP;
+	if (outbound) {
+		first.source = key->remote;
+		first.netns = entry && (entry->flags & MESH_ADDR_LOCAL) ? entry->netns : 0;
+		first.peer_netns = key->netns;
+		first.port = key->local_port;
+	} else {
+		first.destination = key->remote;
+		first.netns = key->netns;
+		first.peer_netns = entry && (entry->flags & MESH_ADDR_LOCAL) ? entry->netns : 0;
+		first.port = key->remote_port;
+	}
+	if (conn_redecide(&first) != MESH_REASON_NONE)
+		return 0;
+	if (outbound)
+		flow->received_generation = first.generation;
+	else
+		flow->sent_generation = first.generation;
+	return 1;
+}
+
+static __always_inline int sendmsg_run(struct bpf_sock_addr *ctx, struct mesh_conn *conn)
+{
+	struct mesh_udp_reverse_key reverse = {};
+	struct mesh_udp_reverse original = {};
+	struct mesh_udp_key flow = {};
+	int error;
+
+	conn->netns = bpf_get_netns_cookie(ctx);
+	if (!workload_of(conn->netns))
+		return 1;
+	conn->port = bpf_ntohs(ctx->user_port);
+	conn->protocol = MESH_PROTO_UDP;
+	conn->source_port = ctx->sk->src_port;
+	conn->cookie = bpf_get_socket_cookie(ctx);
+
+	flow.netns = conn->netns;
+	flow.remote = conn->destination;
+	flow.local_port = conn->source_port;
+	flow.remote_port = conn->port;
+	if (udp_is_reply(&flow, true)) {
+		count(MESH_STAT_UDP_REPLY);
+		return 1;
+	}
+	error = outbound_decide(conn, cookie_hash(conn->cookie));
+	if (error) {
+		bpf_set_retval(-error);
+		return 0;
+	}
+	if (conn->peer_netns == conn->netns)
+		return 1;
+	if (conn->service_port) {
+		reverse.cookie = conn->cookie;
+		reverse.backend = conn->destination;
+		reverse.backend_port = conn->port;
+		original.service_address = conn->service_address;
+		original.service_port = conn->service_port;
+		bpf_map_update_elem(&mesh_udp_rev, &reverse, &original, BPF_ANY);
+	}
+	flow.remote = conn->destination;
+	flow.remote_port = conn->port;
+	udp_remember(&flow, true, conn->generation);
+	return 1;
+}
+
+SEC("cgroup/sendmsg4")
+int mesh_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct mesh_conn conn = {};
+
+	ip_from_v4(&conn.destination, ctx->user_ip4);
+	ip_from_v4(&conn.source, ctx->sk->src_ip4);
+	if (!sendmsg_run(ctx, &conn))
+		return 0;
+	if (conn.service_port && ip_is_mapped(&conn.destination)) {
+		ctx->user_ip4 = conn.destination.word[3];
+		ctx->user_port = bpf_htons(conn.port);
+	}
+	return 1;
+}
+
+SEC("cgroup/sendmsg6")
+int mesh_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct mesh_conn conn = {};
+
+	conn.destination.word[0] = ctx->user_ip6[0];
+	conn.destination.word[1] = ctx->user_ip6[1];
+	conn.destination.word[2] = ctx->user_ip6[2];
+	conn.destination.word[3] = ctx->user_ip6[3];
+	conn.source.word[0] = ctx->sk->src_ip6[0];
+	conn.source.word[1] = ctx->sk->src_ip6[1];
+	conn.source.word[2] = ctx->sk->src_ip6[2];
+	conn.source.word[3] = ctx->sk->src_ip6[3];
+	if (!sendmsg_run(ctx, &conn))
+		return 0;
+	if (conn.service_port) {
+		ctx->user_ip6[0] = conn.destination.word[0];
+		ctx->user_ip6[1] = conn.destination.word[1];
+		ctx->user_ip6[2] = conn.destination.word[2];
+		ctx->user_ip6[3] = conn.destination.word[3];
+		ctx->user_port = bpf_htons(conn.port);
+	}
+	return 1;
+}
+
+/* The service address that a datagram from `ip`:`port` answers for, or null. */
+static __always_inline bool reply_source(struct bpf_sock_addr *ctx, struct mesh_ip *ip, __u16 *port)
+{
+	struct mesh_udp_reverse_key key = {};
+	struct mesh_udp_reverse *original;
+	struct mesh_sock *state;
+
+	state = translated_peer(ctx, ip, *port);
+	if (state) {
+		*ip = state->service_address;
+		*port = state->service_port;
+		return true;
+	}
+	key.cookie = bpf_get_socket_cookie(ctx);
+	key.backend = *ip;
+	key.backend_port = *port;
+	original = bpf_map_lookup_elem(&mesh_udp_rev, &key);
+	if (!original)
+		return false;
+	*ip = original->service_address;
+	*port = original->service_port;
+	return true;
+}
+
+SEC("cgroup/recvmsg4")
+int mesh_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	__u16 port = bpf_ntohs(ctx->user_port);
+	struct mesh_ip ip;
+
+	ip_from_v4(&ip, ctx->user_ip4);
+	if (reply_source(ctx, &ip, &port)) {
+		ctx->user_ip4 = ip.word[3];
+		ctx->user_port = bpf_htons(port);
+	}
+	return 1;
+}
+
+SEC("cgroup/recvmsg6")
+int mesh_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	__u16 port = bpf_ntohs(ctx->user_port);
+	struct mesh_ip ip;
+
+	ip.word[0] = ctx->user_ip6[0];
+	ip.word[1] = ctx->user_ip6[1];
+	ip.word[2] = ctx->user_ip6[2];
+	ip.word[3] = ctx->user_ip6[3];
+	if (reply_source(ctx, &ip, &port)) {
+		ctx->user_ip6[0] = ip.word[0];
+		ctx->user_ip6[1] = ip.word[1];
+		ctx->user_ip6[2] = ip.word[2];
+		ctx->user_ip6[3] = ip.word[3];
+		ctx->user_port = bpf_htons(port);
+	}
+	return 1;
+}
+
+#endif /* MESH_DATAGRAM_H */

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Records of connection ends: made, compared, joined to the sockhash, closed and reported. */
+#ifndef MESH_ENDS_H
+#define MESH_ENDS_H
+
+#include "lookup.h"
+
+/* Writes a new end and counts it against its owner. Returns 0, or -1 over quota or when the map is full. */
+static __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
+{
+	struct mesh_end *old = bpf_map_lookup_elem(&mesh_ends, key);
+	struct mesh_usage *usage = usage_of(end->netns);
+	struct mesh_control *ctl = control();
+	bool counted = old && old->netns == end->netns;
+
+	if (!ctl)
+		return -1;
+	if (usage && !counted && usage->ends >= ctl->ends_quota) {
+		count(MESH_REASON_QUOTA);
+		return -1;
+	}
+	if (bpf_map_update_elem(&mesh_ends, key, end, BPF_ANY)) {
+		count(MESH_REASON_MAP_FULL);
+		return -1;
+	}
+	if (usage && !counted)
+		__sync_fetch_and_add(&usage->ends, 1);
+	return 0;
+}
+
+static __always_inline void end_delete(struct mesh_flow_key *key, __u64 netns)
+{
+	struct mesh_usage *usage = usage_of(netns);
+
+	if (!bpf_map_delete_elem(&mesh_ends, key) && usage && usage->ends)
+		__sync_fetch_and_add(&usage->ends, -1);
+}
+
+/* The path of what this socket sends, in its own state and, for everyone else, in its record. */
+static __noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8 path, __u8 reason)
+{
+	struct mesh_end *end = bpf_map_lookup_elem(&mesh_ends, key);
+
+	if (!state)
+		return 0;
+	state->path = path;
+	state->reason = reason;
+	if (path == MESH_PATH_TCP)
+		count(reason);
+	if (end && end->cookie == state->cookie) {
+		end->path = path;
+		end->reason = reason;
+		end->tx_redirected = state->tx_redirected;
+	}
+	return 0;
+}
+
+/* The flow between this socket's workloads, from the initiator's side, for a new decision or a report. */
+static __always_inline void conn_of(const struct mesh_sock *state, const struct mesh_flow_key *key,
+				    struct mesh_conn *conn)
+{
+	bool client = state->role == MESH_ROLE_CLIENT;
+
+	conn->source = client ? key->local : key->remote;
+	conn->destination = client ? key->remote : key->local;
+	conn->source_port = client ? key->local_port : key->remote_port;
+	conn->port = client ? key->remote_port : key->local_port;
+	conn->netns = client ? state->netns : state->peer_netns;
+	conn->peer_netns = client ? state->peer_netns : state->netns;
+	conn->service_address = state->service_address;
+	conn->service_port = state->service_port;
+	conn->cookie = state->cookie;
+	conn->protocol = MESH_PROTO_TCP;
+	conn->identity = client ? state->identity : state->peer_identity;
+	conn->peer_identity = client ? state->peer_identity : state->identity;
+	conn->generation = state->generation;
+}
+
+/* Decides a connection again under the policy in force. Returns true if it may go on. */
+static __noinline int conn_still_allowed(struct mesh_sock *state, struct mesh_flow_key *key)
+{
+	struct mesh_conn conn = {};
+	int reason;
+
+	if (!state)
+		return 0;
+	conn_of(state, key, &conn);
+	reason = conn_redecide(&conn);
+	state->generation = conn.generation;
+	count(MESH_STAT_REDECIDED);
+	return reason == MESH_REASON_NONE;
+}
+
+/* From here on not one byte is sent, and the agent destroys both sockets. */
+static __noinline int conn_cut(struct mesh_sock *state, struct mesh_flow_key *key, __u8 reason)
+{
+	struct mesh_conn conn = {};
+
+	if (!state)
+		return 0;
+	conn_of(state, key, &conn);
+	conn.reason = reason;
+	count(reason);
+	path_set(state, key, MESH_PATH_DENIED, reason);
+	event_conn(&conn, state->netns, MESH_EVENT_CUT);
+	return 0;
+}
+
+/* Reports an ended connection once: by the end that closes last, with the bytes of both. */
+static __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, struct mesh_end *peer)
+{
+	bool client = own->role == MESH_ROLE_CLIENT;
+	struct mesh_end *initiator = client ? own : peer, *responder = client ? peer : own;
+	struct mesh_event *event = event_reserve(own->netns, MESH_EVENT_CLOSED);
+
+	if (!event)
+		return 0;
+	event->cookie = own->cookie;
+	event->peer_netns = own->peer_netns;
+	event->source = client ? key->local : key->remote;
+	event->destination = client ? key->remote : key->local;
+	event->source_port = client ? key->local_port : key->remote_port;
+	event->destination_port = client ? key->remote_port : key->local_port;
+	event->service_address = own->service_address;
+	event->service_port = own->service_port;
+	event->protocol = MESH_PROTO_TCP;
+	event->direction = client ? MESH_EGRESS : MESH_INGRESS;
+	event->reason = own->path == MESH_PATH_DENIED ? own->reason : 0;
+	event->source_identity = client ? own->identity : own->peer_identity;
+	event->destination_identity = client ? own->peer_identity : own->identity;
+	event->generation = own->generation;
+	event->srtt_us = own->srtt_us;
+	event->retransmits = own->retransmits;
+	event->duration_ns = event->time_ns - own->opened_ns;
+	event->bytes_sent = client ? own->tx_tcp : own->rx_tcp;
+	event->bytes_received = client ? own->rx_tcp : own->tx_tcp;
+	if (initiator) {
+		event->service_address = initiator->service_address;
+		event->service_port = initiator->service_port;
+		event->bytes_sent += initiator->tx_redirected;
+		event->bytes_redirected += initiator->tx_redirected;
+		event->path[0] = initiator->path;
+		event->path_reason[0] = initiator->reason;
+	}
+	if (responder) {
+		event->bytes_received += responder->tx_redirected;
+		event->bytes_redirected += responder->tx_redirected;
+		event->path[1] = responder->path;
+		event->path_reason[1] = responder->reason;
+	}
+	if (!initiator || !responder) {
+		event->path[!initiator ? 0 : 1] = MESH_PATH_TCP;
+		event->path_reason[!initiator ? 0 : 1] = MESH_REASON_PEER_REMOTE;
+	}
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+static __always_inline void event_opened(struct mesh_sock *state, struct mesh_flow_key *key)
+{
+	struct mesh_usage *usage = usage_of(state->netns);
+	struct mesh_conn conn = {};
+
+	if (usage)
+		__sync_fetch_and_add(&usage->opened, 1);
+	conn_of(state, key, &conn);
+	event_conn(&conn, state->netns, MESH_EVENT_OPENED);
+}
+
+#endif /* MESH_ENDS_H */

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Addresses, ports and keys: the only place that knows byte orders and context layouts. */
+#ifndef MESH_FLOW_H
+#define MESH_FLOW_H
+
+#include "maps.h"
+
+#define MAPPED_PREFIX bpf_htonl(0x0000ffff)
+
+static __always_inline void ip_from_v4(struct mesh_ip *ip, __be32 v4)
+{
+	ip->word[0] = 0;
+	ip->word[1] = 0;
+	ip->word[2] = MAPPED_PREFIX;
+	ip->word[3] = v4;
+}
+
+static __always_inline bool ip_equal(const struct mesh_ip *a, const struct mesh_ip *b)
+{
+	return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
+	       a->word[3] == b->word[3];
+}
+
+static __always_inline bool ip_is_mapped(const struct mesh_ip *ip)
+{
+	return !ip->word[0] && !ip->word[1] && ip->word[2] == MAPPED_PREFIX;
+}
+
+/* :: and 0.0.0.0, which connect() takes for the loopback. */
+static __always_inline bool ip_is_any(const struct mesh_ip *ip)
+{
+	return !ip->word[0] && !ip->word[1] && (!ip->word[2] || ip->word[2] == MAPPED_PREFIX) && !ip->word[3];
+}
+
+static __always_inline bool ip_is_loopback(const struct mesh_ip *ip)
+{
+	if (ip_is_mapped(ip))
+		return (ip->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !ip->word[0] && !ip->word[1] && !ip->word[2] && ip->word[3] == bpf_htonl(1);
+}
+
+static __always_inline bool ip_is_multicast(const struct mesh_ip *ip)
+{
+	if (ip_is_mapped(ip))
+		return (ip->word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+		       ip->word[3] == bpf_htonl(0xffffffff);
+	return (ip->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+}
+
+/*
+ * remote_port is in network order in the upper half of a 32-bit word, local_port in
+ * host order (include/uapi/linux/bpf.h, struct bpf_sock_ops and sk_msg_md). The whole
+ * word is read: older verifiers refuse a 16-bit load. The IPv6 words need constant
+ * offsets into the context. An IPv4-mapped IPv6 socket shows its mapped addresses,
+ * which is the form used here.
+ */
+#define FLOW_KEY_FROM(ctx, key)                                            \
+	do {                                                               \
+		if ((ctx)->family == AF_INET) {                            \
+			ip_from_v4(&(key)->local, (ctx)->local_ip4);       \
+			ip_from_v4(&(key)->remote, (ctx)->remote_ip4);     \
+		} else {                                                   \
+			(key)->local.word[0] = (ctx)->local_ip6[0];        \
+			(key)->local.word[1] = (ctx)->local_ip6[1];        \
+			(key)->local.word[2] = (ctx)->local_ip6[2];        \
+			(key)->local.word[3] = (ctx)->local_ip6[3];        \
+			(key)->remote.word[0] = (ctx)->remote_ip6[0];      \
+			(key)->remote.word[1] = (ctx)->remote_ip6[1];      \
+			(key)->remote.word[2] = (ctx)->remote_ip6[2];      \
+			(key)->remote.word[3] = (ctx)->remote_ip6[3];      \
+		}                                                          \
+		(key)->local_port = (ctx)->local_port;                     \
+		(key)->remote_port = bpf_ntohl((ctx)->remote_port);        \
+		(key)->zero = 0;                                           \
+		(key)->netns = 0;                                          \
+	} while (0)
+
+/* The same connection, named from the other end. */
+static __always_inline void flow_reverse(const struct mesh_flow_key *key, struct mesh_flow_key *peer)
+{
+	peer->local = key->remote;
+	peer->remote = key->local;
+	peer->local_port = key->remote_port;
+	peer->remote_port = key->local_port;
+	peer->zero = 0;
+	peer->netns = key->netns;
+}
+
+static __always_inline struct mesh_control *control(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&mesh_control, &zero);
+}
+
+static __always_inline struct mesh_workload *workload_of(__u64 netns)
+{
+	return bpf_map_lookup_elem(&mesh_workloads, &netns);
+}
+
+static __always_inline struct mesh_usage *usage_of(__u64 netns)
+{
+	return bpf_map_lookup_elem(&mesh_usage, &netns);
+}
+
+/* The entry of an address: its own, else that of the longest named prefix. */
+static __always_inline struct mesh_address *address_of(const struct mesh_ip *ip)
+{
+	struct mesh_address *entry = bpf_map_lookup_elem(&mesh_addresses, ip);
+	struct mesh_cidr_key key;
+
+	if (entry)
+		return entry;
+	key.prefix_length = 128;
+	key.address = *ip;
+	return bpf_map_lookup_elem(&mesh_cidrs, &key);
+}
+
+/* True for traffic that never leaves the pod: always allowed, never translated or captured. */
+static __always_inline bool is_self(const struct mesh_ip *ip, const struct mesh_address *entry, __u64 netns)
+{
+	if (ip_is_loopback(ip) || ip_is_any(ip))
+		return true;
+	return entry && (entry->flags & MESH_ADDR_LOCAL) && entry->netns == netns;
+}
+
+static __always_inline bool port_skipped(const struct mesh_workload *workload, __u64 netns, __u16 port, __u8 direction)
+{
+	struct mesh_skip_key key = { .netns = netns, .port = port, .direction = direction };
+
+	if (!(workload->flags & MESH_WL_SKIP_PORTS))
+		return false;
+	return bpf_map_lookup_elem(&mesh_skip_ports, &key) != NULL;
+}
+
+#endif /* MESH_FLOW_H */

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * sk_lookup in the namespace of each enrolled pod: ingress policy before a socket is
+ * found. SK_DROP makes TCP answer with RST. It runs for SYNs, for stray segments that
+ * no established socket takes, and for every datagram to an unconnected UDP socket.
+ */
+#ifndef MESH_LOOKUP_H
+#define MESH_LOOKUP_H
+
+#include "datagram.h"
+
+/* The record of the connection attempt from `conn`'s source, if this node made it. */
+static __always_inline struct mesh_end *record_of(const struct mesh_conn *conn)
+{
+	struct mesh_flow_key key = {};
+
+	key.local = conn->source;
+	key.remote = conn->destination;
+	key.local_port = conn->source_port;
+	key.remote_port = conn->port;
+	return bpf_map_lookup_elem(&mesh_ends, &key);
+}
+
+static __noinline int inbound_decide(struct mesh_conn *conn)
+{
+	struct mesh_address *address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
+	struct mesh_udp_key flow = {};
+	struct mesh_workload *workload, *source;
+	struct mesh_control *ctl = control();
+	struct mesh_end *record = NULL;
+	__u32 reason;
+
+	if (ip_is_loopback(&conn->destination) || ip_is_multicast(&conn->destination))
+		return SK_PASS;
+	if (!ctl || !address || !(address->flags & MESH_ADDR_LOCAL)) {
+		/* An address of the pod that the mesh does not know: no policy could speak of it. */
+		count(MESH_REASON_NOT_READY);
+		return SK_DROP;
+	}
+	conn->peer_netns = address->netns;
+	conn->generation = READ_ONCE(ctl->generation);
+	workload = workload_of(address->netns);
+	address = address_of(&conn->source);
+	if (is_self(&conn->source, address, conn->peer_netns))
+		return SK_PASS;
+	if (!workload) {
+		count(MESH_REASON_NOT_READY);
+		return SK_DROP;
+	}
+	if (port_skipped(workload, conn->peer_netns, conn->port, MESH_INGRESS))
+		return SK_PASS;
+
+	conn->peer_identity = workload->identity[conn->generation & 1];
+	conn->identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;
+	if (conn->protocol == MESH_PROTO_TCP) {
+		record = record_of(conn);
+		if (record && (record->role != MESH_ROLE_CLIENT || (record->flags & MESH_END_CLOSED)))
+			record = NULL;
+		if (record && (record->flags & MESH_END_SPOOFED)) {
+			refuse(conn, conn->peer_netns, MESH_REASON_SPOOFED);
+			return SK_DROP;
+		}
+		if (!record && address && (address->flags & MESH_ADDR_NEEDS_RECORD)) {
+			refuse(conn, conn->peer_netns, MESH_REASON_NO_RECORD);
+			return SK_DROP;
+		}
+		if (record) {
+			conn->netns = record->flags & MESH_END_HOST ? 0 : record->netns;
+			conn->service_address = record->service_address;
+			conn->service_port = record->service_port;
+			source = record->flags & MESH_END_HOST ? NULL : workload_of(record->netns);
+			if (record->flags & MESH_END_HOST)
+				conn->identity = MESH_IDENTITY_HOST;
+			else
+				conn->identity = source ? source->identity[conn->generation & 1] :
+							  MESH_IDENTITY_UNKNOWN;
+		}
+	} else {
+		flow.netns = conn->peer_netns;
+		flow.remote = conn->source;
+		flow.local_port = conn->port;
+		flow.remote_port = conn->source_port;
+		if (udp_is_reply(&flow, false)) {
+			count(MESH_STAT_UDP_REPLY);
+			return SK_PASS;
+		}
+		if (address && (address->flags & MESH_ADDR_LOCAL))
+			conn->netns = address->netns;
+	}
+
+	reason = conn_decide(conn, NULL, workload, ctl);
+	if (reason & CONN_DRY_RUN) {
+		count(MESH_STAT_DRY_RUN);
+		conn->reason = reason & 0xff;
+		event_conn(conn, conn->peer_netns, MESH_EVENT_DRY_RUN);
+	}
+	reason &= 0xff;
+	if (reason != MESH_REASON_NONE) {
+		refuse(conn, conn->peer_netns, reason);
+		return SK_DROP;
+	}
+	if (conn->protocol == MESH_PROTO_UDP)
+		udp_remember(&flow, false, conn->generation);
+	else if (record)
+		record->flags |= MESH_END_STAMPED;
+	return SK_PASS;
+}
+
+SEC("sk_lookup")
+int mesh_lookup(struct bpf_sk_lookup *ctx)
+{
+	struct mesh_conn conn = {};
+
+	if (ctx->family == AF_INET) {
+		ip_from_v4(&conn.source, ctx->remote_ip4);
+		ip_from_v4(&conn.destination, ctx->local_ip4);
+	} else {
+		conn.source.word[0] = ctx->remote_ip6[0];
+		conn.source.word[1] = ctx->remote_ip6[1];
+		conn.source.word[2] = ctx->remote_ip6[2];
+		conn.source.word[3] = ctx->remote_ip6[3];
+		conn.destination.word[0] = ctx->local_ip6[0];
+		conn.destination.word[1] = ctx->local_ip6[1];
+		conn.destination.word[2] = ctx->local_ip6[2];
+		conn.destination.word[3] = ctx->local_ip6[3];
+	}
+	conn.source_port = bpf_ntohs(ctx->remote_port);
+	conn.port = ctx->local_port;
+	conn.protocol = ctx->protocol;
+	return inbound_decide(&conn);
+}
+
+#endif /* MESH_LOOKUP_H */

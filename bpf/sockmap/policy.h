@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * The verdict. One direction costs three array reads and one hash look-up, however
+ * many policies are loaded; selectors, ranges and negations were expanded by the
+ * compiler in user space.
+ */
+#ifndef MESH_POLICY_H
+#define MESH_POLICY_H
+
+#include "flow.h"
+
+/* One flow to decide, and what was decided. Ports: the destination's, after translation. */
+struct mesh_conn {
+	struct mesh_ip source;      /* zero if not known yet */
+	struct mesh_ip destination;
+	struct mesh_ip service_address;
+	__u64 netns;                /* source workload, 0 if not local */
+	__u64 peer_netns;           /* destination workload, 0 if not local */
+	__u64 cookie;
+	__u32 identity;             /* of the source */
+	__u32 peer_identity;        /* of the destination */
+	__u32 generation;
+	__u32 service;
+	__u16 source_port;
+	__u16 port;
+	__u16 service_port;
+	__u8 protocol;
+	__u8 reason;
+};
+
+static __always_inline __u32 set_verdict(__u32 set, __u32 identity, __u8 direction, __u8 protocol, __u16 port)
+{
+	struct mesh_policy_key key = {};
+	struct mesh_policy_entry *entry;
+	struct mesh_policy_set *policy;
+	struct mesh_port_page *ports;
+	struct mesh_port_map *map;
+	__u32 index;
+	__u16 class;
+
+	if (!set)
+		return MESH_VERDICT_ALLOW;
+	if (identity == MESH_IDENTITY_UNKNOWN)
+		return MESH_VERDICT_DENY;
+	policy = bpf_map_lookup_elem(&mesh_policy_set, &set);
+	if (!policy)
+		return MESH_VERDICT_DENY;
+	key.protocol = protocol == MESH_PROTO_UDP;
+	index = policy->port_map[direction & 1][key.protocol & 1];
+	map = bpf_map_lookup_elem(&mesh_port_maps, &index);
+	if (!map)
+		return MESH_VERDICT_DENY;
+	index = map->page[(port >> 8) & 255];
+	ports = bpf_map_lookup_elem(&mesh_port_pages, &index);
+	if (!ports)
+		return MESH_VERDICT_DENY;
+	class = ports->entry[port & 255];
+
+	key.policy_set = set;
+	key.identity = identity;
+	key.port_class = MESH_PORT_CLASS(class);
+	key.direction = direction;
+	entry = bpf_map_lookup_elem(&mesh_policy, &key);
+	return entry ? entry->verdict : MESH_PORT_VERDICT(class);
+}
+
+/* The verdict of one workload's side; without a proxy "needs L7" is a refusal with its own reason. */
+static __always_inline __u32 side_verdict(const struct mesh_workload *workload, __u32 slot, __u32 peer, __u8 direction,
+					  const struct mesh_conn *conn)
+{
+	return set_verdict(workload->policy_set[slot & 1], peer, direction, conn->protocol, conn->port);
+}
+
+static __always_inline bool dry_run_differs(const struct mesh_workload *workload, __u32 slot, __u32 peer,
+					    __u8 direction, const struct mesh_conn *conn, __u32 enforced)
+{
+	__u32 set = workload->dry_run_set[slot & 1];
+
+	if (!set)
+		return false;
+	return set_verdict(set, peer, direction, conn->protocol, conn->port) != enforced;
+}
+
+static __always_inline __u8 refusal(__u32 verdict, __u8 direction)
+{
+	if (verdict == MESH_VERDICT_L7)
+		return MESH_REASON_NEEDS_PROXY;
+	return direction == MESH_EGRESS ? MESH_REASON_POLICY_EGRESS : MESH_REASON_POLICY_INGRESS;
+}
+
+/*
+ * Both ends of a flow under one generation. Fills identities, generation and, where
+ * the answer is no, the reason. `source` and `destination` are null where the end is
+ * not an enrolled pod of this node.
+ *
+ * Returns enum mesh_reason: NONE if allowed. MESH_STAT_DRY_RUN is or-ed in bit 8 if a
+ * dry-run set disagrees.
+ */
+#define CONN_DRY_RUN 0x100
+static __always_inline __u32 conn_decide(struct mesh_conn *conn, const struct mesh_workload *source,
+					 const struct mesh_workload *destination, const struct mesh_control *ctl)
+{
+	__u32 slot = conn->generation & 1, differs = 0, verdict;
+
+	if (source) {
+		if (!(source->flags & MESH_WL_READY))
+			return MESH_REASON_NOT_READY;
+		verdict = side_verdict(source, slot, conn->peer_identity, MESH_EGRESS, conn);
+		if (dry_run_differs(source, slot, conn->peer_identity, MESH_EGRESS, conn, verdict))
+			differs = CONN_DRY_RUN;
+		if (verdict != MESH_VERDICT_ALLOW)
+			return refusal(verdict, MESH_EGRESS) | differs;
+	}
+	if (destination) {
+		if (!(destination->flags & MESH_WL_READY))
+			return MESH_REASON_NOT_READY;
+		verdict = side_verdict(destination, slot, conn->identity, MESH_INGRESS, conn);
+		if (dry_run_differs(destination, slot, conn->identity, MESH_INGRESS, conn, verdict))
+			differs = CONN_DRY_RUN;
+		if (verdict != MESH_VERDICT_ALLOW)
+			return refusal(verdict, MESH_INGRESS) | differs;
+	}
+	return MESH_REASON_NONE | differs;
+}
+
+/* Decides a flow between two enrolled pods of this node again, by their cookies. */
+static __noinline int conn_redecide(struct mesh_conn *conn)
+{
+	struct mesh_workload *source, *destination = NULL;
+	struct mesh_control *ctl = control();
+	struct mesh_address *entry;
+	__u32 slot;
+
+	if (!ctl)
+		return MESH_REASON_NOT_READY;
+	conn->generation = READ_ONCE(ctl->generation);
+	slot = conn->generation & 1;
+	if (conn->netns && conn->netns == conn->peer_netns)
+		return MESH_REASON_NONE;
+	source = workload_of(conn->netns);
+	if (source) {
+		conn->identity = source->identity[slot];
+	} else {
+		entry = address_of(&conn->source);
+		conn->identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
+	}
+	if (conn->peer_netns) {
+		destination = workload_of(conn->peer_netns);
+		conn->peer_identity = destination ? destination->identity[slot] : MESH_IDENTITY_UNKNOWN;
+	} else {
+		entry = address_of(&conn->destination);
+		conn->peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
+	}
+	return conn_decide(conn, source, destination, ctl) & 0xff;
+}
+
+#endif /* MESH_POLICY_H */

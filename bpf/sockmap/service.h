@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Service address to backend: weights by an alias table, affinity by a remembered choice. */
+#ifndef MESH_SERVICE_H
+#define MESH_SERVICE_H
+
+#include "events.h"
+
+enum service_result {
+	SERVICE_NONE,       /* not a service address */
+	SERVICE_TRANSLATED,
+	SERVICE_NO_ENDPOINT,
+	SERVICE_NO_PORT,
+};
+
+/* A random column, then itself or its alias (Walker 1977): exact weights in two look-ups at most. */
+static __always_inline struct mesh_backend *backend_pick(const struct mesh_service *service, __u64 random)
+{
+	struct mesh_backend_key key = { .backend_set = service->backend_set };
+	struct mesh_backend *backend;
+
+	key.index = ((random & 0xffffffff) * service->slots) >> 32;
+	backend = bpf_map_lookup_elem(&mesh_backends, &key);
+	if (!backend || backend->threshold == 0xffffffff || (__u32)(random >> 32) < backend->threshold)
+		return backend;
+	key.index = backend->alias;
+	return bpf_map_lookup_elem(&mesh_backends, &key);
+}
+
+/* The backend this client used last, if it is still ready and was used recently enough. */
+static __always_inline bool affinity_recall(const struct mesh_service *service, struct mesh_conn *conn)
+{
+	struct mesh_affinity_key key = { .netns = conn->netns, .service = service->service };
+	struct mesh_affinity *last = bpf_map_lookup_elem(&mesh_affinity, &key);
+	__u64 now = bpf_ktime_get_ns();
+	struct mesh_member_key member = {};
+
+	if (!last || now - last->last_used_ns > service->affinity_seconds * NSEC_PER_SEC)
+		return false;
+	member.service = service->service;
+	member.port = last->port;
+	member.address = last->address;
+	if (!bpf_map_lookup_elem(&mesh_members, &member))
+		return false;
+	last->last_used_ns = now;
+	conn->destination = last->address;
+	conn->port = last->port;
+	return true;
+}
+
+static __always_inline void affinity_remember(const struct mesh_service *service, const struct mesh_conn *conn)
+{
+	struct mesh_affinity_key key = { .netns = conn->netns, .service = service->service };
+	struct mesh_affinity value = {};
+
+	value.address = conn->destination;
+	value.port = conn->port;
+	value.last_used_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(&mesh_affinity, &key, &value, BPF_ANY);
+}
+
+/*
+ * Replaces conn->destination and port by a backend's if they name a service. `random`
+ * decides between the backends: 64 random bits for a connection, a hash of the socket
+ * for datagrams, so that one exchange stays with one backend.
+ */
+static __noinline int service_translate(struct mesh_conn *conn, __u64 random)
+{
+	struct mesh_service_key key = {};
+	struct mesh_address *address;
+	struct mesh_service *service;
+	struct mesh_backend *backend;
+
+	key.address = conn->destination;
+	key.port = conn->port;
+	key.protocol = conn->protocol;
+	service = bpf_map_lookup_elem(&mesh_services, &key);
+	if (!service) {
+		address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
+		return address && (address->flags & MESH_ADDR_SERVICE) ? SERVICE_NO_PORT : SERVICE_NONE;
+	}
+	conn->service = service->service;
+	conn->service_address = conn->destination;
+	conn->service_port = conn->port;
+	if (!service->slots)
+		return SERVICE_NO_ENDPOINT;
+	if (service->affinity_seconds && affinity_recall(service, conn))
+		return SERVICE_TRANSLATED;
+	backend = backend_pick(service, random);
+	if (!backend)
+		return SERVICE_NO_ENDPOINT;
+	conn->destination = backend->address;
+	conn->port = backend->port;
+	if (service->affinity_seconds)
+		affinity_remember(service, conn);
+	return SERVICE_TRANSLATED;
+}
+
+static __always_inline __u64 random64(void)
+{
+	return (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+}
+
+/* 64 bits from a socket cookie (splitmix64, Steele et al. 2014): cookies are consecutive numbers. */
+static __always_inline __u64 cookie_hash(__u64 x)
+{
+	x += 0x9e3779b97f4a7c15ULL;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+	return x ^ (x >> 31);
+}
+
+#endif /* MESH_SERVICE_H */

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* The life of a TCP connection: record before the SYN, proof when established, report when closed. */
+#ifndef MESH_SOCKOPS_H
+#define MESH_SOCKOPS_H
+
+#include "ends.h"
+
+#define TCP_CLOSE 7
+
+/* Loopback and hairpin flows are named with their pod's cookie, so that equal addresses of two pods differ. */
+static __always_inline bool flow_of(struct bpf_sock_ops *ops, struct mesh_flow_key *key, __u64 netns)
+{
+	struct mesh_address *address;
+
+	FLOW_KEY_FROM(ops, key);
+	address = bpf_map_lookup_elem(&mesh_addresses, &key->remote);
+	if (ip_is_loopback(&key->remote) || (address && (address->flags & MESH_ADDR_LOCAL) && address->netns == netns)) {
+		key->netns = netns;
+		return true;
+	}
+	return false;
+}
+
+/* MESH_REASON_NONE if both workloads want redirection and this node is fit for it. */
+static __always_inline __u8 acceleration_gate(__u64 netns, __u64 peer_netns, struct tcp_sock *tp)
+{
+	struct mesh_workload *own = workload_of(netns), *peer;
+	struct mesh_control *ctl = control();
+
+	if (!peer_netns)
+		return MESH_REASON_PEER_REMOTE;
+	peer = workload_of(peer_netns);
+	if (!own || !peer || !ctl)
+		return MESH_REASON_PEER_UNKNOWN;
+	if (!(own->flags & peer->flags & MESH_WL_ACCELERATE))
+		return (own->flags | peer->flags) & MESH_WL_AUTO ? MESH_REASON_ACCEL_AUTO : MESH_REASON_ACCEL_DISABLED;
+	if (!(own->flags & peer->flags & MESH_WL_LOCAL_VETH))
+		return MESH_REASON_PEER_REMOTE;
+	if (!(ctl->flags & MESH_CTL_ACCELERATE))
+		return MESH_REASON_NODE_GATE;
+	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
+		return MESH_REASON_MPTCP;
+	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags &
+	    (1UL << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY)))
+		return MESH_REASON_ZEROCOPY;
+	if (tp->inet_conn.icsk_inet.sk.sk_rcvlowat > 1)
+		return MESH_REASON_RCVLOWAT;
+	return MESH_REASON_NONE;
+}
+
+/* Before the SYN leaves: who this is, in a place where the destination finds it. */
+static __noinline int on_connect(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
+{
+	__u64 netns = bpf_get_netns_cookie(ops);
+	struct mesh_workload *workload = workload_of(netns);
+	struct mesh_address *address;
+	struct mesh_flow_key key = {};
+	struct mesh_end end = {};
+	struct mesh_sock *state;
+	struct mesh_control *ctl = control();
+	bool self;
+
+	if (!workload || !ctl)
+		return 0;
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state)
+		return 0;
+	self = flow_of(ops, &key, netns);
+	state->netns = netns;
+	state->cookie = bpf_get_socket_cookie(ops);
+	state->role = MESH_ROLE_CLIENT;
+	state->path = MESH_PATH_NEW;
+	state->flags = 0;
+	if (self)
+		state->peer_netns = netns;
+	if (!state->identity) {
+		state->identity = workload->identity[READ_ONCE(ctl->generation) & 1];
+		state->generation = READ_ONCE(ctl->generation);
+	}
+
+	end.sk = (__u64)tp;
+	end.cookie = state->cookie;
+	end.netns = netns;
+	end.peer_netns = state->peer_netns;
+	end.opened_ns = bpf_ktime_get_ns();
+	end.service_address = state->service_address;
+	end.service_port = state->service_port;
+	end.role = MESH_ROLE_CLIENT;
+	end.identity = state->identity;
+	end.peer_identity = state->peer_identity;
+	end.generation = state->generation;
+	end.isn = tp->write_seq;
+	if (state->peer_netns && !self)
+		end.flags = MESH_END_LOCAL_PEER;
+	if (!self) {
+		address = bpf_map_lookup_elem(&mesh_addresses, &key.local);
+		if (address && address->netns && address->netns != netns)
+			end.flags |= MESH_END_SPOOFED;
+	}
+	if (end_insert(&key, &end))
+		return 0;
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
+	return 0;
+}
+
+/* Joins the sockhash if redirection is wanted and possible; otherwise says why not. */
+static __noinline int join(struct bpf_sock_ops *ops, struct mesh_sock *state, struct mesh_flow_key *key, __u8 gate)
+{
+	struct mesh_end *end;
+	__u64 cookie;
+
+	if (!state)
+		return 0;
+	if (gate != MESH_REASON_NONE) {
+		path_set(state, key, MESH_PATH_TCP, gate);
+		return 0;
+	}
+	end = bpf_map_lookup_elem(&mesh_ends, key);
+	if (!end || end->cookie != state->cookie)
+		return 0;
+	cookie = state->cookie;
+	/* The flag first: a peer that finds the socket must find its record complete. */
+	end->flags |= MESH_END_MEMBER;
+	if (bpf_sock_hash_update(ops, &mesh_sockets, &cookie, BPF_ANY)) {
+		end->flags &= ~MESH_END_MEMBER;
+		path_set(state, key, MESH_PATH_TCP, MESH_REASON_MAP_FULL);
+		return 0;
+	}
+	state->flags |= MESH_END_MEMBER;
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG);
+	return 0;
+}
+
+/* A socket that must not send joins too: the verdict program drops what it sends until it is destroyed. */
+static __always_inline void cut(struct bpf_sock_ops *ops, struct mesh_sock *state, struct mesh_flow_key *key,
+				__u8 reason)
+{
+	__u64 cookie = state->cookie;
+
+	conn_cut(state, key, reason);
+	if (!bpf_sock_hash_update(ops, &mesh_sockets, &cookie, BPF_ANY))
+		state->flags |= MESH_END_MEMBER;
+}
+
+static __noinline int on_active(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
+{
+	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	struct mesh_control *ctl = control();
+	struct mesh_flow_key key = {};
+	struct mesh_end *end;
+	bool self;
+
+	if (!state || !state->netns || !ctl)
+		return 0;
+	self = flow_of(ops, &key, state->netns);
+	end = bpf_map_lookup_elem(&mesh_ends, &key);
+	if (!end || end->cookie != state->cookie)
+		return 0;
+	end->write_seq0 = tp->write_seq;
+	end->rcv_nxt0 = tp->rcv_nxt;
+	end->flags |= MESH_END_ESTABLISHED;
+	if ((end->flags & MESH_END_LOCAL_PEER) && !(end->flags & MESH_END_STAMPED)) {
+		cut(ops, state, &key, MESH_REASON_UNPROVEN);
+		return 0;
+	}
+	if (!self && state->generation != READ_ONCE(ctl->generation) && !conn_still_allowed(state, &key)) {
+		cut(ops, state, &key, MESH_REASON_REVOKED);
+		return 0;
+	}
+	event_opened(state, &key);
+	join(ops, state, &key, acceleration_gate(state->netns, state->peer_netns, tp));
+	return 0;
+}
+
+/* The accepted end's record. A function of its own so that its copy leaves the stack before any report is made. */
+static __noinline int passive_record(struct mesh_sock *state, struct mesh_flow_key *key, struct tcp_sock *tp, bool self)
+{
+	struct mesh_end end = {};
+
+	if (!state || !tp)
+		return -1;
+	end.sk = (__u64)tp;
+	end.cookie = state->cookie;
+	end.netns = state->netns;
+	end.peer_netns = state->peer_netns;
+	end.opened_ns = bpf_ktime_get_ns();
+	end.service_address = state->service_address;
+	end.service_port = state->service_port;
+	end.role = MESH_ROLE_SERVER;
+	end.identity = state->identity;
+	end.peer_identity = state->peer_identity;
+	end.generation = state->generation;
+	end.write_seq0 = tp->write_seq;
+	end.rcv_nxt0 = tp->copied_seq;
+	end.flags = MESH_END_ESTABLISHED;
+	if (state->peer_netns && !self)
+		end.flags |= MESH_END_LOCAL_PEER;
+	return end_insert(key, &end);
+}
+
+static __noinline int on_passive(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
+{
+	__u64 netns = bpf_get_netns_cookie(ops);
+	struct mesh_workload *workload = workload_of(netns);
+	struct mesh_flow_key key = {}, peer_key = {};
+	struct mesh_control *ctl = control();
+	struct mesh_address *address;
+	struct mesh_sock *state;
+	struct mesh_end *record;
+	bool self, proven;
+
+	if (!workload || !ctl)
+		return 0;
+	count(MESH_STAT_PASSIVE);
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state)
+		return 0;
+	self = flow_of(ops, &key, netns);
+	flow_reverse(&key, &peer_key);
+	record = bpf_map_lookup_elem(&mesh_ends, &peer_key);
+	/* copied_seq, because with fast open rcv_nxt already counts data (net/ipv4/tcp_fastopen.c). */
+	proven = record && record->role == MESH_ROLE_CLIENT && record->isn + 1 == tp->copied_seq;
+
+	state->netns = netns;
+	state->cookie = bpf_get_socket_cookie(ops);
+	state->role = MESH_ROLE_SERVER;
+	state->generation = READ_ONCE(ctl->generation);
+	state->identity = workload->identity[state->generation & 1];
+	address = address_of(&key.remote);
+	if (proven && !(record->flags & MESH_END_HOST)) {
+		state->peer_netns = record->netns;
+		state->peer_identity = record->identity;
+		state->service_address = record->service_address;
+		state->service_port = record->service_port;
+		state->generation = record->generation;
+	} else if (proven) {
+		state->peer_identity = MESH_IDENTITY_HOST;
+	} else if (address) {
+		state->peer_identity = address->identity[state->generation & 1];
+	}
+
+	if (passive_record(state, &key, tp, self))
+		return 0;
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
+
+	if (!proven && !self && address && (address->flags & MESH_ADDR_NEEDS_RECORD)) {
+		cut(ops, state, &key, MESH_REASON_NO_RECORD);
+		return 0;
+	}
+	if (!self && state->peer_netns && state->generation != READ_ONCE(ctl->generation) &&
+	    !conn_still_allowed(state, &key)) {
+		cut(ops, state, &key, MESH_REASON_REVOKED);
+		return 0;
+	}
+	if (!state->peer_netns)
+		event_opened(state, &key);
+	join(ops, state, &key, acceleration_gate(netns, state->peer_netns, tp));
+	return 0;
+}
+
+static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
+{
+	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	struct mesh_flow_key key = {}, peer_key = {};
+	struct mesh_end *own, *peer;
+	struct mesh_usage *usage;
+
+	if (!state || !state->netns)
+		return 0;
+	flow_of(ops, &key, state->netns);
+	own = bpf_map_lookup_elem(&mesh_ends, &key);
+	if (!own || own->cookie != state->cookie)
+		return 0;
+	if (!(own->flags & MESH_END_ESTABLISHED)) {
+		end_delete(&key, state->netns);
+		return 0;
+	}
+	usage = usage_of(state->netns);
+	if (usage)
+		__sync_fetch_and_add(&usage->closed, 1);
+	own->tx_redirected = state->tx_redirected;
+	own->tx_tcp = tp->bytes_sent - tp->bytes_retrans;
+	own->rx_tcp = tp->bytes_received;
+	own->srtt_us = tp->srtt_us >> 3;
+	own->retransmits = tp->total_retrans;
+
+	flow_reverse(&key, &peer_key);
+	peer = own->peer_netns ? bpf_map_lookup_elem(&mesh_ends, &peer_key) : NULL;
+	if (peer && !(peer->flags & MESH_END_ESTABLISHED))
+		peer = NULL;
+	if (peer && !(peer->flags & MESH_END_CLOSED)) {
+		own->flags |= MESH_END_CLOSED;
+		return 0;
+	}
+	event_closed(&key, own, peer);
+	if (peer)
+		end_delete(&peer_key, peer->netns);
+	end_delete(&key, state->netns);
+	return 0;
+}
+
+/*
+ * Runs per segment of a member, that is only once something goes by TCP. When what the
+ * peer sends is final TCP and all that it redirected has been read, nothing can be
+ * redirected to this socket any more: it leaves the sockhash and runs at TCP's own
+ * speed. Its own direction becomes TCP first, so that no send of its own is in between.
+ */
+static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
+{
+	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	struct mesh_flow_key key = {}, peer_key = {};
+	struct mesh_end *peer;
+	struct sk_psock *psock;
+	void *first;
+	__u64 cookie;
+
+	if (!state || !(state->flags & MESH_END_MEMBER) || state->path == MESH_PATH_DENIED)
+		return 0;
+	flow_of(ops, &key, state->netns);
+	flow_reverse(&key, &peer_key);
+	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
+	if (peer && peer->path != MESH_PATH_TCP)
+		return 0;
+	/* The two low bits of sk_user_data are flags (include/net/sock.h, SK_USER_DATA_*). */
+	psock = (void *)((unsigned long)tp->inet_conn.icsk_inet.sk.sk_user_data & ~7UL);
+	if (!psock)
+		return 0;
+	first = BPF_CORE_READ(psock, ingress_msg.next);
+	if (first != (void *)psock + bpf_core_field_offset(struct sk_psock, ingress_msg))
+		return 0;
+	if (state->path != MESH_PATH_TCP)
+		path_set(state, &key, MESH_PATH_TCP, MESH_REASON_LEFT_MAP);
+	cookie = state->cookie;
+	if (bpf_map_delete_elem(&mesh_sockets, &cookie))
+		return 0;
+	state->flags &= ~MESH_END_MEMBER;
+	count(MESH_STAT_LEFT_MAP);
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
+	return 0;
+}
+
+SEC("sockops")
+int mesh_sockops(struct bpf_sock_ops *ops)
+{
+	/* Read once: a second read is a new, unchecked pointer for the verifier. */
+	struct bpf_sock *sk = ops->sk;
+	struct tcp_sock *tp;
+
+	switch (ops->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ops->args[1] == TCP_CLOSE)
+			break;
+		return 1;
+	default:
+		return 1;
+	}
+	if (!sk || (ops->family != AF_INET && ops->family != AF_INET6))
+		return 1;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 1;
+	switch (ops->op) {
+	/* Functions of their own, not for reuse but for the verifier: their stacks are not added up. */
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		on_connect(ops, sk, tp);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		on_active(ops, sk, tp);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		on_passive(ops, sk, tp);
+		break;
+	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
+		on_segment(ops, sk, tp);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		on_close(ops, sk, tp);
+		break;
+	}
+	return 1;
+}
+
+/* On the root of the hierarchy: records of the node's own connections to its pods, and nothing else. */
+SEC("sockops")
+int mesh_host_ops(struct bpf_sock_ops *ops)
+{
+	struct mesh_control *ctl = control();
+	struct mesh_address *address;
+	struct mesh_flow_key key = {};
+	struct bpf_sock *sk = ops->sk;
+	struct mesh_end end = {}, *old;
+	struct tcp_sock *tp;
+
+	if (ops->op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
+	    (ops->op != BPF_SOCK_OPS_STATE_CB || ops->args[1] != TCP_CLOSE))
+		return 1;
+	if (!ctl || !sk || (ops->family != AF_INET && ops->family != AF_INET6) ||
+	    bpf_get_netns_cookie(ops) != ctl->node_netns)
+		return 1;
+	FLOW_KEY_FROM(ops, &key);
+	if (ops->op == BPF_SOCK_OPS_STATE_CB) {
+		old = bpf_map_lookup_elem(&mesh_ends, &key);
+		if (old && (old->flags & MESH_END_HOST) && old->cookie == bpf_get_socket_cookie(ops))
+			bpf_map_delete_elem(&mesh_ends, &key);
+		return 1;
+	}
+	address = bpf_map_lookup_elem(&mesh_addresses, &key.remote);
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp || !address || !(address->flags & MESH_ADDR_LOCAL))
+		return 1;
+	end.cookie = bpf_get_socket_cookie(ops);
+	end.netns = ctl->node_netns;
+	end.opened_ns = bpf_ktime_get_ns();
+	end.role = MESH_ROLE_CLIENT;
+	end.path = MESH_PATH_TCP;
+	end.reason = MESH_REASON_PEER_REMOTE;
+	end.flags = MESH_END_HOST;
+	end.identity = MESH_IDENTITY_HOST;
+	end.isn = tp->write_seq;
+	if (!end_insert(&key, &end))
+		bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG | ops->bpf_sock_ops_cb_flags);
+	return 1;
+}
+
+#endif /* MESH_SOCKOPS_H */

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Every send of a member. A direction redirects from its first byte or never, and goes
+ * to TCP at most once: the receiver reads all redirected bytes, then all TCP bytes, then
+ * FIN, which is the order they were sent in. ARCHITECTURE.md has the proof.
+ */
+#ifndef MESH_VERDICT_H
+#define MESH_VERDICT_H
+
+#include "sockops.h"
+
+#define TCP_ESTABLISHED 1
+#define TCP_CLOSE_WAIT 8
+#define WINDOW_MESSAGES 64
+
+static __always_inline bool may_send(struct tcp_sock *tp)
+{
+	__u8 state = tp->inet_conn.icsk_inet.sk.__sk_common.skc_state;
+
+	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT;
+}
+
+/*
+ * The first message. The socket is locked by its sender, so what is read of it is exact:
+ * no byte of it has ever been in TCP. The two initial sequence numbers, each known by
+ * both ends, prove that the records are of one connection.
+ *
+ * Returns enum mesh_reason, NONE if the direction redirects from now on.
+ */
+static __noinline int latch(struct mesh_sock *state, struct mesh_flow_key *key, struct tcp_sock *tp)
+{
+	struct mesh_flow_key peer_key = {};
+	struct mesh_end *own, *peer;
+	__u32 write_seq;
+
+	if (!state || !tp)
+		return MESH_REASON_PEER_UNKNOWN;
+	if (!may_send(tp))
+		return MESH_REASON_SOCKET_STATE;
+	own = bpf_map_lookup_elem(&mesh_ends, key);
+	if (!own || own->cookie != state->cookie)
+		return MESH_REASON_MAP_FULL;
+	write_seq = tp->write_seq;
+	/* LATCH: with this check taken out the tests must fail (scripts/test-of-tests.sh). */
+	if (tp->bytes_sent || write_seq != tp->snd_una || write_seq != own->write_seq0)
+		return MESH_REASON_NOT_VIRGIN;
+	flow_reverse(key, &peer_key);
+	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
+	if (!peer || !(peer->flags & MESH_END_MEMBER))
+		return MESH_REASON_PEER_UNKNOWN;
+	if (peer->rcv_nxt0 != own->write_seq0 || peer->write_seq0 != own->rcv_nxt0)
+		return MESH_REASON_SEQUENCE;
+	state->peer_cookie = peer->cookie;
+	state->peer_sk = peer->sk;
+	state->latched_seq = write_seq;
+	state->window_start_ns = bpf_ktime_get_ns();
+	count(MESH_STAT_LATCHED);
+	path_set(state, key, MESH_PATH_REDIRECT, MESH_REASON_NONE);
+	return MESH_REASON_NONE;
+}
+
+/*
+ * Whether the receiver can take `size` more bytes without TCP's flow control. The peer is
+ * probed (fault-safe: TCP sockets are SLAB_TYPESAFE_BY_RCU and this runs under RCU) and
+ * must still be the socket that was latched.
+ */
+static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp_sock *tp, __u32 size,
+					     struct mesh_control *ctl)
+{
+	struct sock *peer = (struct sock *)state->peer_sk;
+	__u64 now, elapsed;
+	int queued;
+
+	if (BPF_CORE_READ(peer, __sk_common.skc_cookie.counter) != state->peer_cookie)
+		return MESH_REASON_PEER_CLOSED;
+	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_state == TCP_CLOSE_WAIT &&
+	    (BPF_CORE_READ(peer, sk_shutdown) & RCV_SHUTDOWN))
+		return MESH_REASON_PEER_CLOSED; /* TCP answers with RST, as the sender expects */
+	if (BPF_CORE_READ(peer, sk_rcvlowat) > 1)
+		return MESH_REASON_RCVLOWAT;
+	queued = BPF_CORE_READ(peer, sk_backlog.rmem_alloc.counter);
+	if (queued <= 0) {
+		state->unread = 0;
+		state->small_unread = 0;
+	} else {
+		if ((__u64)queued + size > ctl->high_water)
+			return MESH_REASON_HIGH_WATER;
+		if (state->unread >= ctl->message_cap)
+			return MESH_REASON_MESSAGE_CAP;
+		if (size < ctl->small_write && state->small_unread >= ctl->small_write_run)
+			return MESH_REASON_SMALL_WRITES;
+	}
+	state->unread++;
+	if (size < ctl->small_write)
+		state->small_unread++;
+	state->window_bytes += size;
+	if (++state->messages >= WINDOW_MESSAGES) {
+		now = bpf_ktime_get_ns();
+		elapsed = now - state->window_start_ns;
+		/* Faster than any question and answer: a stream, which TCP coalesces better if its writes are small. */
+		if (elapsed < ctl->stream_window_ns && state->window_bytes < (__u64)ctl->small_write * WINDOW_MESSAGES)
+			return MESH_REASON_SMALL_WRITES;
+		state->messages = 0;
+		state->window_bytes = 0;
+		state->window_start_ns = now;
+	}
+	return MESH_REASON_NONE;
+}
+
+SEC("sk_msg")
+int mesh_msg(struct sk_msg_md *msg)
+{
+	struct mesh_control *ctl = control();
+	struct bpf_sock *sk = msg->sk;
+	struct mesh_flow_key key = {};
+	struct mesh_sock *state;
+	struct tcp_sock *tp;
+	__u64 peer_cookie;
+	__u32 size = msg->size;
+	__u8 reason;
+
+	if (!sk || !ctl)
+		return SK_PASS;
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	if (!state || state->path == MESH_PATH_TCP)
+		return SK_PASS;
+	if (state->path == MESH_PATH_DENIED)
+		return SK_DROP;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return SK_PASS;
+
+	if (state->generation != READ_ONCE(ctl->generation)) {
+		FLOW_KEY_FROM(msg, &key);
+		if (state->netns == state->peer_netns)
+			key.netns = state->netns;
+		if (!conn_still_allowed(state, &key)) {
+			conn_cut(state, &key, MESH_REASON_REVOKED);
+			return SK_DROP;
+		}
+	}
+	if (state->path == MESH_PATH_NEW) {
+		FLOW_KEY_FROM(msg, &key);
+		if (state->netns == state->peer_netns)
+			key.netns = state->netns;
+		reason = latch(state, &key, tp);
+		if (reason != MESH_REASON_NONE) {
+			path_set(state, &key, MESH_PATH_TCP, reason);
+			return SK_PASS;
+		}
+	}
+
+	reason = MESH_REASON_SOCKET_STATE;
+	if (may_send(tp))
+		reason = tp->write_seq == state->latched_seq ? receiver_refuses(state, tp, size, ctl) :
+							       MESH_REASON_SEQUENCE;
+	if (reason == MESH_REASON_NONE) {
+		peer_cookie = state->peer_cookie;
+		/* On failure the helper leaves the message as it was, and TCP is right. */
+		if (bpf_msg_redirect_hash(msg, &mesh_sockets, &peer_cookie, BPF_F_INGRESS) == SK_PASS) {
+			state->tx_redirected += size;
+			return SK_PASS;
+		}
+		reason = MESH_REASON_HELPER;
+	}
+	FLOW_KEY_FROM(msg, &key);
+	if (state->netns == state->peer_netns)
+		key.netns = state->netns;
+	path_set(state, &key, MESH_PATH_TCP, reason);
+	return SK_PASS;
+}
+
+/*
+ * What the sockhash runs. A member keeps the program it joined with, so the program is
+ * only a jump through a slot that the agent can fill anew or empty.
+ */
+SEC("sk_msg")
+int mesh_msg_stub(struct sk_msg_md *msg)
+{
+	struct mesh_flow_key key = {};
+	struct mesh_sock *state;
+	struct bpf_sock *sk;
+
+	bpf_tail_call(msg, &mesh_slots, 0);
+
+	sk = msg->sk;
+	if (!sk)
+		return SK_PASS;
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	if (!state || state->path == MESH_PATH_TCP)
+		return SK_PASS;
+	if (state->path == MESH_PATH_DENIED)
+		return SK_DROP;
+	FLOW_KEY_FROM(msg, &key);
+	if (state->netns == state->peer_netns)
+		key.netns = state->netns;
+	path_set(state, &key, MESH_PATH_TCP, MESH_REASON_KILL_SWITCH);
+	return SK_PASS;
+}
+
+#endif /* MESH_VERDICT_H */
