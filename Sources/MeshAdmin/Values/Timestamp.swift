@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #if canImport(Glibc)
-    import Glibc
+import Glibc
 #elseif canImport(Musl)
-    import Musl
+import Musl
 #endif
 
 /// A moment of wall-clock time in nanoseconds since 1970-01-01T00:00:00Z.
@@ -36,9 +36,11 @@ extension Timestamp: CustomStringConvertible, LosslessStringConvertible {
         var time = time_t(seconds)
         var parts = tm()
         gmtime_r(&time, &parts)
-        let date = "\(Self.padded(Int64(parts.tm_year) + 1900, 4))-\(Self.padded(Int64(parts.tm_mon) + 1, 2))"
+        let date =
+            "\(Self.padded(Int64(parts.tm_year) + 1900, 4))-\(Self.padded(Int64(parts.tm_mon) + 1, 2))"
             + "-\(Self.padded(Int64(parts.tm_mday), 2))"
-        let clock = "\(Self.padded(Int64(parts.tm_hour), 2)):\(Self.padded(Int64(parts.tm_min), 2))"
+        let clock =
+            "\(Self.padded(Int64(parts.tm_hour), 2)):\(Self.padded(Int64(parts.tm_min), 2))"
             + ":\(Self.padded(Int64(parts.tm_sec), 2))"
         return "\(date)T\(clock).\(Self.padded(fraction, 9))Z"
     }

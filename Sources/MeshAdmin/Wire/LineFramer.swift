@@ -24,6 +24,9 @@ struct LineFramer {
     /// Bytes held that are not yet a whole line, or not yet taken.
     var pending: Int { buffer.count - start }
 
+    /// Bytes in memory, taken ones included.
+    var heldBytes: Int { buffer.count }
+
     mutating func append(_ bytes: some Collection<UInt8>) {
         if start > 0, start == buffer.count || start >= 64 * 1024 {
             buffer.removeFirst(start)
