@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demo shows, step by step. Each step checks what it says and raises StepFailed if it is not so."""
+
+import re
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from children import Child, run
+from mesh import Mesh
+from node import Node
+from services import benchmark_words, nginx_words, p50_microseconds, redis_words, wait_for_listener
+from terminal import StepFailed, check, command, heading, output, say
+
+CLIENT = str(Path(__file__).resolve().parent / "client.py")
+WEB, WEB6, WEB_WEIGHTS = "10.96.0.10", "fd96::10", {"web-a": 3, "web-b": 1}
+REDIS, PLAIN_REDIS = "10.79.0.13", "10.79.0.21"
+PODS = {"client": 10, "web-a": 11, "web-b": 12, "redis": 13}
+OUTSIDE = {"plain-client": 20, "plain-redis": 21}
+
+
+class Demo:
+    def __init__(self, node: Node, mesh: Mesh, directory: Path):
+        self.node = node
+        self.mesh = mesh
+        self.directory = directory
+        self.children: list[Child] = []
+
+    def run(self) -> None:
+        self.make_pods()
+        self.enrol()
+        self.balance()
+        self.redirect()
+        self.deny_egress()
+        self.deny_ingress()
+        self.cut()
+        self.latency()
+        self.uninstall()
+
+    # The steps
+
+    def make_pods(self) -> None:
+        heading(1, "A node with pods, as network namespaces on a bridge")
+        self.node.make()
+        for pod, number in {**PODS, **OUTSIDE}.items():
+            self.node.add_pod(pod, number)
+        say(f"""{', '.join(PODS)}: pods of the namespace demo, to be enrolled.
+            {', '.join(OUTSIDE)}: stay outside the mesh, to compare with.""")
+        self.mesh.write_manifests()
+        say("What opts a pod in, from examples/demo/mesh/pods.yaml:")
+        lines = (self.mesh.config / "pods.yaml").read_text().splitlines()
+        begin = lines.index("  annotations:")
+        output("\n".join(lines[begin:begin + 4]))
+
+    def enrol(self) -> None:
+        heading(2, "Enrolment")
+        self.mesh.start()
+        say(f"Below, meshctl stands for: {self.mesh.argv('...', '')[0]} ... --socket {self.mesh.socket}")
+        self.mesh.ctl("status", "--wait", "--timeout", "20")
+        for pod in ("web-a", "web-b"):
+            self._start(pod, nginx_words(self.directory, pod), 8080, f"nginx -c {pod}/nginx.conf")
+        self._start("redis", redis_words(self.directory, "redis"), 6379, "redis-server --port 6379")
+        self._start_outside()
+        self.mesh.ctl("workloads")
+        states = {item["name"]: item["redirection"]["state"] for item in self.mesh.json("workloads")}
+        check(states == dict.fromkeys(PODS, "enabled"), "all four pods are enrolled", f"states are {states}")
+
+    def balance(self) -> None:
+        heading(3, "A Service with two weighted backends, 3 to 1")
+        for url, count in ((f"http://{WEB}/", 400), (f"http://[{WEB6}]/", 200)):
+            text = self.mesh.in_pod(
+                "client", sys.executable, CLIENT, "get", url, str(count), shown_as=f"client.py get {url} {count}")
+            self._check_weights(text, count)
+
+    def redirect(self) -> None:
+        heading(4, "The fast path: bytes go from socket to socket")
+        holder = self._hold()
+        time.sleep(0.3)
+        self.mesh.ctl("connections")
+        found = [c for c in self.mesh.json("connections") if c["destination"].get("workload") == "demo/redis"]
+        paths = {(c["sent"]["path"], (c.get("received") or {}).get("path")) for c in found}
+        check(len(found) == 2 and paths == {("redirect", "redirect")},
+              "both redis connections are redirected, in both directions",
+              f"{len(found)} connections with paths {paths}")
+        holder.stop()
+
+    def deny_egress(self) -> None:
+        heading(5, "A policy that denies egress: EPERM, at once")
+        self._apply("deny-egress.yaml")
+        self._check_denied("EPERM", "policy-egress", "client-may-reach-web-only")
+        text = self.mesh.in_pod("client", sys.executable, CLIENT, "get", f"http://{WEB}/", "20",
+                                shown_as=f"client.py get http://{WEB}/ 20")
+        check("web-a" in text, "what the policy allows still works", f"the client saw {text!r}")
+        self.mesh.ctl("policy", "delete", "NetworkPolicy", "demo/client-may-reach-web-only")
+
+    def deny_ingress(self) -> None:
+        heading(6, "A policy that denies ingress: ECONNREFUSED, at once")
+        self._apply("deny-ingress.yaml")
+        self._check_denied("ECONNREFUSED", "policy-ingress", "redis-refuses-client")
+        self.mesh.ctl("policy", "rollback")
+        text = self._try(REDIS, 6379)
+        check("connected x20" in text, "after the rollback it is allowed again", text)
+
+    def cut(self) -> None:
+        heading(7, "A policy change cuts live connections, busy and idle")
+        holder = self._hold()
+        time.sleep(0.2)
+        began = time.monotonic_ns()
+        self._apply("deny-ingress.yaml")
+        applied = time.monotonic_ns()
+        ends = {}
+        for _ in range(2):
+            line = holder.line()
+            output(line)
+            match = re.match(r"(busy|idle) (\w+) at (\d+)", line)
+            if not match:
+                raise StepFailed(f"the client said {line!r}")
+            ends[match[1]] = int(match[3])
+        for kind, when in sorted(ends.items()):
+            after = (when - began) / 1e6
+            check(0 < after < 1000, f"the {kind} connection ended {after:.0f} ms after meshctl was started "
+                  f"(meshctl itself took {(applied - began) / 1e6:.0f} ms)", "it lived on")
+        self.mesh.ctl("flows", "--verdict", "denied", "--last", "2")
+        kinds = {event["kind"] for event in self.mesh.json("flows", "--verdict", "denied", "--last", "50")}
+        check("cut" in kinds, "the flow log tells it", f"it has {sorted(kinds)} only")
+        holder.stop()
+        self.mesh.ctl("policy", "rollback")
+
+    def latency(self) -> None:
+        heading(8, "Latency with the mesh on and off")
+        count, rounds = 10_000, 4
+        say(f"redis-benchmark, one connection, PING, client and server on one core; {rounds} rounds of "
+            f"{count} in turns.")
+        command(f"meshctl run --pod demo/client -- redis-benchmark -h {REDIS} -c 1 -n {count} -t ping_mbulk --csv")
+        outside = self.node.inside(self.node.pod_netns("plain-client"))
+        on, off = [], []
+        for _ in range(rounds):
+            off.append(p50_microseconds(run(*outside, *benchmark_words(PLAIN_REDIS, count))))
+            on.append(p50_microseconds(run(*self.mesh.pod_argv("client", *benchmark_words(REDIS, count)))))
+        output(f"mesh off   p50 {statistics.median(off):5.1f} us   rounds: {' '.join(f'{v:.0f}' for v in off)}\n"
+               f"mesh on    p50 {statistics.median(on):5.1f} us   rounds: {' '.join(f'{v:.0f}' for v in on)}")
+        check(statistics.median(on) < statistics.median(off), "with the mesh on it is faster than without",
+              f"{on} against {off}")
+
+    def uninstall(self) -> None:
+        heading(9, "Uninstall leaves nothing, and breaks no connection")
+        self.mesh.ctl("uninstall")
+        self.mesh.ctl("uninstall", "--check")
+        for child in self.children:
+            check(child.running, f"{child.name} still runs", "it ended")
+        inside = self.node.inside(self.node.pod_netns("client"))
+        text = run(*inside, sys.executable, CLIENT, "try", REDIS, "6379")
+        check("connected x20" in text, "the pods talk by plain TCP", text)
+
+    # Their parts
+
+    def _start(self, pod: str, words: list[str], port: int, shown_as: str) -> None:
+        command(f"meshctl run --pod demo/{pod} -- {shown_as} &")
+        self._serve(f"{words[-1].split('/')[-1]} of {pod}", self.mesh.pod_argv(pod, *words), pod, port)
+
+    def _start_outside(self) -> None:
+        pod = "plain-redis"
+        words = [*self.node.inside(self.node.pod_netns(pod)), *redis_words(self.directory, pod)]
+        self._serve(pod, words, pod, 6379)
+
+    def _serve(self, name: str, argv: list[str], pod: str, port: int) -> None:
+        child = Child(name, argv, self.directory / f"{pod}.log")
+        self.children.append(child)
+        wait_for_listener(self.node.inside(self.node.pod_netns(pod)), port, child)
+
+    def _hold(self) -> Child:
+        """Opens a busy and an idle connection to redis in the client pod."""
+        command(f"meshctl run --pod demo/client -- client.py hold {REDIS} 6379 &")
+        argv = self.mesh.pod_argv("client", sys.executable, CLIENT, "hold", REDIS, "6379")
+        holder = Child("client.py hold", argv, self.directory / "hold.log", talks=True)
+        self.children.append(holder)
+        holder.line()
+        return holder
+
+    def _apply(self, name: str) -> None:
+        path = self.mesh.policies / name
+        self.mesh.ctl("policy", "apply", "-f", str(path), shown_as=f"meshctl policy apply -f examples/demo/policies/{name}")
+
+    def _try(self, host: str, port: int) -> str:
+        return self.mesh.in_pod("client", sys.executable, CLIENT, "try", host, str(port),
+                                shown_as=f"client.py try {host} {port}")
+
+    def _check_denied(self, error: str, reason: str, policy: str) -> None:
+        text = self._try(REDIS, 6379)
+        match = re.search(r"median (\d+) us", text)
+        check(f"{error} x20" in text and match is not None and int(match[1]) < 1000,
+              f"20 of 20 attempts end with {error}, in less than 1 ms", text)
+        self.mesh.ctl("policy", "explain", "demo/client", "demo/redis:6379")
+        answer = self.mesh.json("policy", "explain", "demo/client", "demo/redis:6379")
+        check(answer["verdict"] == "deny" and policy in str(answer), f"explain names the policy {policy}", str(answer))
+        self.mesh.ctl("flows", "--verdict", "denied", "--last", "1")
+        event = self.mesh.json("flows", "--verdict", "denied", "--last", "1")[-1]
+        check(event["reason"] == reason and event["source"].get("workload") == "demo/client",
+              f"the flow log has it, with the reason {reason}", str(event))
+
+    def _check_weights(self, text: str, count: int) -> None:
+        seen = {name: int(number) for name, number in re.findall(r"(web-\w) (\d+)", text)}
+        total = sum(WEB_WEIGHTS.values())
+        for name, weight in WEB_WEIGHTS.items():
+            share = weight / total
+            # Five standard deviations of a binomial distribution: one false alarm in more than a million runs.
+            tolerance = 5 * (count * share * (1 - share)) ** 0.5
+            check(abs(seen.get(name, 0) - count * share) <= tolerance,
+                  f"{name} answered {seen.get(name, 0)} of {count}: {count * share:.0f} expected, "
+                  f"give or take {tolerance:.0f}", text)
