@@ -7,16 +7,16 @@
 
 /*
  * Decides where a pod's flow goes and whether it may. On entry conn names the
- * destination the application asked for; on return the backend.
+ * destination the application asked for; on return the backend. `workload` is the
+ * source, null if the pod is not enrolled.
  *
- * Returns 0 if allowed, else the errno for the application. *self is set for traffic
- * that stays in the pod and *outside for traffic that the mesh does not touch.
+ * Returns 0 if allowed, else the errno for the application.
  */
-static __noinline int outbound_decide(struct mesh_conn *conn, __u64 random)
+static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_workload *workload)
 {
-	struct mesh_workload *workload = workload_of(conn->netns), *peer = NULL;
+	struct mesh_address *address, *source;
 	struct mesh_control *ctl = control();
-	struct mesh_address *address;
+	struct mesh_workload *peer = NULL;
 	struct mesh_usage *usage;
 	__u32 reason;
 
@@ -34,15 +34,15 @@ static __noinline int outbound_decide(struct mesh_conn *conn, __u64 random)
 		return EPERM;
 	}
 	if (!ip_is_any(&conn->source)) {
-		address = bpf_map_lookup_elem(&mesh_addresses, &conn->source);
-		if (address && address->netns && address->netns != conn->netns) {
+		source = bpf_map_lookup_elem(&mesh_addresses, &conn->source);
+		if (source && source->netns && source->netns != conn->netns) {
 			refuse(conn, conn->netns, MESH_REASON_SPOOFED);
 			return EPERM;
 		}
 	}
 
 	conn->generation = READ_ONCE(ctl->generation);
-	switch (service_translate(conn, random)) {
+	switch (service_translate(conn, address)) {
 	case SERVICE_NO_ENDPOINT:
 		refuse(conn, conn->netns, MESH_REASON_NO_ENDPOINT);
 		return ECONNREFUSED;
@@ -51,11 +51,13 @@ static __noinline int outbound_decide(struct mesh_conn *conn, __u64 random)
 		return ECONNREFUSED;
 	case SERVICE_TRANSLATED:
 		count(MESH_STAT_TRANSLATED);
+		address = NULL;
 		break;
 	}
 
 	conn->identity = workload->identity[conn->generation & 1];
-	address = address_of(&conn->destination);
+	if (!address)
+		address = address_of(&conn->destination);
 	conn->peer_identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;
 	if (address && (address->flags & MESH_ADDR_LOCAL)) {
 		conn->peer_netns = address->netns;
@@ -117,17 +119,19 @@ static __always_inline void sock_remember(struct bpf_sock_addr *ctx, const struc
 
 static __always_inline int connect_run(struct bpf_sock_addr *ctx, struct mesh_conn *conn)
 {
+	struct mesh_workload *workload;
 	int error;
 
 	conn->netns = bpf_get_netns_cookie(ctx);
-	if (!workload_of(conn->netns))
+	workload = workload_of(conn->netns);
+	if (!workload)
 		return 1;
 	conn->port = bpf_ntohs(ctx->user_port);
 	conn->protocol = ctx->type == 2 /* SOCK_DGRAM */ ? MESH_PROTO_UDP : MESH_PROTO_TCP;
 	conn->source_port = ctx->sk->src_port;
 	conn->cookie = bpf_get_socket_cookie(ctx);
 	count(MESH_STAT_CONNECT);
-	error = outbound_decide(conn, random64());
+	error = outbound_decide(conn, workload);
 	if (error) {
 		bpf_set_retval(-error);
 		return 0;

@@ -103,11 +103,13 @@ static __always_inline int sendmsg_run(struct bpf_sock_addr *ctx, struct mesh_co
 {
 	struct mesh_udp_reverse_key reverse = {};
 	struct mesh_udp_reverse original = {};
+	struct mesh_workload *workload;
 	struct mesh_udp_key flow = {};
 	int error;
 
 	conn->netns = bpf_get_netns_cookie(ctx);
-	if (!workload_of(conn->netns))
+	workload = workload_of(conn->netns);
+	if (!workload)
 		return 1;
 	conn->port = bpf_ntohs(ctx->user_port);
 	conn->protocol = MESH_PROTO_UDP;
@@ -122,7 +124,7 @@ static __always_inline int sendmsg_run(struct bpf_sock_addr *ctx, struct mesh_co
 		count(MESH_STAT_UDP_REPLY);
 		return 1;
 	}
-	error = outbound_decide(conn, cookie_hash(conn->cookie));
+	error = outbound_decide(conn, workload);
 	if (error) {
 		bpf_set_retval(-error);
 		return 0;

@@ -8,23 +8,27 @@
 /* Writes a new end and counts it against its owner. Returns 0, or -1 over quota or when the map is full. */
 static __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 {
-	struct mesh_end *old = bpf_map_lookup_elem(&mesh_ends, key);
 	struct mesh_usage *usage = usage_of(end->netns);
 	struct mesh_control *ctl = control();
-	bool counted = old && old->netns == end->netns;
+	struct mesh_end *old;
 
 	if (!ctl)
 		return -1;
-	if (usage && !counted && usage->ends >= ctl->ends_quota) {
+	if (usage && usage->ends >= ctl->ends_quota) {
 		count(MESH_REASON_QUOTA);
 		return -1;
 	}
-	if (bpf_map_update_elem(&mesh_ends, key, end, BPF_ANY)) {
+	if (!bpf_map_update_elem(&mesh_ends, key, end, BPF_NOEXIST)) {
+		if (usage)
+			__sync_fetch_and_add(&usage->ends, 1);
+		return 0;
+	}
+	/* Full, or a tuple used again whose first connection has not quite ended. */
+	old = bpf_map_lookup_elem(&mesh_ends, key);
+	if (!old || bpf_map_update_elem(&mesh_ends, key, end, BPF_EXIST)) {
 		count(MESH_REASON_MAP_FULL);
 		return -1;
 	}
-	if (usage && !counted)
-		__sync_fetch_and_add(&usage->ends, 1);
 	return 0;
 }
 
@@ -152,7 +156,7 @@ static __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *o
 		event->path[!initiator ? 0 : 1] = MESH_PATH_TCP;
 		event->path_reason[!initiator ? 0 : 1] = MESH_REASON_PEER_REMOTE;
 	}
-	bpf_ringbuf_submit(event, 0);
+	event_submit(event);
 	return 0;
 }
 

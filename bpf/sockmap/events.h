@@ -59,6 +59,21 @@ static __always_inline struct mesh_event *event_reserve(__u64 netns, __u8 type)
 	return event;
 }
 
+/*
+ * Refusals and cuts wake the agent at once. Openings and closings wait for its next
+ * look (every 50 ms) unless the ring fills: a wake-up per connection costs more than
+ * the connection's record.
+ */
+static __always_inline void event_submit(struct mesh_event *event)
+{
+	__u64 flags = 0;
+
+	if (event->type == MESH_EVENT_OPENED || event->type == MESH_EVENT_CLOSED)
+		flags = bpf_ringbuf_query(&mesh_events, BPF_RB_AVAIL_DATA) > MESH_EVENTS_BYTES / 8 ?
+				BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	bpf_ringbuf_submit(event, flags);
+}
+
 /* Reports a decision on a flow that `netns` is an end of. */
 static __noinline int event_conn(struct mesh_conn *conn, __u64 netns, __u8 type)
 {
@@ -80,7 +95,7 @@ static __noinline int event_conn(struct mesh_conn *conn, __u64 netns, __u8 type)
 	event->source_identity = conn->identity;
 	event->destination_identity = conn->peer_identity;
 	event->generation = conn->generation;
-	bpf_ringbuf_submit(event, 0);
+	event_submit(event);
 	return 0;
 }
 

@@ -58,43 +58,6 @@ static __always_inline void affinity_remember(const struct mesh_service *service
 	bpf_map_update_elem(&mesh_affinity, &key, &value, BPF_ANY);
 }
 
-/*
- * Replaces conn->destination and port by a backend's if they name a service. `random`
- * decides between the backends: 64 random bits for a connection, a hash of the socket
- * for datagrams, so that one exchange stays with one backend.
- */
-static __noinline int service_translate(struct mesh_conn *conn, __u64 random)
-{
-	struct mesh_service_key key = {};
-	struct mesh_address *address;
-	struct mesh_service *service;
-	struct mesh_backend *backend;
-
-	key.address = conn->destination;
-	key.port = conn->port;
-	key.protocol = conn->protocol;
-	service = bpf_map_lookup_elem(&mesh_services, &key);
-	if (!service) {
-		address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
-		return address && (address->flags & MESH_ADDR_SERVICE) ? SERVICE_NO_PORT : SERVICE_NONE;
-	}
-	conn->service = service->service;
-	conn->service_address = conn->destination;
-	conn->service_port = conn->port;
-	if (!service->slots)
-		return SERVICE_NO_ENDPOINT;
-	if (service->affinity_seconds && affinity_recall(service, conn))
-		return SERVICE_TRANSLATED;
-	backend = backend_pick(service, random);
-	if (!backend)
-		return SERVICE_NO_ENDPOINT;
-	conn->destination = backend->address;
-	conn->port = backend->port;
-	if (service->affinity_seconds)
-		affinity_remember(service, conn);
-	return SERVICE_TRANSLATED;
-}
-
 static __always_inline __u64 random64(void)
 {
 	return (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
@@ -107,6 +70,40 @@ static __always_inline __u64 cookie_hash(__u64 x)
 	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
 	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
 	return x ^ (x >> 31);
+}
+
+/*
+ * Replaces conn->destination and port by a backend's if they name a service. A
+ * connection's backend is random, a datagram's depends on its socket, so that one
+ * exchange stays with one backend. `address` is the destination's own entry, or null.
+ */
+static __noinline int service_translate(struct mesh_conn *conn, struct mesh_address *address)
+{
+	struct mesh_service_key key = {};
+	struct mesh_service *service;
+	struct mesh_backend *backend;
+
+	key.address = conn->destination;
+	key.port = conn->port;
+	key.protocol = conn->protocol;
+	service = bpf_map_lookup_elem(&mesh_services, &key);
+	if (!service)
+		return address && (address->flags & MESH_ADDR_SERVICE) ? SERVICE_NO_PORT : SERVICE_NONE;
+	conn->service = service->service;
+	conn->service_address = conn->destination;
+	conn->service_port = conn->port;
+	if (!service->slots)
+		return SERVICE_NO_ENDPOINT;
+	if (service->affinity_seconds && affinity_recall(service, conn))
+		return SERVICE_TRANSLATED;
+	backend = backend_pick(service, conn->protocol == MESH_PROTO_UDP ? cookie_hash(conn->cookie) : random64());
+	if (!backend)
+		return SERVICE_NO_ENDPOINT;
+	conn->destination = backend->address;
+	conn->port = backend->port;
+	if (service->affinity_seconds)
+		affinity_remember(service, conn);
+	return SERVICE_TRANSLATED;
 }
 
 #endif /* MESH_SERVICE_H */

@@ -21,6 +21,17 @@ static __always_inline bool flow_of(struct bpf_sock_ops *ops, struct mesh_flow_k
 	return false;
 }
 
+/* As flow_of, for a socket whose state already tells. */
+static __always_inline bool flow_of_state(struct bpf_sock_ops *ops, struct mesh_flow_key *key,
+					  const struct mesh_sock *state)
+{
+	FLOW_KEY_FROM(ops, key);
+	if (state->netns != state->peer_netns)
+		return false;
+	key->netns = state->netns;
+	return true;
+}
+
 /* MESH_REASON_NONE if both workloads want redirection and this node is fit for it. */
 static __always_inline __u8 acceleration_gate(__u64 netns, __u64 peer_netns, struct tcp_sock *tp)
 {
@@ -152,7 +163,7 @@ static __noinline int on_active(struct bpf_sock_ops *ops, struct bpf_sock *sk, s
 
 	if (!state || !state->netns || !ctl)
 		return 0;
-	self = flow_of(ops, &key, state->netns);
+	self = flow_of_state(ops, &key, state);
 	end = bpf_map_lookup_elem(&mesh_ends, &key);
 	if (!end || end->cookie != state->cookie)
 		return 0;
@@ -267,7 +278,7 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 
 	if (!state || !state->netns)
 		return 0;
-	flow_of(ops, &key, state->netns);
+	flow_of_state(ops, &key, state);
 	own = bpf_map_lookup_elem(&mesh_ends, &key);
 	if (!own || own->cookie != state->cookie)
 		return 0;
@@ -307,16 +318,19 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
  */
 static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
-	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
 	struct mesh_flow_key key = {}, peer_key = {};
+	struct mesh_sock *state;
 	struct mesh_end *peer;
 	struct sk_psock *psock;
 	void *first;
 	__u64 cookie;
 
+	if (!tp->bytes_received)
+		return 0; /* nothing but redirected bytes so far: the peer has not gone to TCP */
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
 	if (!state || !(state->flags & MESH_END_MEMBER) || state->path == MESH_PATH_DENIED)
 		return 0;
-	flow_of(ops, &key, state->netns);
+	flow_of_state(ops, &key, state);
 	flow_reverse(&key, &peer_key);
 	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
 	if (peer && peer->path != MESH_PATH_TCP)
