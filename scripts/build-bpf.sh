@@ -28,7 +28,7 @@ mkdir -p "$out"
 
 # v3 is what Linux 5.15, the oldest supported kernel, takes on every architecture. The multiarch directory has
 # asm/types.h, which Debian does not keep in /usr/include.
-flags=(-target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers
+flags=(-target bpf -mcpu=v3 -O2 -g -Wall -Werror
     -I Sources/CMeshABI/include "-I/usr/include/$(uname -m)-linux-gnu")
 
 # up_to_date OBJECT COMMAND: whether OBJECT was made by COMMAND from files that have not changed since.
