@@ -93,7 +93,8 @@ check_toolchain() {
     fi
     clang="$(dirname "$(readlink -f "$(command -v swift)")")/clang"
     [ -x "$clang" ] || clang=$(command -v clang || true)
-    if [ -n "$clang" ] && "$clang" -print-targets 2>/dev/null | grep -qw bpf; then
+    # Not a pipe into grep -q: with pipefail its early end would be clang's failure.
+    if [ -n "$clang" ] && grep -qw bpf <<<"$("$clang" -print-targets 2>/dev/null)"; then
         ok "$clang has the bpf target"
     else
         fail "no clang with the bpf target beside swift or on PATH" "install clang (Debian: apt-get install clang)"

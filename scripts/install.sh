@@ -18,7 +18,9 @@ done
 
 install -d "$root$prefix/bin" "$root$prefix/lib/sockmesh"
 install -m 755 "$build/mesh-agent" "$build/meshctl" "$root$prefix/bin/"
-install -m 644 .build/bpf/*.bpf.o "$root$prefix/lib/sockmesh/"
+for source in bpf/*/*.bpf.c; do
+    install -m 644 ".build/bpf/$(basename "$source" .c).o" "$root$prefix/lib/sockmesh/"
+done
 printf 'installed %s/bin/{mesh-agent,meshctl} and %s/lib/sockmesh/\n' "$root$prefix" "$root$prefix"
 "$build/meshctl" --generate-completion-script bash >/dev/null 2>&1 && {
     install -d "$root$prefix/share/bash-completion/completions"

@@ -42,7 +42,7 @@ check_licence_lines() {
 # Words that stand for unfinished work, or for one developer's machine. The first pattern is written so that this
 # file does not match itself.
 check_words() {
-    local pattern='TO''DO|FIX''ME|XX''X|HA''CK|fatalError\("?(un|not )implemented|/(home|root|work)/[a-z]'
+    local pattern='\b(TO''DO|FIX''ME|XX''X|HA''CK)\b|fatalError\("?(un|not )implemented|/(home|root|work)/[a-z]'
     if git grep -nIE "$pattern" -- ':!LICENSE' ':!LICENSES' ':!scripts/lint.sh' >&2; then
         complain "the lines above hold a word that must not be in the repository"
     fi
