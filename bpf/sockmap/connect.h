@@ -68,8 +68,6 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 			refuse(conn, conn->netns, MESH_REASON_NOT_READY);
 			return ECONNREFUSED;
 		}
-		if (port_skipped(peer, conn->peer_netns, conn->port, MESH_INGRESS))
-			peer = NULL;
 	}
 	reason = conn_decide(conn, workload, peer, ctl);
 	if (reason & CONN_DRY_RUN) {

@@ -91,7 +91,8 @@ static __always_inline __u8 refusal(__u32 verdict, __u8 direction)
 /*
  * Both ends of a flow under one generation. Fills identities, generation and, where
  * the answer is no, the reason. `source` and `destination` are null where the end is
- * not an enrolled pod of this node.
+ * not an enrolled pod of this node. A port that an end has taken out of the mesh is not
+ * decided for that end.
  *
  * Returns enum mesh_reason: NONE if allowed. MESH_STAT_DRY_RUN is or-ed in bit 8 if a
  * dry-run set disagrees.
@@ -102,7 +103,7 @@ static __always_inline __u32 conn_decide(struct mesh_conn *conn, const struct me
 {
 	__u32 slot = conn->generation & 1, differs = 0, verdict;
 
-	if (source) {
+	if (source && !port_skipped(source, conn->netns, conn->port, MESH_EGRESS)) {
 		if (!(source->flags & MESH_WL_READY))
 			return MESH_REASON_NOT_READY;
 		verdict = side_verdict(source, slot, conn->peer_identity, MESH_EGRESS, conn);
@@ -111,7 +112,7 @@ static __always_inline __u32 conn_decide(struct mesh_conn *conn, const struct me
 		if (verdict != MESH_VERDICT_ALLOW)
 			return refusal(verdict, MESH_EGRESS) | differs;
 	}
-	if (destination) {
+	if (destination && !port_skipped(destination, conn->peer_netns, conn->port, MESH_INGRESS)) {
 		if (!(destination->flags & MESH_WL_READY))
 			return MESH_REASON_NOT_READY;
 		verdict = side_verdict(destination, slot, conn->identity, MESH_INGRESS, conn);

@@ -143,14 +143,18 @@ static __noinline int join(struct bpf_sock_ops *ops, struct mesh_sock *state, st
 }
 
 /* A socket that must not send joins too: the verdict program drops what it sends until it is destroyed. */
-static __always_inline void cut(struct bpf_sock_ops *ops, struct mesh_sock *state, struct mesh_flow_key *key,
+static __noinline int cut(struct bpf_sock_ops *ops, struct mesh_sock *state, struct mesh_flow_key *key,
 				__u8 reason)
 {
-	__u64 cookie = state->cookie;
+	__u64 cookie;
 
+	if (!state)
+		return 0;
+	cookie = state->cookie;
 	conn_cut(state, key, reason);
 	if (!bpf_sock_hash_update(ops, &mesh_sockets, &cookie, BPF_ANY))
 		state->flags |= MESH_END_MEMBER;
+	return 0;
 }
 
 static __noinline int on_active(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
