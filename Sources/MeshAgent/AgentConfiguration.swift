@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MeshAdmin
+
+/// Everything that an agent is told when it starts: checked, and complete.
+///
+/// The values follow from ``AgentOptions`` (what the operator said) and ``Machine`` (what was found).
+public struct AgentConfiguration: Equatable, Sendable {
+    /// Form of the log lines on standard error.
+    public enum LogFormat: String, CaseIterable, Sendable {
+        case text
+        /// One object per line.
+        case json
+    }
+
+    /// Least severity that is logged.
+    public enum LogLevel: String, CaseIterable, Sendable {
+        case trace, debug, info, notice, warning, error, critical
+    }
+
+    /// Name of the node, as in `spec.nodeName` of its pods.
+    public var node: String
+    /// Directory of manifests, watched; `nil`: only what `meshctl policy apply` stored.
+    public var configDirectory: String?
+    /// Directory that survives restarts: applied objects, identities, generations.
+    public var stateDirectory: String
+    /// Cgroup whose processes the programs see. Made if absent.
+    public var cgroup: String
+    /// Directory of pinned objects on a BPF file system. Made if absent.
+    public var bpffs: String
+    /// Path of the admin socket.
+    public var socket: String
+    /// Who may use the admin socket.
+    public var authorization: AdminAuthorization
+    public var logFormat: LogFormat
+    public var logLevel: LogLevel
+
+    /// Completes what the operator said with what was found on the machine.
+    ///
+    /// - Throws: ``ConfigurationError`` with every problem, not only the first.
+    public init(_ options: AgentOptions, on machine: Machine) throws(ConfigurationError) {
+        var problems: [ConfigurationError.Problem] = []
+        func value<Value>(
+            _ flag: String, else fallback: Value, _ body: () throws(ConfigurationError.Rejection) -> Value
+        ) -> Value {
+            do throws(ConfigurationError.Rejection) {
+                return try body()
+            } catch {
+                problems.append(.init(flag: flag, message: error.message, hint: error.hint))
+                return fallback
+            }
+        }
+
+        let node = value("--node", else: "") { () throws(ConfigurationError.Rejection) in
+            try Self.nodeName(options.node, hostname: machine.hostname)
+        }
+        self.node = node
+        let currentDirectory = machine.currentDirectory
+        func path(_ text: String) -> String { Self.absolute(text, in: currentDirectory) }
+
+        configDirectory = value("--config-dir", else: nil) { () throws(ConfigurationError.Rejection) -> String? in
+            guard let given = options.configDirectory else {
+                let usual = "/etc/sockmesh/\(node)"
+                return machine.isDirectory(usual) ? usual : nil
+            }
+            guard machine.isDirectory(path(given)) else {
+                throw .init(
+                    "\(path(given)) is not a directory", "create it, or leave the flag out to run without manifests")
+            }
+            return path(given)
+        }
+        stateDirectory = path(options.stateDirectory ?? "/var/lib/sockmesh/\(node)")
+        cgroup = value("--cgroup", else: "") { () throws(ConfigurationError.Rejection) in
+            try Self.cgroup(options.cgroup.map(path), node: node, mount: machine.cgroup2Mount)
+        }
+        bpffs = path(options.bpffs ?? "/sys/fs/bpf/sockmesh/\(node)")
+        socket = value("--socket", else: "") { () throws(ConfigurationError.Rejection) in
+            let socket = path(options.socket ?? "/run/sockmesh/\(node).sock")
+            guard socket.utf8.count <= Self.longestSocketPath else {
+                throw .init(
+                    "\(socket) has \(socket.utf8.count) bytes, more than a Unix socket address holds",
+                    "choose a path of at most \(Self.longestSocketPath) bytes")
+            }
+            return socket
+        }
+        let adminGroup = value("--admin-group", else: nil) { () throws(ConfigurationError.Rejection) in
+            try Self.group(options.adminGroup, usual: "sockmesh", on: machine)
+        }
+        let writeGroup = value("--write-group", else: nil) { () throws(ConfigurationError.Rejection) in
+            try Self.group(options.writeGroup, usual: "sockmesh-admin", on: machine)
+        }
+        authorization = AdminAuthorization(adminGroup: adminGroup, writeGroup: writeGroup)
+        logFormat = options.logFormat
+        logLevel = options.logLevel
+        if !problems.isEmpty { throw ConfigurationError(problems: problems) }
+    }
+
+    /// Bytes of `sun_path` less the terminating zero, unix(7).
+    private static let longestSocketPath = 107
+}
+
+/// What the operator said on the command line; `nil` where nothing was said.
+public struct AgentOptions: Equatable, Sendable {
+    public var node: String?
+    public var configDirectory: String?
+    public var stateDirectory: String?
+    public var cgroup: String?
+    public var bpffs: String?
+    public var socket: String?
+    /// Name or number of a group.
+    public var adminGroup: String?
+    /// Name or number of a group.
+    public var writeGroup: String?
+    public var logFormat = AgentConfiguration.LogFormat.text
+    public var logLevel = AgentConfiguration.LogLevel.info
+
+    /// Nothing said.
+    public init() {}
+}
