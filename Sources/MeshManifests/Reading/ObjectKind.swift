@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MeshModel
+
+/// The kinds of object that Sockmesh reads.
+public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
+    case namespace = "Namespace"
+    case node = "Node"
+    case pod = "Pod"
+    case service = "Service"
+    case endpointSlice = "EndpointSlice"
+    case networkPolicy = "NetworkPolicy"
+    case authorizationPolicy = "AuthorizationPolicy"
+    case peerAuthentication = "PeerAuthentication"
+
+    /// The values of `apiVersion` under which the kind is read.
+    public var apiVersions: [String] {
+        switch self {
+        case .namespace, .node, .pod, .service: ["v1"]
+        case .endpointSlice: ["discovery.k8s.io/v1"]
+        case .networkPolicy: ["networking.k8s.io/v1"]
+        case .authorizationPolicy, .peerAuthentication:
+            ["security.istio.io/v1", "security.istio.io/v1beta1", "sockmesh.io/v1alpha1"]
+        }
+    }
+
+    /// The version that stands for all versions of one group, as the API server stores one object for them.
+    static func storageVersion(of apiVersion: String) -> String {
+        apiVersion == "security.istio.io/v1beta1" ? "security.istio.io/v1" : apiVersion
+    }
+
+    /// Namespaces and nodes are not in a namespace.
+    public var isNamespaced: Bool {
+        self != .namespace && self != .node
+    }
+
+    /// Policies decide about connections: one that cannot be read must deny, not vanish.
+    public var isPolicy: Bool {
+        switch self {
+        case .networkPolicy, .authorizationPolicy, .peerAuthentication: true
+        case .namespace, .node, .pod, .service, .endpointSlice: false
+        }
+    }
+
+    /// What a user may write on a command line: the kind in any case, its plural, or the short name of `kubectl`.
+    public init?(argument: String) {
+        let wanted = argument.lowercased()
+        let short: [String: ObjectKind] = [
+            "ns": .namespace, "no": .node, "po": .pod, "svc": .service, "netpol": .networkPolicy,
+            "ap": .authorizationPolicy, "pa": .peerAuthentication,
+        ]
+        guard let kind = short[wanted] ?? Self.allCases.first(where: { $0.names.contains(wanted) }) else { return nil }
+        self = kind
+    }
+
+    private var names: [String] {
+        let singular = rawValue.lowercased()
+        let plural = switch self {
+        case .networkPolicy: "networkpolicies"
+        case .authorizationPolicy: "authorizationpolicies"
+        default: singular + "s"
+        }
+        return [singular, plural]
+    }
+}
+
+extension ObjectReference {
+    /// The kind, if it is one that is read.
+    public var objectKind: ObjectKind? { ObjectKind(rawValue: kind) }
+}
