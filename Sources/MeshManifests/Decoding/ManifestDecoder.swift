@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshModel
+
+/// Reads the text of a manifest: any number of documents in YAML or JSON, and Lists of objects.
+public struct ManifestDecoder: Sendable {
+    /// What a kind that Sockmesh does not read means.
+    public enum UnknownKinds: Sendable {
+        /// An error: the user asked for this object to be applied.
+        case refuse
+        /// A warning: a directory may also hold Deployments and ConfigMaps.
+        case warn
+    }
+
+    public var unknownKinds: UnknownKinds
+    public var limits: YAMLLimits
+
+    public init(unknownKinds: UnknownKinds, limits: YAMLLimits = .standard) {
+        self.unknownKinds = unknownKinds
+        self.limits = limits
+    }
+
+    /// Reads everything that is readable in `bytes`, which are UTF-8.
+    ///
+    /// - Parameter file: the name of the input in messages.
+    public func decode(_ bytes: [UInt8], file: String) -> DecodedManifest {
+        var manifest = DecodedManifest()
+        let documents: [YAMLDocument]
+        do {
+            documents = try YAMLDocument.split(bytes, limits: limits)
+        } catch {
+            manifest.findings.append(ManifestError(error, file: file))
+            return manifest
+        }
+        for (index, document) in documents.enumerated() {
+            do {
+                guard let root = try YAMLReader.read(document, limits: limits) else { continue }
+                decode(root, text: document.text, file: file, document: index, path: .root, into: &manifest)
+            } catch {
+                manifest.findings.append(ManifestError(error, file: file))
+            }
+        }
+        return manifest
+    }
+
+    private func decode(
+        _ root: ManifestNode, text: String, file: String, document: Int, path: FieldPath,
+        into manifest: inout DecodedManifest
+    ) {
+        let sink = ProblemSink(file: file)
+        let reader = FieldReader(node: root, path: path, sink: sink)
+        guard let object = reader.object(), let kindField = object.required("kind"), let kindName = kindField.string()
+        else {
+            manifest.findings += sink.problems
+            return
+        }
+        let apiVersion = object.required("apiVersion")?.string()
+        if kindName == "List" || (kindName.hasSuffix("List") && object["items"]?.node.elements != nil) {
+            decodeList(object, named: kindName, file: file, document: document, into: &manifest)
+            return
+        }
+        guard let apiVersion else {
+            manifest.findings += sink.problems
+            return
+        }
+        guard let kind = ObjectKind(rawValue: kindName), kind.apiVersions.contains(apiVersion) else {
+            reportUnknown(kindName, apiVersion, kindField, object)
+            manifest.findings += sink.problems
+            return
+        }
+        let origin = ObjectOrigin(file: file, document: document, line: Int(root.position.line))
+        if kind.isPolicy { checkTopLevel(object, kind) }
+        guard let header = ObjectHeader(object, kind: kind, apiVersion: apiVersion, origin: origin) else {
+            manifest.findings += sink.problems
+            return
+        }
+        let value = Self.decode(header)
+        let problems = sink.problems.sorted()
+        if sink.hasErrors {
+            manifest.rejected.append(
+                RejectedObject(
+                    reference: value.reference, origin: origin, errors: problems,
+                    failClosed: FailClosedSelector(
+                        root, kind: kind, apiVersion: header.apiVersion, metadata: header.metadata),
+                    text: text))
+        } else {
+            manifest.append(ManifestObject(object: value, text: text, warnings: problems))
+        }
+    }
+
+    private static func decode(_ header: ObjectHeader) -> MeshObject {
+        switch header.kind {
+        case .namespace: .namespace(NamespaceDecoder.decode(header))
+        case .node: .node(NodeDecoder.decode(header))
+        case .pod: .pod(PodDecoder.decode(header))
+        case .service: .service(ServiceDecoder.decode(header))
+        case .endpointSlice: .endpointSlice(EndpointSliceDecoder.decode(header))
+        case .networkPolicy: .networkPolicy(NetworkPolicyDecoder.decode(header))
+        case .authorizationPolicy: .authorizationPolicy(AuthorizationPolicyDecoder.decode(header))
+        case .peerAuthentication: .peerAuthentication(PeerAuthenticationDecoder.decode(header))
+        }
+    }
+
+    private func decodeList(
+        _ object: ObjectReader, named kind: String, file: String, document: Int,
+        into manifest: inout DecodedManifest
+    ) {
+        let items = object["items"]?.list(atMost: .max) ?? []
+        manifest.findings += object.sink.problems
+        for item in items {
+            // A list in a list is what no tool writes; it would make the depth of this recursion the user's choice.
+            if let kind = item.node["kind"]?.string, kind.hasSuffix("List") {
+                manifest.findings.append(
+                    ManifestError(
+                        file: file, line: Int(item.node.position.line), column: Int(item.node.position.column),
+                        field: item.path.description, reason: "a \(kind) inside a List",
+                        remedy: "put its items into the outer List"))
+                continue
+            }
+            decode(
+                item.node, text: NodeWriter.yaml(item.node), file: file, document: document, path: item.path,
+                into: &manifest)
+        }
+    }
+
+    /// `status` is what a cluster has written; it is let through.
+    private func checkTopLevel(_ object: ObjectReader, _ kind: ObjectKind) {
+        let known = ["apiVersion", "kind", "metadata", "spec", "status"]
+        for field in object.fields where !known.contains(field.key) {
+            object.sink.report(
+                at: field.keyPosition, field: object.path.key(field.key), "unknown field",
+                remedy: Suggestion.remedy(for: field.key, among: known))
+        }
+    }
+
+    private func reportUnknown(_ kind: String, _ apiVersion: String, _ field: FieldReader, _ object: ObjectReader) {
+        let severity: ManifestError.Severity = unknownKinds == .refuse ? .error : .warning
+        if let known = ObjectKind(rawValue: kind) {
+            // A Service of another group, Knative's for example, is somebody else's object.
+            let versions = known.apiVersions.joined(separator: ", ")
+            object["apiVersion"]?.report(
+                "\(kind) of \(apiVersion.clipped) is not read", remedy: "its apiVersion is one of: \(versions)",
+                severity: severity)
+            return
+        }
+        let kinds = ObjectKind.allCases.map(\.rawValue)
+        let near = Suggestion.nearest(to: kind, among: kinds).map { "did you mean \($0)? " } ?? ""
+        field.report(
+            "the kind \"\(kind.clipped)\" is not read", remedy: near + "read are: \(kinds.joined(separator: ", "))",
+            severity: severity)
+    }
+}
+
+extension ManifestError {
+    init(_ error: YAMLSyntaxError, file: String) {
+        self.init(
+            file: file, line: error.line, column: error.column, reason: error.reason, remedy: error.remedy)
+    }
+}
