@@ -1,0 +1,19 @@
+// swift-tools-version: 6.2
+// A package of its own, so that what measures the product never becomes part of it.
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "sockmesh-benchmarks",
+    targets: [
+        .target(name: "CLoad"),
+        .executableTarget(name: "meshload", dependencies: ["CLoad"], swiftSettings: settings),
+        .testTarget(name: "meshloadTests", dependencies: ["meshload"], swiftSettings: settings),
+    ]
+)
