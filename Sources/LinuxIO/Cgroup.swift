@@ -36,6 +36,7 @@ public struct Cgroup: Hashable, Sendable {
         try Mounts.makeDirectories(path, mode: 0o755)
     }
 
+    /// Whether the directory is there.
     public var exists: Bool { access(path, F_OK) == 0 }
 
     /// Whether this cgroup is `other` or below it.
@@ -77,7 +78,7 @@ public struct Cgroup: Hashable, Sendable {
         while next < found.count {
             do throws(SystemError) {
                 found += try found[next].children()
-            } catch where error.errnoCode == ENOENT && next > 0 {
+            } catch  where error.errnoCode == ENOENT && next > 0 {
                 // Removed by someone else while we walk: it has no children.
             }
             next += 1

@@ -115,9 +115,12 @@ public struct NetworkNamespace: ~Copyable, Sendable {
 
 /// What tells one file from another on this machine.
 public struct FileIdentity: Hashable, Sendable {
+    /// `st_dev`.
     public let device: UInt64
+    /// `st_ino`.
     public let inode: UInt64
 
+    /// Memberwise.
     public init(device: UInt64, inode: UInt64) {
         self.device = device
         self.inode = inode

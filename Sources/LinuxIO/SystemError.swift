@@ -13,6 +13,7 @@ public struct SystemError: Error, Sendable, Hashable {
     /// What went wrong or what to do, where the errno alone does not tell; nil if it does.
     public let hint: String?
 
+    /// - Parameter errnoCode: positive; read `errno` before anything else is called.
     public init(_ call: String, _ subject: String = "", errnoCode: CInt, hint: String? = nil) {
         self.call = call
         self.subject = subject
@@ -70,9 +71,11 @@ extension SystemError {
 ///
 /// Lets a function that makes system calls on behalf of a body throw the body's own error type.
 public protocol SystemErrorConvertible: Error {
+    /// Tells `error` in this type's terms.
     init(_ error: SystemError)
 }
 
 extension SystemError: SystemErrorConvertible {
+    /// The error itself.
     public init(_ error: SystemError) { self = error }
 }

@@ -44,14 +44,17 @@ import Testing
     }
 
     @Test func aFileThatIsNoNamespaceIsRefused() {
-        #expect(throws: SystemError("open", "/etc/hosts", errnoCode: EINVAL, hint: "not a namespace; is it still mounted?")) {
+        #expect(
+            throws: SystemError("open", "/etc/hosts", errnoCode: EINVAL, hint: "not a namespace; is it still mounted?")
+        ) {
             _ = try NetworkNamespace(path: "/etc/hosts").path
         }
         #expect(throws: SystemError.self) { _ = try NetworkNamespace(path: "/proc/self/ns/mnt").path }
     }
 }
 
-@Suite(.serialized, .enabled(if: geteuid() == 0 || getenv("MESH_REQUIRE_ROOT") != nil, "needs root; use `make test-root`"))
+@Suite(
+    .serialized, .enabled(if: geteuid() == 0 || getenv("MESH_REQUIRE_ROOT") != nil, "needs root; use `make test-root`"))
 struct NamespaceAndCgroupTests {
     @Test func aBodyRunsInsideAndItsResultComesOut() throws {
         let here = try NetworkNamespace.currentCookie()
@@ -96,7 +99,7 @@ struct NamespaceAndCgroupTests {
 
         var child = pid_t()
         let arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sleep"), strdup("30"), nil]
-        defer { arguments.forEach { free($0) } }
+        defer { for argument in arguments { free(argument) } }
         #expect(posix_spawn(&child, "/bin/sleep", nil, nil, arguments, nil) == 0)
         try leaf.add(child)
         #expect(try leaf.processes() == [child])
