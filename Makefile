@@ -45,15 +45,14 @@ demo: ## show the mesh at work on this machine, in about a minute (root)
 test: ## everything: unit and root tests, and 60 seconds each of soak and fuzz (root)
 	scripts/bootstrap.sh --test
 	$(MAKE) BOOTSTRAP=no lint build
-	$(MAKE) BOOTSTRAP=no test-unit
 	$(MAKE) BOOTSTRAP=no test-root
 	$(MAKE) BOOTSTRAP=no soak SOAK_GIGABYTES=$(SLICE_GIGABYTES)
 	$(MAKE) BOOTSTRAP=no fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
 
-test-unit: bpf ## tests that need no privilege
+test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 	$(SWIFT) test
 
-test-root: bpf ## tests with network namespaces and BPF; fails, not skips, without root
+test-root: bpf ## all Swift tests and the integration tests; fails, not skips, without root
 	@[ "$$(id -u)" -eq 0 ] || { echo "make test-root: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
 	MESH_REQUIRE_ROOT=1 $(SWIFT) test
 	MESH_REQUIRE_ROOT=1 $(PYTHON) -m pytest Tests/Integration

@@ -17,6 +17,8 @@ let package = Package(
     products: [
         .executable(name: "mesh-agent", targets: ["mesh-agent"]),
         .executable(name: "meshctl", targets: ["meshctl"]),
+        // For the package of the fuzz targets.
+        .library(name: "MeshManifests", targets: ["MeshManifests"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

@@ -1,0 +1,23 @@
+// swift-tools-version: 6.2
+// A package of its own: libFuzzer's flags must never reach the product. Build it with scripts/fuzz.sh.
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // libFuzzer brings main().
+    .unsafeFlags(["-parse-as-library"]),
+]
+
+let package = Package(
+    name: "sockmesh-fuzz",
+    dependencies: [.package(name: "sockmesh", path: "..")],
+    targets: [
+        .executableTarget(
+            name: "FuzzManifests",
+            dependencies: [.product(name: "MeshManifests", package: "sockmesh")],
+            swiftSettings: settings)
+    ]
+)

@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzManifests(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> CInt { 0 }
