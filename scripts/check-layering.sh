@@ -25,8 +25,9 @@ CLinux         LinuxIO
 CMeshABI       SockOps MeshAgent
 '
 
-# Headers that a BPF program may include besides its own: stable user API only, never a generated vmlinux.h.
-bpf_headers='^(linux/(bpf|types|in|in6|socket|tcp|stddef|if_ether|ip|ipv6|udp)\.h|bpf/bpf_(helpers|endian|core_read|tracing)\.h|mesh_abi\.h)$'
+# Headers that a BPF program may include besides its own: the compiler's and the kernel's user API, never a generated
+# vmlinux.h.
+bpf_headers='^(std(bool|def|int)\.h|linux/(bpf|types|in|in6|socket|tcp|stddef|if_ether|ip|ipv6|udp)\.h|bpf/bpf_(helpers|endian|core_read|tracing)\.h|mesh_abi\.h)$'
 
 violations=0
 complain() {
