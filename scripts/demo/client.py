@@ -3,6 +3,7 @@
 
     client.py get URL COUNT      COUNT requests, each on a new connection; how often each server answered
     client.py try HOST PORT      20 attempts to connect; how each ended and how long it took
+    client.py ping HOST PORT N   the median time of N redis PINGs on one connection, on one core
     client.py hold HOST PORT     a busy and an idle redis connection, until they break or standard input ends
 """
 
@@ -58,6 +59,21 @@ def ping(connection: socket.socket) -> None:
         raise ConnectionResetError(errno.ECONNRESET, "closed by the server")
 
 
+def ping_many(host: str, port: int, count: int) -> None:
+    # The server is on core 0 too: there the path of the bytes is measured, not how long a wake-up takes.
+    os.sched_setaffinity(0, {0})
+    times = []
+    with socket.create_connection((host, port), timeout=5) as connection:
+        connection.settimeout(None)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(count):
+            begun = time.perf_counter_ns()
+            ping(connection)
+            times.append(time.perf_counter_ns() - begun)
+    times.sort()
+    print(f"PING x{count}: p50 {times[count // 2] / 1000:.2f} us, p99 {times[count * 99 // 100] / 1000:.2f} us")
+
+
 def report(kind: str, error: OSError, begun: float, count: int) -> None:
     name = errno.errorcode.get(error.errno, str(error))
     print(f"{kind} {name} at {time.monotonic_ns()} after {time.monotonic() - begun:.1f} s and {count} pings", flush=True)
@@ -103,6 +119,8 @@ def main() -> None:
         get(words[1], int(words[2]))
     elif len(words) == 3 and words[0] == "try":
         try_connect(words[1], int(words[2]))
+    elif len(words) == 4 and words[0] == "ping":
+        ping_many(words[1], int(words[2]), int(words[3]))
     elif len(words) == 3 and words[0] == "hold":
         hold(words[1], int(words[2]))
     else:

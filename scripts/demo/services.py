@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """nginx and redis: how they are configured and started, inside the mesh or outside."""
 
-import re
 import time
 from pathlib import Path
 
@@ -21,9 +20,6 @@ http {{
 }}
 """
 
-# Client and server on one core: there the path of the bytes is what is measured, not how long a wake-up takes.
-ON_ONE_CORE = ["taskset", "--cpu-list", "0"]
-
 
 def nginx_words(directory: Path, name: str) -> list[str]:
     home = directory / name
@@ -36,8 +32,9 @@ def nginx_words(directory: Path, name: str) -> list[str]:
 def redis_words(directory: Path, name: str) -> list[str]:
     home = directory / name
     home.mkdir()
-    return [*ON_ONE_CORE, "redis-server", "--port", "6379", "--bind", "*", "--protected-mode", "no", "--save", "",
-            "--appendonly", "no", "--dir", str(home)]
+    # On one core, with the client of the latency step.
+    return ["taskset", "--cpu-list", "0", "redis-server", "--port", "6379", "--bind", "*", "--protected-mode", "no",
+            "--save", "", "--appendonly", "no", "--dir", str(home)]
 
 
 def wait_for_listener(netns_words: list[str], port: int, child: Child) -> None:
@@ -49,13 +46,3 @@ def wait_for_listener(netns_words: list[str], port: int, child: Child) -> None:
         if time.monotonic() > deadline:
             raise StepFailed(f"{child.name} does not listen on port {port} after 10 s")
         time.sleep(0.02)
-
-
-def benchmark_words(address: str, count: int) -> list[str]:
-    return [*ON_ONE_CORE, "redis-benchmark", "-h", address, "-c", "1", "-n", str(count), "-t", "ping_mbulk", "--csv"]
-
-
-def p50_microseconds(csv: str) -> float:
-    """The median of `redis-benchmark --csv`."""
-    rows = [re.findall(r'"([^"]*)"', line) for line in csv.splitlines() if line.startswith('"')]
-    return float(dict(zip(rows[0], rows[-1]))["p50_latency_ms"]) * 1000
