@@ -133,21 +133,30 @@ public struct ManifestDecoder: Sendable {
         }
     }
 
+    /// A kind that is nearly one of ours, or one of ours in an unknown version, is a mistake also where unknown kinds
+    /// are let through: taking it for somebody else's object would silently drop a policy.
     private func reportUnknown(_ kind: String, _ apiVersion: String, _ field: FieldReader, _ object: ObjectReader) {
-        let severity: ManifestError.Severity = unknownKinds == .refuse ? .error : .warning
+        let unknown: ManifestError.Severity = unknownKinds == .refuse ? .error : .warning
         if let known = ObjectKind(rawValue: kind) {
             // A Service of another group, Knative's for example, is somebody else's object.
+            let isOurGroup = known.apiVersions.contains { Self.group(of: $0) == Self.group(of: apiVersion) }
             let versions = known.apiVersions.joined(separator: ", ")
             object["apiVersion"]?.report(
                 "\(kind) of \(apiVersion.clipped) is not read", remedy: "its apiVersion is one of: \(versions)",
-                severity: severity)
+                severity: isOurGroup ? .error : unknown)
             return
         }
         let kinds = ObjectKind.allCases.map(\.rawValue)
-        let near = Suggestion.nearest(to: kind, among: kinds).map { "did you mean \($0)? " } ?? ""
+        let near = Suggestion.nearest(to: kind, among: kinds)
+        let question = near.map { "did you mean \($0)? " } ?? ""
         field.report(
-            "the kind \"\(kind.clipped)\" is not read", remedy: near + "read are: \(kinds.joined(separator: ", "))",
-            severity: severity)
+            "the kind \"\(kind.clipped)\" is not read",
+            remedy: question + "read are: \(kinds.joined(separator: ", "))", severity: near == nil ? unknown : .error)
+    }
+
+    /// The part before the slash; empty for the core group, whose versions have none.
+    private static func group(of apiVersion: String) -> Substring {
+        apiVersion.split(separator: "/", omittingEmptySubsequences: false).dropLast().first ?? ""
     }
 }
 

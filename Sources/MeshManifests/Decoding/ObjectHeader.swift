@@ -7,8 +7,8 @@ struct ObjectHeader {
     let kind: ObjectKind
     let apiVersion: String
     let metadata: ObjectMetadata
-    /// For problems with an annotation's value.
-    let annotations: FieldReader?
+    /// The annotations again, with the places of their keys.
+    let annotations: [(key: FieldReader, value: String)]
     let isDeleting: Bool
     /// The whole object.
     let object: ObjectReader
@@ -52,11 +52,12 @@ struct ObjectHeader {
         self.kind = kind
         self.apiVersion = ObjectKind.storageVersion(of: apiVersion)
         self.object = object
-        self.annotations = fields["annotations"]
+        self.annotations = fields["annotations"].map(Self.annotations) ?? []
         self.isDeleting = fields["deletionTimestamp"] != nil
         self.metadata = ObjectMetadata(
             name: name, namespace: namespace, labels: fields["labels"].map(Self.labels) ?? [:],
-            annotations: fields["annotations"].map(Self.annotations) ?? [:],
+            annotations: Dictionary(
+                annotations.map { ($0.key.node.text, $0.value) }, uniquingKeysWith: { first, _ in first }),
             creationTimestamp: fields["creationTimestamp"]?.string(), origin: origin)
     }
 
@@ -72,12 +73,11 @@ struct ObjectHeader {
         return labels
     }
 
-    private static func annotations(_ reader: FieldReader) -> [String: String] {
-        var annotations: [String: String] = [:]
-        for (key, value) in reader.stringMap() {
+    private static func annotations(_ reader: FieldReader) -> [(key: FieldReader, value: String)] {
+        let annotations = reader.stringMap()
+        for (key, _) in annotations {
             // The API server takes upper case in the prefix of an annotation, unlike in a label.
             if let problem = NameRules.qualifiedName(key.node.text.lowercased()) { key.report(problem) }
-            annotations[key.node.text] = value
         }
         return annotations
     }
@@ -89,9 +89,8 @@ extension ObjectHeader {
 
     /// Reads each annotation of the mesh alone with `parse`, so that every bad value is reported.
     func checkAnnotations(_ parse: ([String: String]) throws(AnnotationError) -> Void) {
-        guard let annotations else { return }
         let known = MeshAnnotation.allCases.map(\.rawValue) + Self.furtherAnnotations
-        for (key, value) in annotations.stringMap() {
+        for (key, value) in annotations {
             let name = key.node.text
             if MeshAnnotation(rawValue: name) != nil {
                 do {

@@ -19,13 +19,25 @@ struct DurableDirectory: Sendable {
 
     /// Above this many files one `sync`, which on Linux waits for the disk, is cheaper than an `fsync` for each.
     private static let filesPerSynchronization = 16
-    /// The ending of files that are not complete yet; left over after a crash and removed by ``makeReady()``.
+    /// The ending of files that are not complete yet; left over after a crash and removed by ``removeTemporaries()``.
     static let temporaryEnding = ".tmp"
 
-    /// Creates the directory, readable by root alone, and removes what an interrupted write left.
-    func makeReady() throws(StateFileError) {
+    /// Creates the directory and those above it, readable by the owner alone, and checks that it can be written.
+    func make() throws(StateFileError) {
         try step(.makeDirectory, path)
-        if mkdir(path, 0o700) != 0, errno != EEXIST { throw StateFileError("make directory", path, code: errno) }
+        if mkdir(path, 0o700) != 0, errno != EEXIST {
+            let code = errno
+            guard code == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
+                throw StateFileError("make directory", path, code: code)
+            }
+            try DurableDirectory(path: String(path[..<slash]), interruption: interruption).make()
+            if mkdir(path, 0o700) != 0 { throw StateFileError("make directory", path, code: errno) }
+        }
+        _ = try StateFileError.check("open for writing", path) { access(path, R_OK | W_OK | X_OK) }
+    }
+
+    /// Removes what an interrupted write left.
+    func removeTemporaries() throws(StateFileError) {
         for name in try names() where name.hasSuffix(Self.temporaryEnding) {
             try remove(name)
         }

@@ -35,13 +35,20 @@ extension StateFileError: CustomStringConvertible {
         return remedy.map { "\(cause) (\($0))" } ?? cause
     }
 
+    /// The operation and what the kernel said, without the path.
+    var cause: String { "\(operation): \(String(cString: strerror(code)))" }
+
     /// Advice for the refusals that have one usual cause.
-    private var remedy: String? {
+    var remedy: String? {
         switch code {
         case EACCES, EPERM: "the agent must be able to read and write it: run as root, or change its owner"
         case EROFS: "the file system is read-only; choose another directory with --state-dir"
         case ENOSPC, EDQUOT: "no space left; free some, nothing was changed"
-        case ENOENT: "the directory is missing; create it"
+        case ENOENT: "it does not exist"
+        case EFBIG: "it is too large for a manifest; split it"
+        case EISDIR: "it is a directory, not a file"
+        case EINVAL: "it is not a regular file"
+        case ELOOP: "a symbolic link leads back to itself"
         case ENOTDIR: "a part of the path is a file, not a directory"
         case EMFILE, ENFILE: "too many open files; raise the limit"
         default: nil

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+public import MeshModel
+
+/// The state directory: what `meshctl` has applied, its history, and the last good versions of the directory's objects.
+///
+/// ```
+/// history/0000000012.json   a generation: every object it changed, before and after. Written first, durably.
+/// applied/KIND.NS.NAME.….yaml   each applied object, as it was given. Follows the history.
+/// last-good/…                each good object of the configuration directory, and the file it came from.
+/// quarantine/…               damaged files that were found, for a person to look at.
+/// ```
+///
+/// One file, the generation, makes a change of many objects happen as a whole: once it is renamed into place the
+/// change is done. The files in `applied` may lag behind after a crash; ``open(_:)`` repeats the kept generations over
+/// them, which gives the same result however often it is done. A generation is only forgotten after the files that
+/// it changed are known to be on disk.
+public struct AppliedState: Sendable {
+    /// How many generations are kept for `policy rollback`.
+    public static let keptGenerations = 50
+
+    public let path: String
+    /// The kept generations, oldest first.
+    public private(set) var generations: [StateGeneration] = []
+    /// What could not be written although the change itself is safe in the history.
+    public private(set) var lateFailure: StateFileError?
+
+    private let history: DurableDirectory
+    private let applied: DurableDirectory
+    let lastGood: DurableDirectory
+    private let quarantine: DurableDirectory
+    private var texts: [ObjectReference: String] = [:]
+    /// Objects whose file in `applied` is not what `texts` says.
+    private var behind: Set<ObjectReference> = []
+    var lastGoodTexts: [ObjectReference: String] = [:]
+
+    /// What was found at the start.
+    public struct Loaded: Sendable {
+        /// What `meshctl` has applied, with objects that this version refuses.
+        public var applied = DecodedManifest()
+        /// The directory's objects that were in force last.
+        public var lastGood: [ManifestObject] = []
+        /// Damaged files; they were moved to `quarantine`, and the rest is used.
+        public var damage: [ManifestError] = []
+    }
+
+    /// Opens the directory, creates what is missing, and brings it into order after a crash.
+    ///
+    /// - Throws: ``StateFileError`` if the directory cannot be read or written. A damaged file is no error.
+    public static func open(_ path: String) throws(StateFileError) -> (state: AppliedState, loaded: Loaded) {
+        try open(path, interruption: nil)
+    }
+
+    /// As ``open(_:)``, with a hook before each step of writing that tests use to stop the world.
+    static func open(
+        _ path: String, interruption: (@Sendable (DurableDirectory.Step, String) throws(StateFileError) -> Void)?
+    ) throws(StateFileError) -> (state: AppliedState, loaded: Loaded) {
+        var state = AppliedState(path: path, interruption: interruption)
+        var loaded = Loaded()
+        for directory in [state.history, state.applied, state.lastGood, state.quarantine] {
+            try directory.make()
+            try directory.removeTemporaries()
+        }
+        try state.load(&loaded)
+        return (state, loaded)
+    }
+
+    private init(
+        path: String, interruption: (@Sendable (DurableDirectory.Step, String) throws(StateFileError) -> Void)?
+    ) {
+        self.path = path
+        history = DurableDirectory(path: "\(path)/history", interruption: interruption)
+        applied = DurableDirectory(path: "\(path)/applied", interruption: interruption)
+        lastGood = DurableDirectory(path: "\(path)/last-good", interruption: interruption)
+        quarantine = DurableDirectory(path: "\(path)/quarantine", interruption: interruption)
+    }
+
+    // MARK: - Changing
+
+    /// The newest generation; 0 before the first.
+    public var generation: UInt64 { generations.last?.number ?? 0 }
+
+    /// Makes changes durable, all or none.
+    ///
+    /// - Parameters:
+    ///   - time: seconds since 1970.
+    ///   - summary: who and what, for people.
+    /// - Returns: the number of the new generation.
+    /// - Throws: ``StateFileError``; nothing is changed then.
+    public mutating func commit(
+        _ changes: [ObjectChange], time: Int64, summary: String
+    ) throws(StateFileError) -> UInt64 {
+        let next = StateGeneration(
+            number: generation + 1, time: time, summary: summary,
+            changes: changes.map { change in
+                .init(reference: change.reference, before: texts[change.reference], after: change.after?.text)
+            })
+        let name = Self.historyName(next.number)
+        do {
+            try history.replace([(name, StateFile.encode(next.json))])
+        } catch {
+            // The rename may have happened without being durable. A later commit takes the same number, so that even
+            // if this removal fails the generation is not there for long.
+            try? history.remove(name)
+            throw error
+        }
+        generations.append(next)
+        for change in next.changes {
+            texts[change.reference] = change.after
+            behind.insert(change.reference)
+        }
+        do {
+            lateFailure = nil
+            try catchUp()
+            try forgetOldGenerations()
+        } catch {
+            // The generation is durable: the next commit, or the next start, does this again.
+            lateFailure = error
+        }
+        return next.number
+    }
+
+    /// What must be applied and deleted so that everything is as it was after `target`.
+    ///
+    /// - Returns: for each object that differs its text then, `nil` if it was not there.
+    /// - Throws: ``RollbackError`` if `target` is not kept, or is the present.
+    public func rollback(
+        to target: UInt64
+    ) throws(RollbackError) -> [(reference: ObjectReference, text: String?)] {
+        guard let oldest = generations.first?.number, generation > 0 else { throw .nothingApplied }
+        guard target < generation else { throw .notInThePast(target, newest: generation) }
+        // The state after the generation before the oldest is what the oldest one found.
+        guard target >= oldest - 1 else { throw .tooOld(target, oldest: oldest - 1) }
+        var earlier: [ObjectReference: String?] = [:]
+        for generation in generations.reversed() where generation.number > target {
+            for change in generation.changes { earlier[change.reference] = .some(change.before) }
+        }
+        return earlier.filter { texts[$0.key] != $0.value }
+            .map { (reference: $0.key, text: $0.value) }.sorted { $0.reference < $1.reference }
+    }
+
+    private static func historyName(_ number: UInt64) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, 10 - digits.count)) + digits + ".json"
+    }
+
+    /// Writes the objects whose files are behind. Not durable by itself: the history is.
+    private mutating func catchUp() throws(StateFileError) {
+        var contents: [(name: String, bytes: [UInt8])] = []
+        var removals: [String] = []
+        for reference in behind.sorted() {
+            if let text = texts[reference] {
+                contents.append((StateFile.name(reference), StateFile.encode(text)))
+            } else {
+                removals.append(StateFile.name(reference))
+            }
+        }
+        try applied.replace(contents, removing: removals, isDurable: false)
+        behind = []
+    }
+
+    private mutating func forgetOldGenerations() throws(StateFileError) {
+        while generations.count > Self.keptGenerations, let oldest = generations.first {
+            try applied.synchronize(files: Set(oldest.changes.map { StateFile.name($0.reference) }).sorted())
+            try history.remove(Self.historyName(oldest.number))
+            generations.removeFirst()
+        }
+    }
+
+    // MARK: - Loading
+
+    private mutating func load(_ loaded: inout Loaded) throws(StateFileError) {
+        for name in try history.names() {
+            guard let content = try whole(name, in: history, &loaded) else { continue }
+            if let generation = StateGeneration(json: content), Self.historyName(generation.number) == name {
+                generations.append(generation)
+            } else {
+                try quarantine(name, in: history, "it is not a generation", &loaded)
+            }
+        }
+        let decoder = ManifestDecoder(unknownKinds: .refuse)
+        var onDisk: [ObjectReference: String] = [:]
+        for name in try applied.names() {
+            guard let content = try whole(name, in: applied, &loaded) else { continue }
+            let manifest = decoder.decode(Array(content.utf8), file: "\(applied.path)/\(name)")
+            if let reference = Self.onlyReference(of: manifest), StateFile.name(reference) == name {
+                onDisk[reference] = content
+            } else {
+                try quarantine(name, in: applied, "it does not hold the object of its name", &loaded)
+            }
+        }
+        texts = onDisk
+        for generation in generations {
+            for change in generation.changes { texts[change.reference] = change.after }
+        }
+        behind = Set(texts.keys).union(onDisk.keys).filter { texts[$0] != onDisk[$0] }
+        try catchUp()
+
+        for (reference, text) in texts.sorted(by: { $0.key < $1.key }) {
+            let file = "\(applied.path)/\(StateFile.name(reference))"
+            // The checksum's line comes first in the file, so lines are counted from the second.
+            loaded.applied.append(decoder.decode(Array("\n\(text)".utf8), file: file))
+        }
+        try loadLastGood(&loaded)
+    }
+
+    private static func onlyReference(of manifest: DecodedManifest) -> ObjectReference? {
+        let references = manifest.objects.map(\.reference) + manifest.rejected.map(\.reference)
+        return references.count == 1 ? references[0] : nil
+    }
+
+    /// The content of a file; `nil` if it is damaged, which is reported and moved away.
+    func whole(
+        _ name: String, in directory: DurableDirectory, _ loaded: inout Loaded
+    ) throws(StateFileError) -> String? {
+        do {
+            if let content = StateFile.decode(try directory.read(name)) { return content }
+            try quarantine(name, in: directory, "its checksum is wrong", &loaded)
+        } catch where [EISDIR, EINVAL, EIO, ELOOP].contains(error.code) {
+            try quarantine(name, in: directory, error.cause, &loaded)
+        }
+        return nil
+    }
+
+    func quarantine(
+        _ name: String, in directory: DurableDirectory, _ reason: String, _ loaded: inout Loaded
+    ) throws(StateFileError) {
+        // Numbered, so that a second damaged file of the same name does not replace the first.
+        let taken = Set(try quarantine.names())
+        var number = 1
+        while taken.contains("\(name).\(number)") { number += 1 }
+        try directory.move(name, to: quarantine, as: "\(name).\(number)")
+        loaded.damage.append(
+            ManifestError(
+                file: "\(directory.path)/\(name)", reason: "the file is damaged: \(reason)",
+                remedy: "it was moved to \(quarantine.path)/\(name).\(number); apply the object again"))
+    }
+}
+
+/// Why a rollback is not possible.
+public enum RollbackError: Error, Equatable, Sendable, CustomStringConvertible {
+    case nothingApplied
+    case notInThePast(UInt64, newest: UInt64)
+    case tooOld(UInt64, oldest: UInt64)
+
+    public var description: String {
+        switch self {
+        case .nothingApplied: "nothing has been applied by meshctl, so there is nothing to go back to"
+        case .notInThePast(let target, let newest):
+            "generation \(target) is not in the past: the newest is \(newest)"
+        case .tooOld(let target, let oldest):
+            "generation \(target) is no longer kept: the oldest one to go back to is \(oldest)"
+        }
+    }
+}
