@@ -157,7 +157,9 @@ import Testing
             "f.yaml:7:36: \(name): spec.rules[0].to[0].operation.ports[2]: \"080\" is not a port between 1 and 65535",
             "f.yaml:7:43: \(name): spec.rules[0].to[0].operation.ports[3]: \"http\" is not a port between 1 and 65535"),
         .init(
-            "conditions", policy("""
+            "conditions",
+            policy(
+                """
                   rules:
                   - when:
                     - {key: source.namespaces, values: [a]}
@@ -187,14 +189,17 @@ import Testing
     @Test func aDenyWithoutRulesIsAWarning() {
         let manifest = Decoding.manifest(Self.policy("  action: DENY\n"))
         #expect(manifest.objects.count == 1)
-        #expect(manifest.warnings.map(\.description) == [
-            "f.yaml:5:3: warning: \(Self.name): spec.rules: a DENY policy without rules denies nothing "
-                + "(write rules: [{}] to deny everything)"
-        ])
+        #expect(
+            manifest.warnings.map(\.description) == [
+                "f.yaml:5:3: warning: \(Self.name): spec.rules: a DENY policy without rules denies nothing "
+                    + "(write rules: [{}] to deny everything)"
+            ])
     }
 
     @Test func auditIsAccepted() throws {
-        guard case .authorizationPolicy(let policy) = try Decoding.object(Self.policy("  action: AUDIT\n")) else { return }
+        guard case .authorizationPolicy(let policy) = try Decoding.object(Self.policy("  action: AUDIT\n")) else {
+            return
+        }
         #expect(policy.action == .audit)
     }
 }

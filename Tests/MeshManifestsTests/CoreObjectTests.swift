@@ -96,10 +96,11 @@ import Testing
         guard case .service(let service) = try Decoding.object(Self.service) else { return }
         #expect(service.kind == .loadBalancer && !service.isHeadless)
         #expect(service.clusterIPs.map(\.description) == ["10.96.0.1", "fd00:96::1"])
-        #expect(service.ports == [
-            .init(name: "http", port: 80, targetPort: .name("http"), nodePort: 30080, appProtocol: "http"),
-            .init(name: "dns", port: 53, transport: .udp),
-        ])
+        #expect(
+            service.ports == [
+                .init(name: "http", port: 80, targetPort: .name("http"), nodePort: 30080, appProtocol: "http"),
+                .init(name: "dns", port: 53, transport: .udp),
+            ])
         #expect(service.selector == ["app": "web"] && service.affinitySeconds == 60)
         #expect(service.externalIPs.map(\.description) == ["192.0.2.1"])
         #expect(service.loadBalancerIPs.map(\.description) == ["192.0.2.9"])
@@ -119,11 +120,13 @@ import Testing
     }
 
     @Test func namespacesAndNodesAreRead() throws {
-        let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: a, "
+        let namespace =
+            "{apiVersion: v1, kind: Namespace, metadata: {name: a, "
             + "annotations: {sockmesh.io/mesh: disabled}}, spec: {finalizers: [kubernetes]}}"
         guard case .namespace(let value) = try Decoding.object(namespace) else { return }
         #expect(value.mesh == .disabled)
-        let node = "{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: ["
+        let node =
+            "{apiVersion: v1, kind: Node, metadata: {name: a}, status: {addresses: ["
             + "{type: InternalIP, address: 10.0.0.1}, {type: Hostname, address: a}]}}"
         guard case .node(let value) = try Decoding.object(node) else { return }
         #expect(value.addresses.map(\.description) == ["10.0.0.1"])
@@ -167,7 +170,8 @@ import Testing
                 + "(write 10.0.0.0)",
             "f.yaml:4:71: Pod default/a: status.podIPs[2].ip: is required"),
         .init(
-            "types of a pod", pod("", "spec: {hostNetwork: \"true\", containers: [{ports: [{containerPort: \"80\"}]}]}\n"),
+            "types of a pod",
+            pod("", "spec: {hostNetwork: \"true\", containers: [{ports: [{containerPort: \"80\"}]}]}\n"),
             "f.yaml:4:21: Pod default/a: spec.hostNetwork: must be a boolean, but is the string \"true\" "
                 + "(write true or false, without quotes)",
             "f.yaml:4:42: Pod default/a: spec.containers[0].name: is required",
@@ -201,7 +205,8 @@ import Testing
             "f.yaml:4:88: Service default/a: spec.trafficDistribution: \"Near\" is not a known value "
                 + "(known here: PreferClose, PreferSameZone, PreferSameNode)"),
         .init(
-            "slice", "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4\n"
+            "slice",
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4\n"
                 + "endpoints: [{addresses: [\"fd00::1\"]}, {addresses: []}, {}]\nports: [{port: 1}, {port: 2}]\n",
             "f.yaml:5:26: EndpointSlice default/a: endpoints[0].addresses[0]: fd00::1 is not an IPv4 address, as "
                 + "addressType says",

@@ -6,39 +6,45 @@ import Testing
 @testable import MeshManifests
 
 @Suite struct ManifestDecoderTests {
-    static let kinds = "Namespace, Node, Pod, Service, EndpointSlice, NetworkPolicy, AuthorizationPolicy, "
+    static let kinds =
+        "Namespace, Node, Pod, Service, EndpointSlice, NetworkPolicy, AuthorizationPolicy, "
         + "PeerAuthentication"
 
     @Test func unknownKinds() {
         let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"
-        #expect(Decoding.messages(text) == [
-            "f.yaml:2:7: kind: the kind \"Deployment\" is not read (read are: \(Self.kinds))"
-        ])
-        #expect(Decoding.messages(text, unknownKinds: .warn) == [
-            "f.yaml:2:7: warning: kind: the kind \"Deployment\" is not read (read are: \(Self.kinds))"
-        ])
+        #expect(
+            Decoding.messages(text) == [
+                "f.yaml:2:7: kind: the kind \"Deployment\" is not read (read are: \(Self.kinds))"
+            ])
+        #expect(
+            Decoding.messages(text, unknownKinds: .warn) == [
+                "f.yaml:2:7: warning: kind: the kind \"Deployment\" is not read (read are: \(Self.kinds))"
+            ])
     }
 
     @Test(arguments: [ManifestDecoder.UnknownKinds.refuse, .warn])
     func aMisspeltKindIsAnErrorEverywhere(_ unknownKinds: ManifestDecoder.UnknownKinds) {
         let text = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolcy\nmetadata: {name: a}\n"
-        #expect(Decoding.messages(text, unknownKinds: unknownKinds) == [
-            "f.yaml:2:7: kind: the kind \"NetworkPolcy\" is not read "
-                + "(did you mean NetworkPolicy? read are: \(Self.kinds))"
-        ])
+        #expect(
+            Decoding.messages(text, unknownKinds: unknownKinds) == [
+                "f.yaml:2:7: kind: the kind \"NetworkPolcy\" is not read "
+                    + "(did you mean NetworkPolicy? read are: \(Self.kinds))"
+            ])
         let version = "apiVersion: networking.k8s.io/v2\nkind: NetworkPolicy\nmetadata: {name: a}\n"
-        #expect(Decoding.messages(version, unknownKinds: unknownKinds) == [
-            "f.yaml:1:13: apiVersion: NetworkPolicy of networking.k8s.io/v2 is not read "
-                + "(its apiVersion is one of: networking.k8s.io/v1)"
-        ])
+        #expect(
+            Decoding.messages(version, unknownKinds: unknownKinds) == [
+                "f.yaml:1:13: apiVersion: NetworkPolicy of networking.k8s.io/v2 is not read "
+                    + "(its apiVersion is one of: networking.k8s.io/v1)"
+            ])
     }
 
     @Test func kindsOfOtherGroupsAreSomebodyElses() {
         let text = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: a}\n"
-        #expect(Decoding.messages(text, unknownKinds: .warn) == [
-            "f.yaml:1:13: warning: apiVersion: Service of serving.knative.dev/v1 is not read "
-                + "(its apiVersion is one of: v1)"
-        ])
+        #expect(
+            Decoding.messages(text, unknownKinds: .warn) == [
+                "f.yaml:1:13: warning: apiVersion: Service of serving.knative.dev/v1 is not read "
+                    + "(its apiVersion is one of: v1)"
+            ])
     }
 
     @Test func listsAreUnfolded() throws {
@@ -57,10 +63,11 @@ import Testing
             - {apiVersion: v1, kind: NamespaceList, items: []}
             """)
         #expect(manifest.objects.map(\.reference.description) == ["Namespace a"])
-        #expect(manifest.errors.map(\.description) == [
-            "f.yaml:10:27: NetworkPolicy default/b: items[1].spec.ingres: unknown field (did you mean \"ingress\"?)",
-            "f.yaml:11:3: items[2]: a NamespaceList inside a List (put its items into the outer List)",
-        ])
+        #expect(
+            manifest.errors.map(\.description) == [
+                "f.yaml:10:27: NetworkPolicy default/b: items[1].spec.ingres: unknown field (did you mean \"ingress\"?)",
+                "f.yaml:11:3: items[2]: a NamespaceList inside a List (put its items into the outer List)",
+            ])
         // The text of an element stands alone.
         let text = try #require(manifest.objects.first).text
         #expect(text == "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n")
@@ -79,9 +86,10 @@ import Testing
         let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n"
         let manifest = Decoding.manifest(text + "---\n" + text)
         #expect(manifest.objects.count == 1)
-        #expect(manifest.errors.map(\.description) == [
-            "f.yaml:5:1: Namespace a: the same object is at f.yaml:1 (remove one of the two)"
-        ])
+        #expect(
+            manifest.errors.map(\.description) == [
+                "f.yaml:5:1: Namespace a: the same object is at f.yaml:1 (remove one of the two)"
+            ])
     }
 
     @Test func versionsOfOneGroupAreOneObject() throws {

@@ -103,10 +103,12 @@ import Testing
         let snapshot = try directory.scan(acceptsUnsettled: true)
         let findings = snapshot.files.flatMap(\.manifest.findings).map(\.description)
         #expect(findings.contains("\(place.path)/a.yaml: open: No such file or directory (it does not exist)"))
-        #expect(findings.contains(
-            "\(place.path)/b.yaml: open: Too many levels of symbolic links (a symbolic link leads back to itself)"))
-        #expect(findings.contains(
-            "\(place.path)/d.yaml: read: File too large (it is too large for a manifest; split it)"))
+        #expect(
+            findings.contains(
+                "\(place.path)/b.yaml: open: Too many levels of symbolic links (a symbolic link leads back to itself)"))
+        #expect(
+            findings.contains(
+                "\(place.path)/d.yaml: read: File too large (it is too large for a manifest; split it)"))
         #expect(snapshot.findings.count == 1)
         #expect(names(snapshot).contains("c"))
     }

@@ -40,20 +40,22 @@ import Testing
         #expect(policy.metadata.namespacedName == NamespacedName(namespace: "shop", name: "web"))
         #expect(policy.isDryRun)
         #expect(policy.podSelector.matchLabels == ["app": "web"])
-        #expect(policy.podSelector.matchExpressions
-            == [.isIn(key: "tier", values: ["front", "back"]), .doesNotExist(key: "old")])
+        #expect(
+            policy.podSelector.matchExpressions
+                == [.isIn(key: "tier", values: ["front", "back"]), .doesNotExist(key: "old")])
         #expect(policy.policyTypes == [.ingress, .egress])
         let block = try NetworkPolicy.Peer.ipBlock(
             cidr: #require(CIDR("10.0.0.0/8")), except: [#require(CIDR("10.1.0.0/16"))])
-        #expect(policy.ingress == [
-            .init(
-                peers: [
-                    .pods(pods: LabelSelector(), namespaces: LabelSelector(matchLabels: ["team": "a"])), block,
-                ],
-                ports: [
-                    .init(port: .number(8000), endPort: 8080), .init(transport: .udp, port: .name("dns")),
-                ])
-        ])
+        #expect(
+            policy.ingress == [
+                .init(
+                    peers: [
+                        .pods(pods: LabelSelector(), namespaces: LabelSelector(matchLabels: ["team": "a"])), block,
+                    ],
+                    ports: [
+                        .init(port: .number(8000), endPort: 8080), .init(transport: .udp, port: .name("dns")),
+                    ])
+            ])
         #expect(policy.egress == [.init()])
     }
 
@@ -133,7 +135,9 @@ import Testing
             "f.yaml:6:62: NetworkPolicy shop/web: spec.ingress[0].ports[3].port: "
                 + "\"sixteen-letters-\" has more than the 15 characters of a port name"),
         .init(
-            "end port", policy("""
+            "end port",
+            policy(
+                """
                   egress:
                   - ports: [{port: 90, endPort: 80}, {port: http, endPort: 80}, {endPort: 80}]
                 """),
@@ -152,7 +156,9 @@ import Testing
             "f.yaml:7:41: NetworkPolicy shop/web: spec.egress[0].ports[1].protocol: \"ICMP\" is not a known value "
                 + "(known here: TCP, UDP, SCTP)"),
         .init(
-            "selector", policy("""
+            "selector",
+            policy(
+                """
                   podSelector:
                     matchLabels: {version: 1.10, -bad: x}
                     matchExpressions:
@@ -180,11 +186,12 @@ import Testing
             "f.yaml:7:11: NetworkPolicy shop/web: spec.egress: must be a list, but is the string \"all\" "
                 + "(begin each element with \"- \")"),
         .init(
-            "dry run", """
-                apiVersion: networking.k8s.io/v1
-                kind: NetworkPolicy
-                metadata: {name: web, annotations: {sockmesh.io/dry-run: "maybe"}}
-                """,
+            "dry run",
+            """
+            apiVersion: networking.k8s.io/v1
+            kind: NetworkPolicy
+            metadata: {name: web, annotations: {sockmesh.io/dry-run: "maybe"}}
+            """,
             "f.yaml:3:37: NetworkPolicy default/web: metadata.annotations[\"sockmesh.io/dry-run\"]: "
                 + "\"maybe\" is not valid; expected \"true\" or \"false\""),
     ]

@@ -106,9 +106,10 @@ import Testing
         var store = ObjectStore()
         _ = store.update(Self.snapshot(["/a": Self.policy("x", port: "1"), "/b": Self.policy("x", port: "2")]))
         #expect(Self.port(store, "x") == "1")
-        #expect(store.findings.map(\.description) == [
-            "/b:1:1: NetworkPolicy default/x: the same object is at /a:1 (remove one of the two)"
-        ])
+        #expect(
+            store.findings.map(\.description) == [
+                "/b:1:1: NetworkPolicy default/x: the same object is at /a:1 (remove one of the two)"
+            ])
     }
 
     @Test func lastGoodVersionsOutliveARestart() {
@@ -174,7 +175,8 @@ import Testing
         ("a: 1", "a: 1", []), ("a: 1", "b: 1", ["- a: 1", "+ b: 1"]),
         ("a: [1, 2, 3]", "a: [1, 9, 2, 3]", ["+ a[1]: 9"]), ("a: [1, 2, 3]", "a: [1, 3]", ["- a[1]: 2"]),
         ("a: [{b: 1}, {c: 2}]", "a: [{b: 2}]", ["~ a[0].b: 1 -> 2", "- a[1]: {\"c\":2}"]),
-        ("a: {b.c/d: x}", "a: {b.c/d: z}", ["~ a[\"b.c/d\"]: \"x\" -> \"z\""]), ("a: 1", "a: \"1\"", ["~ a: 1 -> \"1\""]),
+        ("a: {b.c/d: x}", "a: {b.c/d: z}", ["~ a[\"b.c/d\"]: \"x\" -> \"z\""]),
+        ("a: 1", "a: \"1\"", ["~ a: 1 -> \"1\""]),
         ("a: [1, 1]", "a: [1, 1, 1]", ["+ a[2]: 1"]), ("a: []", "a: {}", ["~ a: [] -> {}"]),
     ])
     func differences(_ old: String, _ new: String, _ expected: [String]) throws {
@@ -231,7 +233,8 @@ import Testing
     }
 
     @Test func aDryRunDeniesNothing() throws {
-        let text = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, "
+        let text =
+            "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, "
             + "metadata: {name: a, annotations: {sockmesh.io/dry-run: \"true\"}}, spec: {ingress: 1}}"
         #expect(try selector(text) == nil)
     }

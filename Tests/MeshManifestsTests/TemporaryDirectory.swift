@@ -20,9 +20,10 @@ final class TemporaryDirectory {
         guard unlink(path) != 0, let stream = opendir(path) else { return }
         var names: [String] = []
         while let entry = readdir(stream) {
-            names.append(withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            })
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                })
         }
         closedir(stream)
         for name in names where name != "." && name != ".." { remove("\(path)/\(name)") }

@@ -19,10 +19,14 @@ import Testing
     // MARK: - Scalars
 
     @Test(arguments: [
-        ("~", "nothing"), ("[null, ~, ]", "[null,null]"), ("[true, False, yes, off, y]", "[true,false,true,false,true]"),
+        ("~", "nothing"), ("[null, ~, ]", "[null,null]"),
+        ("[true, False, yes, off, y]", "[true,false,true,false,true]"),
         ("[1, -1, +1, 0, 0x10, -0x10]", "[1,-1,1,0,16,-16]"), ("[9223372036854775807]", "[9223372036854775807]"),
-        ("[1.5, 1e3, .5]", "[1.5,1e3,\".5\"]"), ("[1.2.3, 1-2, 10.0.0.1, v1, 2001-01-01]",
-            "[\"1.2.3\",\"1-2\",\"10.0.0.1\",\"v1\",\"2001-01-01\"]"),
+        ("[1.5, 1e3, .5]", "[1.5,1e3,\".5\"]"),
+        (
+            "[1.2.3, 1-2, 10.0.0.1, v1, 2001-01-01]",
+            "[\"1.2.3\",\"1-2\",\"10.0.0.1\",\"v1\",\"2001-01-01\"]"
+        ),
         ("['1', \"true\", !!str 80, !!int 80, !!null ~]", "[\"1\",\"true\",\"80\",80,null]"),
         ("{a: |\n  x\n  y\n}", "error"), ("a: |\n  x\n  y\n", "{\"a\":\"x\\ny\\n\"}"),
         ("{\"a\": {\"b\": [1, \"\\u00e9\\n\"]}}", "{\"a\":{\"b\":[1,\"é\\n\"]}}"),
@@ -77,7 +81,8 @@ import Testing
                 + "token (indent with spaces; YAML allows no tabs)"),
         .init(
             "unclosed list", "---\na: 1\n---\nb: [1,\n",
-            "f.yaml:2:1: kind: is required", "f.yaml:5:1: not valid YAML: did not find expected node content, "
+            "f.yaml:2:1: kind: is required",
+            "f.yaml:5:1: not valid YAML: did not find expected node content, "
                 + "while parsing a flow node"),
         .init(
             "value with a colon", "a: b: c\n",
@@ -135,14 +140,16 @@ import Testing
         #expect(reason("[[[1]]]") == "nested deeper than 2 levels")
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [
-        // Billion laughs in values, in keys, in keys without a question mark, and in merge keys.
-        ("[*i]", "the document has more than 1000000 values once its aliases are resolved"),
-        ("{? *i : 1}", "a list, mapping or alias as a key, in a document with anchors"),
-        ("{*i : 1}", "a list, mapping or alias as a key, in a document with anchors"),
-        ("{[*i, *i]: 1}", "a list, mapping or alias as a key, in a document with anchors"),
-        ("{<<: *i}", "the document has more than 1000000 values once its aliases are resolved"),
-    ])
+    @Test(
+        .timeLimit(.minutes(1)),
+        arguments: [
+            // Billion laughs in values, in keys, in keys without a question mark, and in merge keys.
+            ("[*i]", "the document has more than 1000000 values once its aliases are resolved"),
+            ("{? *i : 1}", "a list, mapping or alias as a key, in a document with anchors"),
+            ("{*i : 1}", "a list, mapping or alias as a key, in a document with anchors"),
+            ("{[*i, *i]: 1}", "a list, mapping or alias as a key, in a document with anchors"),
+            ("{<<: *i}", "the document has more than 1000000 values once its aliases are resolved"),
+        ])
     func aliasBombsAreRefusedQuickly(_ end: String, _ reason: String) {
         var text = "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
         for (previous, name) in zip("abcdefgh", "bcdefghi") {

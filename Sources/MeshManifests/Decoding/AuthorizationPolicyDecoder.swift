@@ -14,8 +14,9 @@ enum AuthorizationPolicyDecoder {
     static func decode(_ header: ObjectHeader) -> AuthorizationPolicy {
         var policy = AuthorizationPolicy(metadata: header.metadata, apiVersion: header.apiVersion)
         policy.isDryRun = header.dryRun()
-        guard let spec = header.object["spec"]?.object(
-            strict: ["selector", "targetRefs", "action", "provider", "rules"])
+        guard
+            let spec = header.object["spec"]?.object(
+                strict: ["selector", "targetRefs", "action", "provider", "rules"])
         else { return policy }
         policy.selector = spec["selector"]?.workloadSelector()
         policy.targetRefs = spec["targetRefs"]?.list(atMost: maximumTargets).compactMap(target) ?? []

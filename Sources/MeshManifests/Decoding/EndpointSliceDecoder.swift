@@ -18,9 +18,10 @@ enum EndpointSliceDecoder {
             .flatMap { EndpointSlice.AddressType(rawValue: $0) }
         var slice = EndpointSlice(metadata: header.metadata, addressType: type ?? .ipv4)
         slice.weight = (try? MeshAnnotation.weight(in: header.metadata.annotations)) ?? nil
-        slice.endpoints = object["endpoints"]?.list(atMost: maximumEndpoints).compactMap {
-            endpoint($0, type: type, namespace: header.metadata.namespace)
-        } ?? []
+        slice.endpoints =
+            object["endpoints"]?.list(atMost: maximumEndpoints).compactMap {
+                endpoint($0, type: type, namespace: header.metadata.namespace)
+            } ?? []
         slice.ports = object["ports"]?.list().compactMap(port) ?? []
         var names: Set<String> = []
         for (index, port) in slice.ports.enumerated() where !names.insert(port.name).inserted {

@@ -85,11 +85,12 @@ extension FieldReader {
             return key
         }
         let relation = fields.required("operator")?.string(oneOf: ["In", "NotIn", "Exists", "DoesNotExist"])
-        let values = fields["values"]?.list().compactMap { field -> String? in
-            guard let value = field.string() else { return nil }
-            if let problem = NameRules.labelValue(value) { field.report(problem) }
-            return value
-        } ?? []
+        let values =
+            fields["values"]?.list().compactMap { field -> String? in
+                guard let value = field.string() else { return nil }
+                if let problem = NameRules.labelValue(value) { field.report(problem) }
+                return value
+            } ?? []
         guard let key, let relation else { return nil }
         switch relation {
         case "In", "NotIn":

@@ -21,7 +21,9 @@ enum NetworkPolicyDecoder {
     private static func policyTypes(_ reader: FieldReader) -> [NetworkPolicy.PolicyType] {
         var types: [NetworkPolicy.PolicyType] = []
         for field in reader.list() {
-            guard let type = field.string(oneOf: ["Ingress", "Egress"]).flatMap({ NetworkPolicy.PolicyType(rawValue: $0) })
+            guard
+                let type = field.string(oneOf: ["Ingress", "Egress"]).flatMap({ NetworkPolicy.PolicyType(rawValue: $0) }
+                )
             else { continue }
             if !types.contains(type) { types.append(type) }
         }
@@ -61,7 +63,8 @@ enum NetworkPolicyDecoder {
         for field in fields["except"]?.list() ?? [] {
             guard let excluded = field.cidr() else { continue }
             if let cidr, !cidr.contains(excluded) || cidr == excluded {
-                field.report("\(excluded) is not a part of the cidr \(cidr)", remedy: "only parts of it can be excepted")
+                field.report(
+                    "\(excluded) is not a part of the cidr \(cidr)", remedy: "only parts of it can be excepted")
             }
             except.append(excluded)
         }

@@ -42,11 +42,12 @@ struct ObjectHeader {
         let hint = fields.has("generateName") ? "generateName needs an API server; write a name" : ""
         guard let nameField = fields.required("name", remedy: hint), let name = nameField.string() else { return nil }
         sink.object = "\(kind.rawValue) \(namespace.isEmpty ? name : "\(namespace)/\(name)")".clipped
-        let problem = switch kind {
-        case .namespace: NameRules.label(name)
-        case .service: NameRules.service(name)
-        default: NameRules.subdomain(name)
-        }
+        let problem =
+            switch kind {
+            case .namespace: NameRules.label(name)
+            case .service: NameRules.service(name)
+            default: NameRules.subdomain(name)
+            }
         if let problem { nameField.report(problem) }
 
         self.kind = kind

@@ -10,7 +10,8 @@ enum ServiceDecoder {
     static func decode(_ header: ObjectHeader) -> Service {
         var service = Service(metadata: header.metadata)
         guard let spec = header.object.required("spec")?.object() else { return service }
-        service.kind = spec["type"]?.string(oneOf: ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"])
+        service.kind =
+            spec["type"]?.string(oneOf: ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"])
             .flatMap { Service.Kind(rawValue: $0) } ?? .clusterIP
         readAddresses(spec, into: &service)
         service.ports = spec["ports"]?.list().compactMap(port) ?? []
@@ -19,10 +20,12 @@ enum ServiceDecoder {
         service.externalIPs = spec["externalIPs"]?.list().compactMap { $0.address() } ?? []
         if spec["sessionAffinity"]?.string(oneOf: ["None", "ClientIP"]) == "ClientIP" {
             let seconds = spec["sessionAffinityConfig"]?.object()?["clientIP"]?.object()?["timeoutSeconds"]
-            service.affinitySeconds = seconds.map { $0.integer(in: affinitySeconds).map { UInt32($0) } ?? 0 }
+            service.affinitySeconds =
+                seconds.map { $0.integer(in: affinitySeconds).map { UInt32($0) } ?? 0 }
                 ?? Service.defaultAffinitySeconds
         }
-        service.internalTrafficPolicy = spec["internalTrafficPolicy"]?.string(oneOf: ["Cluster", "Local"])
+        service.internalTrafficPolicy =
+            spec["internalTrafficPolicy"]?.string(oneOf: ["Cluster", "Local"])
             .flatMap { Service.TrafficPolicy(rawValue: $0) } ?? .cluster
         service.trafficDistribution = spec["trafficDistribution"]?
             .string(oneOf: ["PreferClose", "PreferSameZone", "PreferSameNode"])

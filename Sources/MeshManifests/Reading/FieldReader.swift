@@ -16,15 +16,16 @@ struct FieldReader {
 
     /// Reports that the value has the wrong type. The remedy for a string that YAML reads otherwise is quotes.
     private func reportType(_ expected: String) {
-        let remedy = switch (node.content, expected) {
-        case (.bool, "a string"), (.integer, "a string"), (.otherNumber, "a string"):
-            "put it in quotes: \"\(node.text)\""
-        case (.string, "an integer") where Int64(node.text) != nil: "remove the quotes"
-        case (.otherNumber, "an integer"): "write it in decimal, without leading zeros"
-        case (.string, "a boolean"): "write true or false, without quotes"
-        case (.mapping, "a list"), (.string, "a list"): "begin each element with \"- \""
-        default: ""
-        }
+        let remedy =
+            switch (node.content, expected) {
+            case (.bool, "a string"), (.integer, "a string"), (.otherNumber, "a string"):
+                "put it in quotes: \"\(node.text)\""
+            case (.string, "an integer") where Int64(node.text) != nil: "remove the quotes"
+            case (.otherNumber, "an integer"): "write it in decimal, without leading zeros"
+            case (.string, "a boolean"): "write true or false, without quotes"
+            case (.mapping, "a list"), (.string, "a list"): "begin each element with \"- \""
+            default: ""
+            }
         report("must be \(expected), but is \(node.kindOfValue)", remedy: remedy)
     }
 
@@ -120,7 +121,8 @@ struct FieldReader {
         return fields.compactMap { field in
             let fieldPath = path.key(field.key)
             // Kubernetes reads an empty value as an empty string here.
-            let value = field.value.isNull
+            let value =
+                field.value.isNull
                 ? "" : FieldReader(node: field.value, path: fieldPath, sink: sink).string()
             let key = ManifestNode(.string, text: field.key, position: field.keyPosition)
             return value.map { (FieldReader(node: key, path: fieldPath, sink: sink), $0) }

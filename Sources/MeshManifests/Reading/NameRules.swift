@@ -10,7 +10,8 @@ enum NameRules {
         if text.isEmpty { return "must not be empty" }
         if text.utf8.count > 63 { return "has \(text.utf8.count) characters; the limit is 63" }
         return isLabel(text[...])
-            ? nil : "\"\(text.clipped)\" is not a valid name: use lower-case letters, digits and -, and begin and "
+            ? nil
+            : "\"\(text.clipped)\" is not a valid name: use lower-case letters, digits and -, and begin and "
                 + "end with a letter or digit"
     }
 
@@ -19,7 +20,8 @@ enum NameRules {
         if text.isEmpty { return "must not be empty" }
         if text.utf8.count > 253 { return "has \(text.utf8.count) characters; the limit is 253" }
         return text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy(isLabel)
-            ? nil : "\"\(text.clipped)\" is not a valid name: use lower-case letters, digits, - and ., and begin and "
+            ? nil
+            : "\"\(text.clipped)\" is not a valid name: use lower-case letters, digits, - and ., and begin and "
                 + "end with a letter or digit"
     }
 

@@ -55,11 +55,12 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
 
     private var names: [String] {
         let singular = rawValue.lowercased()
-        let plural = switch self {
-        case .networkPolicy: "networkpolicies"
-        case .authorizationPolicy: "authorizationpolicies"
-        default: singular + "s"
-        }
+        let plural =
+            switch self {
+            case .networkPolicy: "networkpolicies"
+            case .authorizationPolicy: "authorizationpolicies"
+            default: singular + "s"
+            }
         return [singular, plural]
     }
 }

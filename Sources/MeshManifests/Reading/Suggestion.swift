@@ -15,7 +15,8 @@ enum Suggestion {
         guard word.utf8.count <= 64 else { return nil }
         let wanted = word.lowercased()
         if let same = known.first(where: { $0.lowercased() == wanted }) { return same }
-        let best = known
+        let best =
+            known
             .map { (distance: distance(Array(wanted.utf8), Array($0.lowercased().utf8)), word: $0) }
             .min { ($0.distance, $0.word) < ($1.distance, $1.word) }
         guard let best, best.distance <= max(1, wanted.utf8.count / 3) else { return nil }

@@ -217,7 +217,7 @@ public struct AppliedState: Sendable {
         do {
             if let content = StateFile.decode(try directory.read(name)) { return content }
             try quarantine(name, in: directory, "its checksum is wrong", &loaded)
-        } catch where [EISDIR, EINVAL, EIO, ELOOP].contains(error.code) {
+        } catch  where [EISDIR, EINVAL, EIO, ELOOP].contains(error.code) {
             try quarantine(name, in: directory, error.cause, &loaded)
         }
         return nil

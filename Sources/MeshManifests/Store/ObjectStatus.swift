@@ -55,7 +55,8 @@ struct StoredObject: Sendable {
     }
 
     func status(_ reference: ObjectReference, layer: ObjectStatus.Layer, isShadowed: Bool) -> ObjectStatus {
-        let state: ObjectStatus.State = errors.isEmpty
+        let state: ObjectStatus.State =
+            errors.isEmpty
             ? .inForce : good == nil ? .rejected(errors) : .lastGoodInForce(errors)
         return ObjectStatus(
             reference: reference, layer: layer, state: state, origin: origin, failClosed: failClosed,

@@ -129,7 +129,11 @@ public struct ObjectStore: Sendable {
             }
             let before = applied[object.reference]?.good
             let change = ObjectChange(reference: object.reference, before: before, after: object)
-            if before != nil, change.saysTheSame { plan.unchanged.append(object.reference) } else { plan.changes.append(change) }
+            if before != nil, change.saysTheSame {
+                plan.unchanged.append(object.reference)
+            } else {
+                plan.changes.append(change)
+            }
         }
         for reference in deletions {
             if let owner = directory[reference] {
@@ -191,7 +195,8 @@ public struct ObjectStore: Sendable {
         var change = MeshChange()
         for reference in references.sorted() {
             let stored = [directory[reference], applied[reference]].compactMap { $0 }
-            let wanted = stored.lazy.compactMap(\.good?.object).first
+            let wanted =
+                stored.lazy.compactMap(\.good?.object).first
                 ?? stored.lazy.compactMap(\.failClosed?.substitute).first
             if let wanted {
                 if objects[reference] != wanted { change.changed.append(wanted) }

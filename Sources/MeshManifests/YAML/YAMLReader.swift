@@ -123,8 +123,9 @@ struct YAMLReader {
     private func convert(
         _ scalar: Node.Scalar, at position: ManifestNode.Position
     ) throws(YAMLSyntaxError) -> ManifestNode {
-        guard let content = YAMLScalar.content(
-            scalar.string, isPlain: scalar.style == .plain, tag: scalar.tag.description)
+        guard
+            let content = YAMLScalar.content(
+                scalar.string, isPlain: scalar.style == .plain, tag: scalar.tag.description)
         else {
             throw error(
                 position, "the tag \(scalar.tag.description.clipped) does not fit \"\(scalar.string.clipped)\"",
