@@ -92,15 +92,22 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 	return 0;
 }
 
-/* Keeps what getpeername(), recvmsg() and the TCP callbacks need to know of this socket. */
+/*
+ * Keeps what getpeername(), recvmsg() and the record need to know of a translated
+ * socket. Storage costs about a microsecond in a socket's life, so others get none;
+ * what an earlier connect() of this socket left is cleared.
+ */
 static __always_inline void sock_remember(struct bpf_sock_addr *ctx, const struct mesh_conn *conn)
 {
 	struct mesh_sock *state;
 
-	state = bpf_sk_storage_get(&mesh_sock_state, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	state = bpf_sk_storage_get(&mesh_sock_state, ctx->sk, 0,
+				   conn->service_port ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!state)
-		return; /* no memory: the connection goes on by TCP, its record is made without the service */
+		return; /* without memory the connection goes on by TCP, its record is made without the service */
 	__builtin_memset(state, 0, sizeof(*state));
+	if (!conn->service_port)
+		return;
 	state->netns = conn->netns;
 	state->cookie = conn->cookie;
 	state->peer_netns = conn->peer_netns;

@@ -40,7 +40,16 @@ static __always_inline void end_delete(struct mesh_flow_key *key, __u64 netns)
 		__sync_fetch_and_add(&usage->ends, -1);
 }
 
-/* The path of what this socket sends, in its own state and, for everyone else, in its record. */
+/* The path of what this end sends, where everyone sees it. */
+static __always_inline void end_path(struct mesh_end *end, __u8 path, __u8 reason)
+{
+	end->path = path;
+	end->reason = reason;
+	if (path == MESH_PATH_TCP)
+		count(reason);
+}
+
+/* The same for a member: in its own state and in its record. */
 static __noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8 path, __u8 reason)
 {
 	struct mesh_end *end = bpf_map_lookup_elem(&mesh_ends, key);
@@ -49,64 +58,61 @@ static __noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *ke
 		return 0;
 	state->path = path;
 	state->reason = reason;
-	if (path == MESH_PATH_TCP)
-		count(reason);
 	if (end && end->cookie == state->cookie) {
-		end->path = path;
-		end->reason = reason;
+		end_path(end, path, reason);
 		end->tx_redirected = state->tx_redirected;
 	}
 	return 0;
 }
 
-/* The flow between this socket's workloads, from the initiator's side, for a new decision or a report. */
-static __always_inline void conn_of(const struct mesh_sock *state, const struct mesh_flow_key *key,
+/* The flow that this is an end of, from the initiator's side, for a new decision or a report. */
+static __always_inline void conn_of(const struct mesh_end *end, const struct mesh_flow_key *key,
 				    struct mesh_conn *conn)
 {
-	bool client = state->role == MESH_ROLE_CLIENT;
+	bool client = end->role == MESH_ROLE_CLIENT;
 
 	conn->source = client ? key->local : key->remote;
 	conn->destination = client ? key->remote : key->local;
 	conn->source_port = client ? key->local_port : key->remote_port;
 	conn->port = client ? key->remote_port : key->local_port;
-	conn->netns = client ? state->netns : state->peer_netns;
-	conn->peer_netns = client ? state->peer_netns : state->netns;
-	conn->service_address = state->service_address;
-	conn->service_port = state->service_port;
-	conn->cookie = state->cookie;
+	conn->netns = client ? end->netns : end->peer_netns;
+	conn->peer_netns = client ? end->peer_netns : end->netns;
+	conn->service_address = end->service_address;
+	conn->service_port = end->service_port;
+	conn->cookie = end->cookie;
 	conn->protocol = MESH_PROTO_TCP;
-	conn->identity = client ? state->identity : state->peer_identity;
-	conn->peer_identity = client ? state->peer_identity : state->identity;
-	conn->generation = state->generation;
+	conn->identity = client ? end->identity : end->peer_identity;
+	conn->peer_identity = client ? end->peer_identity : end->identity;
+	conn->generation = end->generation;
 }
 
 /* Decides a connection again under the policy in force. Returns true if it may go on. */
-static __noinline int conn_still_allowed(struct mesh_sock *state, struct mesh_flow_key *key)
+static __noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_key *key)
 {
 	struct mesh_conn conn = {};
 	int reason;
 
-	if (!state)
+	if (!end)
 		return 0;
-	conn_of(state, key, &conn);
+	conn_of(end, key, &conn);
 	reason = conn_redecide(&conn);
-	state->generation = conn.generation;
+	end->generation = conn.generation;
 	count(MESH_STAT_REDECIDED);
 	return reason == MESH_REASON_NONE;
 }
 
 /* From here on not one byte is sent, and the agent destroys both sockets. */
-static __noinline int conn_cut(struct mesh_sock *state, struct mesh_flow_key *key, __u8 reason)
+static __noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, __u8 reason)
 {
 	struct mesh_conn conn = {};
 
-	if (!state)
+	if (!end)
 		return 0;
-	conn_of(state, key, &conn);
+	conn_of(end, key, &conn);
 	conn.reason = reason;
 	count(reason);
-	path_set(state, key, MESH_PATH_DENIED, reason);
-	event_conn(&conn, state->netns, MESH_EVENT_CUT);
+	end_path(end, MESH_PATH_DENIED, reason);
+	event_conn(&conn, end->netns, MESH_EVENT_CUT);
 	return 0;
 }
 
@@ -160,15 +166,51 @@ static __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *o
 	return 0;
 }
 
-static __always_inline void event_opened(struct mesh_sock *state, struct mesh_flow_key *key)
+static __noinline int event_opened(struct mesh_end *end, struct mesh_flow_key *key)
 {
-	struct mesh_usage *usage = usage_of(state->netns);
+	struct mesh_usage *usage;
 	struct mesh_conn conn = {};
 
+	if (!end)
+		return 0;
+	usage = usage_of(end->netns);
 	if (usage)
 		__sync_fetch_and_add(&usage->opened, 1);
-	conn_of(state, key, &conn);
-	event_conn(&conn, state->netns, MESH_EVENT_OPENED);
+	conn_of(end, key, &conn);
+	event_conn(&conn, end->netns, MESH_EVENT_OPENED);
+	return 0;
+}
+
+/* True while the server's port sees a rush of connections too short to be worth redirecting. */
+static __always_inline bool churn_held(__u64 netns, __u16 port)
+{
+	struct mesh_churn_key key = { .netns = netns, .port = port };
+	struct mesh_churn *churn = bpf_map_lookup_elem(&mesh_churn, &key);
+
+	return churn && churn->held_until_ns > bpf_ktime_get_ns();
+}
+
+/* Counts an ended connection of a server's port if it was short. Lost updates between CPUs do no harm. */
+static __always_inline void churn_note(__u64 netns, __u16 port, __u64 opened_ns)
+{
+	struct mesh_churn_key key = { .netns = netns, .port = port };
+	__u64 now = bpf_ktime_get_ns();
+	struct mesh_churn first = { .window_ns = now, .short_connections = 1 };
+	struct mesh_churn *churn;
+
+	if (now - opened_ns > MESH_SHORT_NS)
+		return;
+	churn = bpf_map_lookup_elem(&mesh_churn, &key);
+	if (!churn) {
+		bpf_map_update_elem(&mesh_churn, &key, &first, BPF_ANY);
+		return;
+	}
+	if (now - churn->window_ns > MESH_CHURN_WINDOW_NS) {
+		churn->window_ns = now;
+		churn->short_connections = 0;
+	}
+	if (++churn->short_connections >= MESH_CHURN_SHORT)
+		churn->held_until_ns = now + MESH_CHURN_HOLD_NS;
 }
 
 #endif /* MESH_ENDS_H */

@@ -118,6 +118,14 @@ struct {
 	__type(value, __u32);
 } mesh_skip_ports SEC(".maps");
 
+/* Rushes of short connections by server port. Programs only. Full: the quietest port is forgotten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MESH_MAX_CHURN);
+	__type(key, struct mesh_churn_key);
+	__type(value, struct mesh_churn);
+} mesh_churn SEC(".maps");
+
 /*
  * Ends of TCP connections. mesh_sockops writes, mesh_lookup stamps, mesh_msg reads,
  * the agent sweeps. Full or over the workload's quota: connections to local pods are

@@ -21,17 +21,6 @@ static __always_inline bool flow_of(struct bpf_sock_ops *ops, struct mesh_flow_k
 	return false;
 }
 
-/* As flow_of, for a socket whose state already tells. */
-static __always_inline bool flow_of_state(struct bpf_sock_ops *ops, struct mesh_flow_key *key,
-					  const struct mesh_sock *state)
-{
-	FLOW_KEY_FROM(ops, key);
-	if (state->netns != state->peer_netns)
-		return false;
-	key->netns = state->netns;
-	return true;
-}
-
 /* MESH_REASON_NONE if both workloads want redirection and this node is fit for it. */
 static __always_inline __u8 acceleration_gate(__u64 netns, __u64 peer_netns, struct tcp_sock *tp)
 {
@@ -59,55 +48,76 @@ static __always_inline __u8 acceleration_gate(__u64 netns, __u64 peer_netns, str
 	return MESH_REASON_NONE;
 }
 
-/* Before the SYN leaves: who this is, in a place where the destination finds it. */
+/* Decides an untranslated flow at its record, and finds out whether its other end is local. */
+static __noinline int end_decide(struct mesh_end *end, struct mesh_flow_key *key)
+{
+	struct mesh_address *address = bpf_map_lookup_elem(&mesh_addresses, &key->remote);
+	struct mesh_conn conn = {};
+
+	if (!end)
+		return 0;
+	if (!end->peer_netns && address && (address->flags & MESH_ADDR_LOCAL))
+		end->peer_netns = address->netns;
+	conn_of(end, key, &conn);
+	if (conn_redecide(&conn) != MESH_REASON_NONE)
+		end->path = MESH_PATH_DENIED; /* on_active cuts it, mesh_lookup decides for itself */
+	end->identity = conn.identity;
+	end->peer_identity = conn.peer_identity;
+	end->generation = conn.generation;
+	return 0;
+}
+
+/* Marks a source address that belongs to another pod; the destination refuses it. */
+static __noinline int end_check_source(struct mesh_end *end, struct mesh_flow_key *key)
+{
+	struct mesh_address *address = bpf_map_lookup_elem(&mesh_addresses, &key->local);
+
+	if (!end)
+		return 0;
+	if (address && address->netns && address->netns != end->netns)
+		end->flags |= MESH_END_SPOOFED;
+	if (end->peer_netns)
+		end->flags |= MESH_END_LOCAL_PEER;
+	return 0;
+}
+
+/*
+ * Before the SYN leaves: who this is, in a place where the destination finds it. What
+ * connect() decided is in the socket's storage if it was translated; else the flow is
+ * decided here again, so that no change of policy can slip in between the two.
+ */
 static __noinline int on_connect(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
 	__u64 netns = bpf_get_netns_cookie(ops);
-	struct mesh_workload *workload = workload_of(netns);
-	struct mesh_address *address;
 	struct mesh_flow_key key = {};
 	struct mesh_end end = {};
 	struct mesh_sock *state;
-	struct mesh_control *ctl = control();
-	bool self;
 
-	if (!workload || !ctl)
+	if (!workload_of(netns))
 		return 0;
-	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!state)
-		return 0;
-	self = flow_of(ops, &key, netns);
-	state->netns = netns;
-	state->cookie = bpf_get_socket_cookie(ops);
-	state->role = MESH_ROLE_CLIENT;
-	state->path = MESH_PATH_NEW;
-	state->flags = 0;
-	if (self)
-		state->peer_netns = netns;
-	if (!state->identity) {
-		state->identity = workload->identity[READ_ONCE(ctl->generation) & 1];
-		state->generation = READ_ONCE(ctl->generation);
-	}
-
 	end.sk = (__u64)tp;
-	end.cookie = state->cookie;
+	end.cookie = bpf_get_socket_cookie(ops);
 	end.netns = netns;
-	end.peer_netns = state->peer_netns;
 	end.opened_ns = bpf_ktime_get_ns();
-	end.service_address = state->service_address;
-	end.service_port = state->service_port;
 	end.role = MESH_ROLE_CLIENT;
-	end.identity = state->identity;
-	end.peer_identity = state->peer_identity;
-	end.generation = state->generation;
 	end.isn = tp->write_seq;
-	if (state->peer_netns && !self)
-		end.flags = MESH_END_LOCAL_PEER;
-	if (!self) {
-		address = bpf_map_lookup_elem(&mesh_addresses, &key.local);
-		if (address && address->netns && address->netns != netns)
-			end.flags |= MESH_END_SPOOFED;
+	if (flow_of(ops, &key, netns))
+		end.peer_netns = netns;
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	if (state && state->service_port) {
+		state->path = MESH_PATH_NEW;
+		state->flags = 0;
+		end.peer_netns = state->peer_netns;
+		end.service_address = state->service_address;
+		end.service_port = state->service_port;
+		end.identity = state->identity;
+		end.peer_identity = state->peer_identity;
+		end.generation = state->generation;
+	} else {
+		end_decide(&end, &key);
 	}
+	if (end.peer_netns != netns)
+		end_check_source(&end, &key);
 	if (end_insert(&key, &end))
 		return 0;
 	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
@@ -115,26 +125,47 @@ static __noinline int on_connect(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 }
 
 /* Joins the sockhash if redirection is wanted and possible; otherwise says why not. */
-static __noinline int join(struct bpf_sock_ops *ops, struct mesh_sock *state, struct mesh_flow_key *key, __u8 gate)
+static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct mesh_end *end,
+			   struct mesh_flow_key *key, struct tcp_sock *tp)
 {
-	struct mesh_end *end;
+	struct mesh_sock *state;
 	__u64 cookie;
+	__u8 gate;
 
-	if (!state)
+	if (!end || !tp || !sk)
 		return 0;
+	gate = acceleration_gate(end->netns, end->peer_netns, tp);
+	if (gate == MESH_REASON_NONE) {
+		bool client = end->role == MESH_ROLE_CLIENT;
+
+		if (churn_held(client ? end->peer_netns : end->netns, client ? key->remote_port : key->local_port))
+			gate = MESH_REASON_SHORT_LIVED;
+	}
 	if (gate != MESH_REASON_NONE) {
-		path_set(state, key, MESH_PATH_TCP, gate);
+		end_path(end, MESH_PATH_TCP, gate);
 		return 0;
 	}
-	end = bpf_map_lookup_elem(&mesh_ends, key);
-	if (!end || end->cookie != state->cookie)
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		end_path(end, MESH_PATH_TCP, MESH_REASON_MAP_FULL);
 		return 0;
-	cookie = state->cookie;
+	}
+	state->netns = end->netns;
+	state->cookie = end->cookie;
+	state->peer_netns = end->peer_netns;
+	state->generation = end->generation;
+	state->role = end->role;
+	/* A socket can connect again after connect(AF_UNSPEC): nothing of its last life counts. */
+	state->path = MESH_PATH_NEW;
+	state->tx_redirected = 0;
+	state->messages = 0;
+	state->window_bytes = 0;
+	cookie = end->cookie;
 	/* The flag first: a peer that finds the socket must find its record complete. */
 	end->flags |= MESH_END_MEMBER;
 	if (bpf_sock_hash_update(ops, &mesh_sockets, &cookie, BPF_ANY)) {
 		end->flags &= ~MESH_END_MEMBER;
-		path_set(state, key, MESH_PATH_TCP, MESH_REASON_MAP_FULL);
+		end_path(end, MESH_PATH_TCP, MESH_REASON_MAP_FULL);
 		return 0;
 	}
 	state->flags |= MESH_END_MEMBER;
@@ -143,15 +174,24 @@ static __noinline int join(struct bpf_sock_ops *ops, struct mesh_sock *state, st
 }
 
 /* A socket that must not send joins too: the verdict program drops what it sends until it is destroyed. */
-static __noinline int cut(struct bpf_sock_ops *ops, struct mesh_sock *state, struct mesh_flow_key *key,
-				__u8 reason)
+static __noinline int cut(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct mesh_end *end,
+			  struct mesh_flow_key *key, __u8 reason)
 {
+	struct mesh_sock *state;
 	__u64 cookie;
 
+	if (!end || !sk)
+		return 0;
+	conn_cut(end, key, reason);
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state)
 		return 0;
-	cookie = state->cookie;
-	conn_cut(state, key, reason);
+	state->netns = end->netns;
+	state->cookie = end->cookie;
+	state->peer_netns = end->peer_netns;
+	state->path = MESH_PATH_DENIED;
+	state->reason = reason;
+	cookie = end->cookie;
 	if (!bpf_sock_hash_update(ops, &mesh_sockets, &cookie, BPF_ANY))
 		state->flags |= MESH_END_MEMBER;
 	return 0;
@@ -159,145 +199,161 @@ static __noinline int cut(struct bpf_sock_ops *ops, struct mesh_sock *state, str
 
 static __noinline int on_active(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
-	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	__u64 netns = bpf_get_netns_cookie(ops);
 	struct mesh_control *ctl = control();
 	struct mesh_flow_key key = {};
 	struct mesh_end *end;
 	bool self;
 
-	if (!state || !state->netns || !ctl)
+	if (!ctl)
 		return 0;
-	self = flow_of_state(ops, &key, state);
+	self = flow_of(ops, &key, netns);
 	end = bpf_map_lookup_elem(&mesh_ends, &key);
-	if (!end || end->cookie != state->cookie)
+	if (!end || end->cookie != bpf_get_socket_cookie(ops))
 		return 0;
 	end->write_seq0 = tp->write_seq;
 	end->rcv_nxt0 = tp->rcv_nxt;
 	end->flags |= MESH_END_ESTABLISHED;
 	if ((end->flags & MESH_END_LOCAL_PEER) && !(end->flags & MESH_END_STAMPED)) {
-		cut(ops, state, &key, MESH_REASON_UNPROVEN);
+		cut(ops, sk, end, &key, MESH_REASON_UNPROVEN);
 		return 0;
 	}
-	if (!self && state->generation != READ_ONCE(ctl->generation) && !conn_still_allowed(state, &key)) {
-		cut(ops, state, &key, MESH_REASON_REVOKED);
+	if (!self && (end->path == MESH_PATH_DENIED ||
+		      (end->generation != READ_ONCE(ctl->generation) && !conn_still_allowed(end, &key)))) {
+		cut(ops, sk, end, &key, MESH_REASON_REVOKED);
 		return 0;
 	}
-	event_opened(state, &key);
-	join(ops, state, &key, acceleration_gate(state->netns, state->peer_netns, tp));
+	event_opened(end, &key);
+	join(ops, sk, end, &key, tp);
 	return 0;
 }
 
-/* The accepted end's record. A function of its own so that its copy leaves the stack before any report is made. */
-static __noinline int passive_record(struct mesh_sock *state, struct mesh_flow_key *key, struct tcp_sock *tp, bool self)
+/*
+ * The accepted end's record: who the peer is by the peer's own record, if its initial
+ * sequence number is the one that arrived here. A function of its own so that its copy
+ * leaves the stack before any report is made. Returns true if that proof was there.
+ */
+static __noinline int passive_record(struct mesh_flow_key *key, struct mesh_end *end, struct tcp_sock *tp, bool self)
+{
+	struct mesh_flow_key peer_key = {};
+	struct mesh_control *ctl = control();
+	struct mesh_workload *workload;
+	struct mesh_address *address;
+	struct mesh_end *record;
+
+	if (!ctl || !end || !tp)
+		return 0;
+	workload = workload_of(end->netns);
+	if (!workload)
+		return 0;
+	end->sk = (__u64)tp;
+	end->opened_ns = bpf_ktime_get_ns();
+	end->role = MESH_ROLE_SERVER;
+	end->write_seq0 = tp->write_seq;
+	/* copied_seq, because with fast open rcv_nxt already counts data (net/ipv4/tcp_fastopen.c). */
+	end->rcv_nxt0 = tp->copied_seq;
+	end->flags = MESH_END_ESTABLISHED;
+	end->generation = READ_ONCE(ctl->generation);
+	end->identity = workload->identity[end->generation & 1];
+
+	flow_reverse(key, &peer_key);
+	record = bpf_map_lookup_elem(&mesh_ends, &peer_key);
+	if (!record || record->role != MESH_ROLE_CLIENT || record->isn + 1 != end->rcv_nxt0) {
+		address = address_of(&key->remote);
+		end->peer_identity = address ? address->identity[end->generation & 1] : MESH_IDENTITY_WORLD;
+		return !address || !(address->flags & MESH_ADDR_NEEDS_RECORD);
+	}
+	if (record->flags & MESH_END_HOST) {
+		end->peer_identity = MESH_IDENTITY_HOST;
+		return 1;
+	}
+	end->peer_netns = record->netns;
+	end->peer_identity = record->identity;
+	end->service_address = record->service_address;
+	end->service_port = record->service_port;
+	end->generation = record->generation;
+	if (!self)
+		end->flags |= MESH_END_LOCAL_PEER;
+	return 1;
+}
+
+static __noinline int passive_insert(struct bpf_sock_ops *ops, struct mesh_flow_key *key, struct tcp_sock *tp,
+				     __u64 netns, bool self)
 {
 	struct mesh_end end = {};
+	int proven;
 
-	if (!state || !tp)
+	end.netns = netns;
+	end.cookie = bpf_get_socket_cookie(ops);
+	proven = passive_record(key, &end, tp, self);
+	if (end_insert(key, &end))
 		return -1;
-	end.sk = (__u64)tp;
-	end.cookie = state->cookie;
-	end.netns = state->netns;
-	end.peer_netns = state->peer_netns;
-	end.opened_ns = bpf_ktime_get_ns();
-	end.service_address = state->service_address;
-	end.service_port = state->service_port;
-	end.role = MESH_ROLE_SERVER;
-	end.identity = state->identity;
-	end.peer_identity = state->peer_identity;
-	end.generation = state->generation;
-	end.write_seq0 = tp->write_seq;
-	end.rcv_nxt0 = tp->copied_seq;
-	end.flags = MESH_END_ESTABLISHED;
-	if (state->peer_netns && !self)
-		end.flags |= MESH_END_LOCAL_PEER;
-	return end_insert(key, &end);
+	return proven;
 }
 
 static __noinline int on_passive(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
 	__u64 netns = bpf_get_netns_cookie(ops);
-	struct mesh_workload *workload = workload_of(netns);
-	struct mesh_flow_key key = {}, peer_key = {};
 	struct mesh_control *ctl = control();
-	struct mesh_address *address;
-	struct mesh_sock *state;
-	struct mesh_end *record;
-	bool self, proven;
+	struct mesh_flow_key key = {};
+	struct mesh_end *end;
+	int proven;
+	bool self;
 
-	if (!workload || !ctl)
+	if (!ctl || !workload_of(netns))
 		return 0;
 	count(MESH_STAT_PASSIVE);
-	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!state)
-		return 0;
 	self = flow_of(ops, &key, netns);
-	flow_reverse(&key, &peer_key);
-	record = bpf_map_lookup_elem(&mesh_ends, &peer_key);
-	/* copied_seq, because with fast open rcv_nxt already counts data (net/ipv4/tcp_fastopen.c). */
-	proven = record && record->role == MESH_ROLE_CLIENT && record->isn + 1 == tp->copied_seq;
-
-	state->netns = netns;
-	state->cookie = bpf_get_socket_cookie(ops);
-	state->role = MESH_ROLE_SERVER;
-	state->generation = READ_ONCE(ctl->generation);
-	state->identity = workload->identity[state->generation & 1];
-	address = address_of(&key.remote);
-	if (proven && !(record->flags & MESH_END_HOST)) {
-		state->peer_netns = record->netns;
-		state->peer_identity = record->identity;
-		state->service_address = record->service_address;
-		state->service_port = record->service_port;
-		state->generation = record->generation;
-	} else if (proven) {
-		state->peer_identity = MESH_IDENTITY_HOST;
-	} else if (address) {
-		state->peer_identity = address->identity[state->generation & 1];
-	}
-
-	if (passive_record(state, &key, tp, self))
+	proven = passive_insert(ops, &key, tp, netns, self);
+	if (proven < 0)
+		return 0;
+	end = bpf_map_lookup_elem(&mesh_ends, &key);
+	if (!end)
 		return 0;
 	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
-
-	if (!proven && !self && address && (address->flags & MESH_ADDR_NEEDS_RECORD)) {
-		cut(ops, state, &key, MESH_REASON_NO_RECORD);
+	if (!self && !proven) {
+		cut(ops, sk, end, &key, MESH_REASON_NO_RECORD);
 		return 0;
 	}
-	if (!self && state->peer_netns && state->generation != READ_ONCE(ctl->generation) &&
-	    !conn_still_allowed(state, &key)) {
-		cut(ops, state, &key, MESH_REASON_REVOKED);
+	if (!self && end->peer_netns && end->generation != READ_ONCE(ctl->generation) &&
+	    !conn_still_allowed(end, &key)) {
+		cut(ops, sk, end, &key, MESH_REASON_REVOKED);
 		return 0;
 	}
-	if (!state->peer_netns)
-		event_opened(state, &key);
-	join(ops, state, &key, acceleration_gate(netns, state->peer_netns, tp));
+	if (!end->peer_netns)
+		event_opened(end, &key);
+	join(ops, sk, end, &key, tp);
 	return 0;
 }
 
 static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
-	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	__u64 netns = bpf_get_netns_cookie(ops);
 	struct mesh_flow_key key = {}, peer_key = {};
 	struct mesh_end *own, *peer;
 	struct mesh_usage *usage;
+	struct mesh_sock *state;
 
-	if (!state || !state->netns)
-		return 0;
-	flow_of_state(ops, &key, state);
+	flow_of(ops, &key, netns);
 	own = bpf_map_lookup_elem(&mesh_ends, &key);
-	if (!own || own->cookie != state->cookie)
+	if (!own || own->cookie != bpf_get_socket_cookie(ops))
 		return 0;
 	if (!(own->flags & MESH_END_ESTABLISHED)) {
-		end_delete(&key, state->netns);
+		end_delete(&key, netns);
 		return 0;
 	}
-	usage = usage_of(state->netns);
+	usage = usage_of(netns);
 	if (usage)
 		__sync_fetch_and_add(&usage->closed, 1);
-	own->tx_redirected = state->tx_redirected;
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	if (state)
+		own->tx_redirected = state->tx_redirected;
 	own->tx_tcp = tp->bytes_sent - tp->bytes_retrans;
 	own->rx_tcp = tp->bytes_received;
 	own->srtt_us = tp->srtt_us >> 3;
 	own->retransmits = tp->total_retrans;
+	if (own->role == MESH_ROLE_SERVER && own->peer_netns)
+		churn_note(netns, key.local_port, own->opened_ns);
 
 	flow_reverse(&key, &peer_key);
 	peer = own->peer_netns ? bpf_map_lookup_elem(&mesh_ends, &peer_key) : NULL;
@@ -310,7 +366,7 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 	event_closed(&key, own, peer);
 	if (peer)
 		end_delete(&peer_key, peer->netns);
-	end_delete(&key, state->netns);
+	end_delete(&key, netns);
 	return 0;
 }
 
@@ -334,7 +390,7 @@ static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
 	if (!state || !(state->flags & MESH_END_MEMBER) || state->path == MESH_PATH_DENIED)
 		return 0;
-	flow_of_state(ops, &key, state);
+	flow_of(ops, &key, state->netns);
 	flow_reverse(&key, &peer_key);
 	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
 	if (peer && peer->path != MESH_PATH_TCP)
@@ -407,16 +463,18 @@ int mesh_sockops(struct bpf_sock_ops *ops)
 SEC("sockops")
 int mesh_host_ops(struct bpf_sock_ops *ops)
 {
-	struct mesh_control *ctl = control();
+	struct mesh_control *ctl;
 	struct mesh_address *address;
 	struct mesh_flow_key key = {};
-	struct bpf_sock *sk = ops->sk;
 	struct mesh_end end = {}, *old;
+	struct bpf_sock *sk;
 	struct tcp_sock *tp;
 
 	if (ops->op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
 	    (ops->op != BPF_SOCK_OPS_STATE_CB || ops->args[1] != TCP_CLOSE))
 		return 1;
+	ctl = control();
+	sk = ops->sk;
 	if (!ctl || !sk || (ops->family != AF_INET && ops->family != AF_INET6) ||
 	    bpf_get_netns_cookie(ops) != ctl->node_netns)
 		return 1;

@@ -115,6 +115,7 @@ int mesh_msg(struct sk_msg_md *msg)
 	struct mesh_flow_key key = {};
 	struct mesh_sock *state;
 	struct tcp_sock *tp;
+	struct mesh_end *end;
 	__u64 peer_cookie;
 	__u32 size = msg->size;
 	__u8 reason;
@@ -134,10 +135,13 @@ int mesh_msg(struct sk_msg_md *msg)
 		FLOW_KEY_FROM(msg, &key);
 		if (state->netns == state->peer_netns)
 			key.netns = state->netns;
-		if (!conn_still_allowed(state, &key)) {
-			conn_cut(state, &key, MESH_REASON_REVOKED);
+		end = bpf_map_lookup_elem(&mesh_ends, &key);
+		if (!end || end->cookie != state->cookie || !conn_still_allowed(end, &key)) {
+			conn_cut(end, &key, MESH_REASON_REVOKED);
+			state->path = MESH_PATH_DENIED;
 			return SK_DROP;
 		}
+		state->generation = end->generation;
 	}
 	if (state->path == MESH_PATH_NEW) {
 		FLOW_KEY_FROM(msg, &key);

@@ -34,6 +34,7 @@
 #define MESH_MAX_UDP_FLOWS 131072
 #define MESH_MAX_UDP_REVERSE 65536   /* translated unconnected UDP peers (LRU) */
 #define MESH_MAX_SKIP_PORTS 16384
+#define MESH_MAX_CHURN 8192          /* ports under a rush of short connections (LRU) */
 #define MESH_EVENTS_BYTES (1 << 20)
 
 /* Identities below this are reserved. */
@@ -89,6 +90,7 @@ enum mesh_reason {
 	MESH_REASON_MAP_FULL = 48,
 	MESH_REASON_PEER_CLOSED = 49,
 	MESH_REASON_LEFT_MAP = 50,        /* the peer's direction is TCP, this end left the sockhash */
+	MESH_REASON_SHORT_LIVED = 51,     /* the port sees a rush of short connections: joining costs more than it gains */
 	/* counters that are not a decision on one connection */
 	MESH_STAT_CONNECT = 64,           /* connects of enrolled pods */
 	MESH_STAT_TRANSLATED = 65,        /* of those, to a service address */
@@ -259,6 +261,29 @@ struct mesh_skip_key {
 	__u32 zero2;
 };
 
+/*
+ * A rush: this many connections shorter than MESH_SHORT_NS within MESH_CHURN_WINDOW_NS
+ * keep the port's new connections on TCP for MESH_CHURN_HOLD_NS. Joining and leaving
+ * the sockhash costs about 4 us a connection, which a short one does not earn back.
+ */
+#define MESH_SHORT_NS 10000000ULL
+#define MESH_CHURN_WINDOW_NS 100000000ULL
+#define MESH_CHURN_SHORT 64
+#define MESH_CHURN_HOLD_NS 1000000000ULL
+
+struct mesh_churn_key {
+	__u64 netns; /* of the server */
+	__u16 port;
+	__u16 zero;
+	__u32 zero2;
+};
+
+struct mesh_churn {
+	__u64 window_ns; /* CLOCK_MONOTONIC: start of the window */
+	__u64 held_until_ns;
+	__u64 short_connections;
+};
+
 /* A TCP connection as the socket that owns the end names it. */
 struct mesh_flow_key {
 	struct mesh_ip local;
@@ -317,7 +342,7 @@ struct mesh_end {
 	__u32 retransmits;
 };
 
-/* mesh_sockets_state: sk_storage of sockets of enrolled pods. */
+/* mesh_sock_state: sk_storage of members of the sockhash and of sockets connected to a service. */
 struct mesh_sock {
 	__u64 netns;
 	__u64 cookie;
@@ -475,6 +500,8 @@ MESH_ASSERT(sizeof(struct mesh_port_page) == 512, "mesh_port_page");
 MESH_ASSERT(sizeof(struct mesh_policy_key) == 12, "mesh_policy_key");
 MESH_ASSERT(sizeof(struct mesh_policy_entry) == 4, "mesh_policy_entry");
 MESH_ASSERT(sizeof(struct mesh_skip_key) == 16, "mesh_skip_key");
+MESH_ASSERT(sizeof(struct mesh_churn_key) == 16, "mesh_churn_key");
+MESH_ASSERT(sizeof(struct mesh_churn) == 24, "mesh_churn");
 MESH_ASSERT(sizeof(struct mesh_flow_key) == 48, "mesh_flow_key");
 MESH_ASSERT(sizeof(struct mesh_end) == 120, "mesh_end");
 MESH_ASSERT(sizeof(struct mesh_sock) == 136, "mesh_sock");
