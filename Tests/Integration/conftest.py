@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the root tests. They fail, not skip, where they cannot run: `make test` must not pass by skipping."""
+
+import os
+import subprocess
+
+import pytest
+
+from harness.node import sweep
+from harness.processes import root_of_repository
+from harness.world import MODES, World
+
+
+def pytest_addoption(parser):
+    parser.addoption("--modes", default=",".join(MODES), help="modes of the tests that compare with plain TCP")
+
+
+def pytest_generate_tests(metafunc):
+    modes = metafunc.config.getoption("--modes").split(",")
+    if "world" in metafunc.fixturenames:
+        metafunc.parametrize("world", modes, indirect=True, scope="session")
+    if "family" in metafunc.fixturenames:
+        metafunc.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
+
+
+def pytest_sessionstart(session):
+    if os.geteuid() != 0:
+        raise pytest.UsageError("these tests make network namespaces and load BPF programs: run them as root")
+    sweep()
+
+
+@pytest.fixture(scope="session")
+def world(request):
+    """Pods a, b and c, on plain veths or under the mesh: what a test asserts must hold in every mode."""
+    made = World(request.param, pods=("a", "b", "c"))
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def meshload():
+    """The load tool, built if it is not there."""
+    package = root_of_repository() / "Benchmarks"
+    done = subprocess.run(["swift", "build", "-c", "release", "--product", "meshload", "--package-path", package],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return package / ".build" / "release" / "meshload"

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real mesh-agent over a node, with a cgroup, pins, state and socket of its own."""
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+from . import manifests
+from .node import cgroup2_mount, remove_cgroup
+from .processes import root_of_repository, run, spawn, stop
+
+
+def binary(name):
+    """The built program. MESH_BUILD chooses the configuration: debug (default) or release."""
+    path = root_of_repository() / ".build" / os.environ.get("MESH_BUILD", "debug") / name
+    if not path.exists():
+        raise RuntimeError(f"{path} is not built; run make build")
+    return path
+
+
+class Agent:
+    def __init__(self, node, objects=()):
+        """objects: the first configuration; `write_config` changes it."""
+        self.node = node
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{node.id}-", dir="/run"))
+        self.config = self.directory / "config"
+        self.config.mkdir()
+        self.socket = self.directory / "mesh.sock"
+        self.state = self.directory / "state"
+        self.cgroup = cgroup2_mount() / node.id
+        self.bpffs = Path("/sys/fs/bpf") / node.id
+        self.log = self.directory / "agent.log"
+        self.process = None
+        atexit.register(self.remove)
+        if objects:
+            self.write_config("objects.yaml", *objects)
+
+    def write_config(self, name, *objects):
+        manifests.write(self.config / name, *objects)
+
+    def argv(self):
+        return [binary("mesh-agent"), "--node", self.node.id, "--config-dir", self.config, "--state-dir", self.state,
+                "--cgroup", self.cgroup, "--bpffs", self.bpffs, "--socket", self.socket]
+
+    def start(self, wait=True):
+        with self.log.open("ab") as log:
+            self.process = spawn(*self.node.enter(*self.argv()), stdout=log, stderr=log)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout=30.0):
+        deadline = time.monotonic() + timeout
+        while not self.socket.exists() or self.ctl("status", check=False).returncode != 0:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"mesh-agent ended with {self.process.returncode}: {self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"mesh-agent does not answer after {timeout} s: {self.log_tail()}")
+            time.sleep(0.02)
+        self.ctl("status", "--wait", timeout=timeout)
+
+    def log_tail(self, lines=30):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def ctl_argv(self, *words):
+        return [binary("meshctl"), *words[:1], "--socket", self.socket, *words[1:]]
+
+    def ctl(self, *words, check=True, timeout=30.0, text=None):
+        """Runs meshctl; `words` begin with the command ("policy apply" is two words)."""
+        command, rest = words[:1], words[1:]
+        if command[0] == "policy":
+            command, rest = words[:2], words[2:]
+        return run(binary("meshctl"), *command, "--socket", self.socket, *rest, check=check, timeout=timeout, text=text)
+
+    def json(self, *words):
+        return json.loads(self.ctl(*words, "-o", "json").stdout)
+
+    def apply(self, *objects):
+        """`meshctl policy apply`: returns when the kernel enforces the objects. Its report."""
+        return json.loads(self.ctl("policy", "apply", "-f", "-", "-o", "json", text=manifests.text(*objects)).stdout)
+
+    def delete(self, *objects):
+        for item in objects:
+            metadata = item["metadata"]
+            self.ctl("policy", "delete", item["kind"], f"{metadata['namespace']}/{metadata['name']}")
+
+    def run_argv(self, pod, *argv, namespace=manifests.NAMESPACE):
+        return [binary("meshctl"), "run", "--socket", self.socket, "--pod", f"{namespace}/{pod.name}", "--", *argv]
+
+    def kill(self):
+        """kill -9, as the out-of-memory killer does."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        return stop(self.process, grace=10.0) if self.process else None
+
+    def rss_kilobytes(self):
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise RuntimeError("no VmRSS")
+
+    def remove(self):
+        """Everything of this agent, in whatever state a test left it. The programs go with their last pin."""
+        atexit.unregister(self.remove)
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        remove_cgroup(self.cgroup)
+        shutil.rmtree(self.bpffs, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node made of network namespaces: one with a bridge for the node itself, one for each pod on a veth of it."""
+
+import atexit
+import itertools
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+from .processes import is_running, run
+
+PREFIX = "meshtest"
+_NETNS = Path("/run/netns")
+_numbers = itertools.count(1)
+
+# Deterministic and fast: no autotuned surprises between modes, no ports held by TIME_WAIT, fast open both ways.
+_SYSCTLS = (
+    "net/ipv4/tcp_fastopen=3",
+    "net/ipv4/tcp_max_tw_buckets=512",
+    "net/ipv4/ip_local_port_range=10000 65000",
+    "net/ipv6/conf/all/accept_dad=0",
+    "net/ipv6/conf/default/accept_dad=0",
+)
+
+
+class Pod:
+    """A network namespace with eth0, an IPv4 and an IPv6 address. `index` is the last number of both."""
+
+    def __init__(self, node, name, index):
+        self.node = node
+        self.name = name
+        self.index = index
+        self.netns = f"{node.id}-{name}"
+        self.path = _NETNS / self.netns
+        self.ipv4 = f"10.81.0.{index}" if index < 256 else f"10.81.{index // 256}.{index % 256}"
+        self.ipv6 = f"fd81::{index:x}"
+
+    def address(self, family):
+        """family: 4, 6, or "mapped" for the IPv4 address as an IPv6 socket writes it."""
+        return {4: self.ipv4, 6: self.ipv6, "mapped": f"::ffff:{self.ipv4}"}[family]
+
+    def enter(self, *argv):
+        """The command, run inside the namespace and nothing else (no mesh cgroup)."""
+        return ["nsenter", f"--net={self.path}", "--", *argv]
+
+
+class Node:
+    """Names carry the number of this process, so that runs do not collide and leftovers are recognised."""
+
+    def __init__(self, label="node"):
+        self.id = f"{PREFIX}-{os.getpid()}-{next(_numbers)}"
+        self.label = label
+        self.netns = f"{self.id}-node"
+        self.pods = {}
+        self._made = []
+        atexit.register(self.remove)
+        try:
+            self._add(self.netns)
+            self._ip("link set lo up", "link add br0 type bridge", "addr add 10.81.0.1/16 dev br0",
+                     "addr add fd81::1/64 dev br0 nodad", "link set br0 up")
+        except BaseException:
+            self.remove()
+            raise
+
+    def add_pod(self, name, index=None):
+        pod = Pod(self, name, index or len(self.pods) + 10)
+        self._add(pod.netns)
+        run("ip", "-n", self.netns, "link", "add", f"v{pod.index}", "type", "veth",
+            "peer", "name", "eth0", "netns", pod.netns)
+        self._ip(f"link set v{pod.index} master br0 up")
+        script = "".join(f"echo {value} > /proc/sys/{key} && " for key, value in
+                         (line.split("=") for line in _SYSCTLS))
+        script += "".join(f"ip {words} && " for words in (
+            "link set lo up", f"addr add {pod.ipv4}/16 dev eth0", f"addr add {pod.ipv6}/64 dev eth0 nodad",
+            "link set eth0 up", "route add default via 10.81.0.1", "-6 route add default via fd81::1"))
+        run(*pod.enter("sh", "-c", script + "true"))
+        self.pods[name] = pod
+        return pod
+
+    def enter(self, *argv):
+        """The command, run in the node's own namespace. (`ip netns exec` would hide the cgroup and BPF mounts.)"""
+        return ["nsenter", f"--net={_NETNS / self.netns}", "--", *argv]
+
+    def delete_pod(self, name):
+        """`ip netns delete`, as a runtime does when a pod ends."""
+        pod = self.pods.pop(name)
+        self._made.remove(pod.netns)
+        run("ip", "netns", "delete", pod.netns)
+        return pod
+
+    def has_veth_of(self, pod):
+        return run("ip", "-n", self.netns, "link", "show", f"v{pod.index}", check=False).returncode == 0
+
+    def remove(self):
+        for netns in reversed(self._made):
+            run("ip", "netns", "delete", netns, check=False)
+        self._made.clear()
+        self.pods.clear()
+        atexit.unregister(self.remove)
+
+    def _add(self, netns):
+        run("ip", "netns", "add", netns)
+        self._made.append(netns)
+
+    def _ip(self, *commands):
+        for words in commands:
+            run("ip", "-n", self.netns, *words.split())
+
+
+def cgroup2_mount():
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return Path(where)
+    raise RuntimeError("no cgroup2 file system is mounted; scripts/bootstrap.sh --test says what to do")
+
+
+def remove_cgroup(path):
+    """Ends the processes of a cgroup and removes it with all below."""
+    if not path.is_dir():
+        return
+    (path / "cgroup.kill").write_text("1")
+    deadline = time.monotonic() + 5
+    for directory in [*sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True), path]:
+        while True:
+            try:
+                os.rmdir(directory)
+                break
+            except FileNotFoundError:
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+
+def sweep():
+    """Removes what killed runs have left: namespaces, cgroups and pins whose process is gone."""
+    for place in (_NETNS, cgroup2_mount(), Path("/sys/fs/bpf")):
+        for entry in sorted(place.glob(f"{PREFIX}-*")) if place.is_dir() else []:
+            owner = re.match(rf"{PREFIX}-(\d+)-", entry.name)
+            if not owner or is_running(owner[1]):
+                continue
+            if place == _NETNS:
+                run("ip", "netns", "delete", entry.name, check=False)
+            elif place == Path("/sys/fs/bpf"):
+                shutil.rmtree(entry)
+            else:
+                remove_cgroup(entry)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The load tool: it measures, and no damage to a stream escapes it. Over plain loopback, without a mesh."""
+
+import json
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from harness.processes import run, spawn, stop
+from harness.relay import Relay
+
+HEADER = 48  # bytes before the stream, which the relay leaves alone
+
+
+def flip(data, offset):
+    return data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1:]
+
+
+def lose(data, offset):
+    return data[:offset] + data[offset + 100:]
+
+
+def repeat(data, offset):
+    return data[:offset] + data[max(0, offset - 100):offset] + data[offset:]
+
+
+def swap(data, offset):
+    return data[:offset] + data[offset + 500:offset + 1000] + data[offset:offset + 500] + data[offset + 1000:]
+
+
+def at(position, how):
+    """Damage of the piece of the stream that holds `position` with some bytes around it."""
+    done = []
+
+    def damage(data, start):
+        offset = position - start
+        if done or not 200 <= offset < len(data) - 1200:
+            return data
+        done.append(offset)
+        return how(data, offset)
+    return damage
+
+
+def free_ports():
+    """The first of five free ports in a row."""
+    for port in range(20_000, 40_000, 7):
+        try:
+            for offset in range(5):
+                socket.create_server(("127.0.0.1", port + offset)).close()
+            return port
+        except OSError:
+            continue
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture
+def server(meshload):
+    """Starts a server mode; (port, process)."""
+    started = []
+
+    def start(mode, *options):
+        port = free_ports()
+        process = spawn(meshload, mode, "--address", "127.0.0.1", "--port", str(port), *options,
+                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return port, process
+    yield start
+    for process in started:
+        stop(process)
+
+
+@pytest.mark.parametrize("options", [
+    ["rr", "--seconds", "0.2"], ["rr", "--request", "1", "--response", "16K", "--seconds", "0.2"],
+    ["rr", "--connections", "16", "--request", "1K", "--seconds", "0.2"], ["crr", "--seconds", "0.2"],
+    ["stream", "--write-size", "64", "--seconds", "0.2"], ["stream", "--connections", "4", "--seconds", "0.2"],
+    ["stream", "--write-size", "1M", "--no-delay", "--seconds", "0.2"]], ids=" ".join)
+def test_measurements(server, meshload, options):
+    port, _ = server("server")
+    result = json.loads(run(meshload, *options, "--address", "127.0.0.1", "--port", port).stdout)
+    assert result["mode"] == options[0]
+    if options[0] == "stream":
+        assert result["bytes"] > 1_000_000 and result["gbytes_per_second"] > 0
+    else:
+        assert result["requests"] > 100
+        assert 0 < result["p50_us"] <= result["p99_us"] <= result["max_us"] * 1.02
+
+
+def test_unix_sockets(meshload, tmp_path):
+    address = f"unix:{tmp_path}/load"
+    process = spawn(meshload, "server", "--address", address, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        for mode in ("rr", "crr", "stream"):
+            assert json.loads(run(meshload, mode, "--address", address, "--seconds", "0.2").stdout)["mode"] == mode
+    finally:
+        stop(process)
+
+
+@pytest.mark.parametrize("how", [flip, lose, repeat, swap])
+def test_a_damaged_stream_is_found_where_it_is(server, meshload, how):
+    port, _ = server("server")
+    position = 2_000_000
+
+    # meshload derives its ports from the first: processor time on that one, the stream two above it.
+    first = free_ports()
+    relays = [Relay(("127.0.0.1", port), port=first),
+              Relay(("127.0.0.1", port + 2), at(HEADER + position, how), first + 2)]
+    try:
+        failed = run(meshload, "stream", "--address", "127.0.0.1", "--port", first, "--write-size", "8K",
+                     "--seconds", "0.3", check=False)
+    finally:
+        for relay in relays:
+            relay.close()
+    assert failed.returncode == 1
+    assert f"wrong from position {position} on" in failed.stderr
+    expected = {flip: "not the stream's", lose: "belong 100 bytes later", repeat: "belong -100 bytes earlier",
+                swap: "belong 500 bytes later"}[how]
+    assert expected in failed.stderr
+
+
+@pytest.mark.parametrize("how", [flip, lose, repeat, swap])
+def test_damage_ends_the_soak_with_status_2(server, meshload, how):
+    port, process = server("mix-server")
+    # Both ends see it: whichever direction is damaged, its receiver names the place and ends.
+    relay = Relay(("127.0.0.1", port), at(300_000, how), free_ports())
+    try:
+        client = run(meshload, "mix", "--address", "127.0.0.1", "--port", relay.port, "--bytes", "100M",
+                     "--connections", "1", "--only", "ordinary,uploadfirst,plain,simple", "--seconds", "20",
+                     check=False, timeout=60)
+    finally:
+        relay.close()
+    assert client.returncode != 0
+    assert process.wait(10) == 2
+    assert "server: wrong byte at position 299952" in process.stderr.read()
+
+
+def test_a_hang_ends_the_soak_with_status_3(server, meshload):
+    port, process = server("mix-server", "--hang-seconds", "3")
+    stalled = []
+
+    def stall(data, position):
+        if position > 200_000 and not stalled:
+            stalled.append(True)
+            threading.Event().wait()  # for ever
+        return data
+    relay = Relay(("127.0.0.1", port), stall, free_ports())
+    try:
+        client = run(meshload, "mix", "--address", "127.0.0.1", "--port", relay.port, "--bytes", "100M",
+                     "--connections", "1", "--only", "ordinary,uploadfirst,plain,simple", "--hang-seconds", "3",
+                     check=False, timeout=60)
+    finally:
+        relay.close()
+    assert client.returncode in (1, 3)
+    assert process.wait(10) == 3
+    assert "hangs: nothing moved for 3 s" in process.stderr.read()
+
+
+def test_an_intact_soak_passes(server, meshload):
+    port, process = server("mix-server")
+    result = json.loads(run(meshload, "mix", "--address", "127.0.0.1", "--port", port, "--bytes", "200M",
+                            timeout=120).stdout)
+    assert result["bytes"] >= 200 << 20
+    assert (result["mismatches"], result["hangs"]) == (0, 0)
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["rr"], "--address is required"), (["rr", "--address", "nowhere"], "neither an IPv4 or IPv6 address"),
+    (["fly", "--address", "127.0.0.1"], "unknown mode 'fly'"),
+    (["mix", "--address", "127.0.0.1", "--only", "peeek"], "no behaviour is called 'peeek'"),
+    (["rr", "--address", "127.0.0.1", "--port", "1"], "Connection refused")])
+def test_mistakes_are_named(meshload, arguments, message):
+    done = run(meshload, *arguments, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
