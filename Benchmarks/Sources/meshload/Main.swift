@@ -63,7 +63,9 @@ struct Main {
                 seconds: try options.seconds("seconds", default: 1),
                 warmUp: try options.seconds("warm-up", default: 0.1))
             try options.finish()
-            guard load.request > 0, load.response > 0 else { throw LoadError("--request and --response are 1 byte or more") }
+            guard load.request > 0, load.response > 0 else {
+                throw LoadError("--request and --response are 1 byte or more")
+            }
             print(try load.run())
         case "stream":
             let load = Stream(

@@ -101,7 +101,9 @@ enum StreamSink {
             let size = MemoryLayout<Outcome>.size
             var done = 0
             while done < size {
-                let count = withUnsafeMutableBytes(of: &outcome) { recv(descriptor, $0.baseAddress! + done, size - done, 0) }
+                let count = withUnsafeMutableBytes(of: &outcome) {
+                    recv(descriptor, $0.baseAddress! + done, size - done, 0)
+                }
                 if count < 0 && (errno == EAGAIN || errno == EINTR) { continue }
                 guard count > 0 else { throw LoadError(call: "recv of the server's verdict") }
                 done += count

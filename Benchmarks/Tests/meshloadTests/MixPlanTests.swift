@@ -21,8 +21,9 @@ struct MixPlanTests {
             let plan = MixPlan(seed: seed, largest: 1 << 20, allowed: try all())
             seen.formUnion(["\(plan.order)", "\(plan.listener)", "\(plan.up.sending)", "\(plan.down.receiving)"])
         }
-        #expect(seen.count == MixPlan.Order.allCases.count + MixPlan.Listener.allCases.count
-            + MixPlan.Sending.allCases.count + MixPlan.Receiving.allCases.count)
+        #expect(
+            seen.count == MixPlan.Order.allCases.count + MixPlan.Listener.allCases.count
+                + MixPlan.Sending.allCases.count + MixPlan.Receiving.allCases.count)
     }
 
     /// These would wait for ever on a correct network: see the comments in ``MixPlan``.

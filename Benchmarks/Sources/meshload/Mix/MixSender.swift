@@ -12,7 +12,8 @@ struct MixSender {
     private var random: SplitMix64
     private var position: UInt64 = 0
 
-    init(_ socket: borrowing Socket, _ direction: MixPlan.Direction, seed: UInt64, _ connection: MixMonitor.Connection) {
+    init(_ socket: borrowing Socket, _ direction: MixPlan.Direction, seed: UInt64, _ connection: MixMonitor.Connection)
+    {
         descriptor = socket.descriptor
         self.direction = direction
         self.seed = seed
