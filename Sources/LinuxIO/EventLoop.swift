@@ -267,7 +267,7 @@ private final class SignalSource {
 
 extension Duration {
     /// Nanoseconds, never negative, at most a century: deadlines do not overflow.
-    fileprivate var clampedNanoseconds: UInt64 {
+    var clampedNanoseconds: UInt64 {
         let century: Int64 = 100 * 365 * 86_400
         guard components.seconds < century else { return UInt64(century) * 1_000_000_000 }
         guard components.seconds >= 0, components.attoseconds >= 0 else { return 0 }
@@ -275,5 +275,5 @@ extension Duration {
     }
 
     /// Rounded up, because a wait that ends early spins.
-    fileprivate var roundedUpMilliseconds: UInt64 { (clampedNanoseconds + 999_999) / 1_000_000 }
+    var roundedUpMilliseconds: UInt64 { (clampedNanoseconds + 999_999) / 1_000_000 }
 }

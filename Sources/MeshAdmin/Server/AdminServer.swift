@@ -73,7 +73,7 @@ public final class AdminServer {
         case .services(let request): session.list(try handler.services(request), id: id)
         case .connections(let request): session.list(try handler.connections(request), id: id)
         case .flows(let request):
-            let follower: Responder<FlowEvent>? = request.follow ? session.responder(id: id) : nil
+            let follower: Responder<FlowEvent>? = request.follow ? session.follower(id: id) : nil
             session.list(try handler.flows(request, follower: follower), id: id, following: request.follow)
         case .policies(let request): session.list(try handler.policies(request), id: id)
         case .diffPolicies(let request): session.list([try handler.diffPolicies(request)], id: id)

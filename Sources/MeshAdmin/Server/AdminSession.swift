@@ -213,6 +213,12 @@ final class AdminSession {
         return responder
     }
 
+    /// A responder whose items follow the list that is still to come.
+    func follower(id: UInt64) -> Responder<FlowEvent> {
+        outbound.isListing = true
+        return responder(id: id)
+    }
+
     /// Sends status reports until the node is ready.
     func waitForReady(id: UInt64, timeout: Duration?, handler: any AdminHandler) {
         statusWait = StatusWait(loop: loop, handler: handler, timeout: timeout, responder: responder(id: id))
@@ -241,7 +247,7 @@ final class AdminSession {
         guard phase != .closed else { return }
         do throws(SystemError) {
             var blocked = false
-            while !outbound.isEmpty, !blocked {
+            while !outbound.isEmpty {
                 try outbound.write { (bytes) throws(SystemError) in
                     switch try stream.write(bytes) {
                     case .bytes(let count): return count
@@ -251,7 +257,11 @@ final class AdminSession {
                     case .closed: throw SystemError("send", errnoCode: 0)
                     }
                 }
-                if !blocked { setTimer(phase == .idle ? limits.idleTimeout : limits.stalledTimeout) }
+                if blocked { break }
+                setTimer(phase == .idle ? limits.idleTimeout : limits.stalledTimeout)
+                if outbound.isEmpty, case .answering(let id) = phase {
+                    outbound.settle { Self.lostNotice($0, id: id) }
+                }
             }
             try setInterest()
         } catch {
@@ -299,7 +309,9 @@ final class AdminSession {
     }
 
     private func timeOut() {
-        if case .answering = phase, isFollowing || outbound.isEmpty { return setTimer(limits.stalledTimeout) }
+        // The agent is at work, or nothing has happened that a follower could be told.
+        let owesUsNothing = nextOfList == nil && (isFollowing || outbound.isEmpty)
+        if case .answering = phase, owesUsNothing { return setTimer(limits.stalledTimeout) }
         close()
     }
 

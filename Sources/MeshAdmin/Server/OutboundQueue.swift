@@ -46,6 +46,12 @@ struct OutboundQueue {
         if isListing { held += lines } else { append(lines) }
     }
 
+    /// Tells what was lost even if nothing follows it. For when everything else has been written.
+    mutating func settle(lostNotice: (UInt64) -> [UInt8]) {
+        guard !isListing else { return }
+        append(takeLost(lostNotice))
+    }
+
     /// Ends the list, or the stream: what was held back follows, and the notice of what was lost last.
     mutating func endList(lostNotice: (UInt64) -> [UInt8]) {
         isListing = false
@@ -58,16 +64,9 @@ struct OutboundQueue {
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Int
     ) throws(Failure) {
         let first = start
-        var done = 0
-        var failure: Failure?
-        buffer.withUnsafeBytes { bytes in
-            do throws(Failure) {
-                done = try body(UnsafeRawBufferPointer(rebasing: bytes[first...]))
-            } catch {
-                failure = error
-            }
+        let done = try buffer.withUnsafeBufferPointer { (bytes) throws(Failure) in
+            try body(UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: bytes[first...])))
         }
-        if let failure { throw failure }
         start += done
         if start == buffer.count {
             buffer.removeAll(keepingCapacity: buffer.capacity <= limit)
