@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// All policies, and for each local workload those that select it.
+struct PolicyTable: Sendable {
+    /// All policy objects, also those that decide nothing.
+    private(set) var objects: [ObjectReference: MeshObject] = [:]
+    private var ids: [ObjectReference: Int] = [:]
+    private var policies: [Int: LoweredPolicy] = [:]
+    private var byNamespace: [String: Set<Int>] = [:]
+    private var meshWide: Set<Int> = []
+    private var lastID = 0
+
+    private struct Selection: Sendable {
+        let namespace: String
+        let labels: Labels
+        /// Ids of policies, ascending.
+        var policies: [Int]
+    }
+
+    private var selections: [NamespacedName: Selection] = [:]
+    /// Workloads that each policy selects.
+    private var uses: [Int: Int] = [:]
+
+    let rootNamespace: String
+
+    init(rootNamespace: String) {
+        self.rootNamespace = rootNamespace
+    }
+
+    /// The policies that select a workload, oldest version first.
+    func policies(selecting workload: NamespacedName) -> [LoweredPolicy] {
+        selections[workload]?.policies.compactMap { policies[$0] } ?? []
+    }
+
+    func lowered(_ reference: ObjectReference) -> LoweredPolicy? {
+        ids[reference].flatMap { policies[$0] }
+    }
+
+    /// Replaces or removes a policy.
+    ///
+    /// - Returns: The workloads that the old or the new version selects.
+    mutating func set(
+        _ object: MeshObject?, for reference: ObjectReference, projection: inout IdentityProjection
+    ) -> Set<NamespacedName> {
+        guard objects[reference] != object else { return [] }
+        objects[reference] = object
+        var affected: Set<NamespacedName> = []
+        if let id = ids.removeValue(forKey: reference), let old = policies[id] {
+            for (name, selection) in selections where old.selects(namespace: selection.namespace, labels: selection.labels) {
+                affected.insert(name)
+                deselect(id, name, &projection)
+            }
+            policies[id] = nil
+            switch old.scope {
+            case .mesh: meshWide.remove(id)
+            case .namespace(let namespace):
+                byNamespace[namespace]?.remove(id)
+                if byNamespace[namespace]?.isEmpty == true { byNamespace[namespace] = nil }
+            }
+        }
+        lastID += 1
+        guard let object, let policy = LoweredPolicy.lower(object, id: lastID, rootNamespace: rootNamespace) else {
+            return affected
+        }
+        ids[reference] = policy.id
+        policies[policy.id] = policy
+        switch policy.scope {
+        case .mesh: meshWide.insert(policy.id)
+        case .namespace(let namespace): byNamespace[namespace, default: []].insert(policy.id)
+        }
+        for (name, selection) in selections where policy.selects(namespace: selection.namespace, labels: selection.labels) {
+            affected.insert(name)
+            // Ids ascend in time, so the order is kept.
+            selections[name]?.policies.append(policy.id)
+            use(policy, &projection)
+        }
+        return affected
+    }
+
+    /// Makes `pod` a workload, or follows its labels.
+    mutating func select(for pod: Pod, projection: inout IdentityProjection) {
+        let name = pod.namespacedName
+        if let selection = selections[name], selection.labels == pod.metadata.labels { return }
+        let candidates = (byNamespace[name.namespace] ?? []).union(meshWide)
+        let selected = candidates.filter {
+            policies[$0]?.selects(namespace: name.namespace, labels: pod.metadata.labels) ?? false
+        }
+        for id in selected { policies[id].map { use($0, &projection) } }
+        deselectAll(for: name, projection: &projection)
+        selections[name] = Selection(
+            namespace: name.namespace, labels: pod.metadata.labels, policies: selected.sorted())
+    }
+
+    /// `workload` is one no more.
+    mutating func deselectAll(for workload: NamespacedName, projection: inout IdentityProjection) {
+        guard let selection = selections[workload] else { return }
+        for id in selection.policies { deselect(id, workload, &projection) }
+        selections[workload] = nil
+    }
+
+    private mutating func use(_ policy: LoweredPolicy, _ projection: inout IdentityProjection) {
+        uses[policy.id, default: 0] += 1
+        if uses[policy.id] == 1 { projection.add(policy.demand) }
+    }
+
+    private mutating func deselect(_ id: Int, _ workload: NamespacedName, _ projection: inout IdentityProjection) {
+        selections[workload]?.policies.removeAll { $0 == id }
+        guard let count = uses[id] else { return }
+        uses[id] = count == 1 ? nil : count - 1
+        if count == 1, let policy = policies[id] { projection.remove(policy.demand) }
+    }
+}

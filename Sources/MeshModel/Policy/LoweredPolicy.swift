@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A policy object of any kind, reduced to what the evaluator combines: rules of peers and ports.
+///
+/// Immutable, and shared by all workloads that it selects.
+final class LoweredPolicy: Sendable {
+    enum Scope: Hashable, Sendable {
+        case namespace(String)
+        case mesh
+    }
+
+    enum Body: Sendable {
+        /// `nil`: does not isolate in that direction.
+        case network(ingress: [LoweredRule]?, egress: [LoweredRule]?)
+        case authorization(AuthorizationPolicy.Action, [LoweredRule])
+        case peerAuthentication(LoweredPeerAuthentication)
+    }
+
+    /// Different for every version of every policy, and ascending in time.
+    let id: Int
+    let object: MeshObject
+    let reference: ObjectReference
+    let scope: Scope
+    let selector: LabelSelector
+    let isDryRun: Bool
+    let body: Body
+
+    /// What identities must tell apart for this policy's sake.
+    let demand: ProjectionDemand
+    /// Parts of the workload, besides its labels, on which the policy's meaning depends.
+    let dependsOnNamedPorts: Bool
+    let dependsOnAddresses: Bool
+    let dependsOnProbes: Bool
+
+    init(
+        id: Int, object: MeshObject, scope: Scope, selector: LabelSelector, isDryRun: Bool, body: Body
+    ) {
+        self.id = id
+        self.object = object
+        self.reference = object.reference
+        self.scope = scope
+        self.selector = selector
+        self.isDryRun = isDryRun
+        self.body = body
+        var demand = ProjectionDemand()
+        var dependsOnNamedPorts = false
+        var dependsOnAddresses = false
+        let visit = { (rules: [LoweredRule], direction: PolicyDirection) in
+            for rule in rules {
+                demand.labelKeys.formUnion(rule.peers.labelKeys)
+                demand.cidrs.formUnion(rule.peers.cidrs)
+                if direction == .egress { demand.portNames.formUnion(rule.portNames) }
+                if direction == .ingress, !rule.portNames.isEmpty { dependsOnNamedPorts = true }
+                if !rule.destinations.isEmpty { dependsOnAddresses = true }
+            }
+        }
+        switch body {
+        case .network(let ingress, let egress):
+            visit(ingress ?? [], .ingress)
+            visit(egress ?? [], .egress)
+        case .authorization(_, let rules):
+            visit(rules, .ingress)
+        case .peerAuthentication:
+            break
+        }
+        if case .peerAuthentication = body { dependsOnProbes = true } else { dependsOnProbes = false }
+        self.demand = demand
+        self.dependsOnNamedPorts = dependsOnNamedPorts
+        self.dependsOnAddresses = dependsOnAddresses
+    }
+
+    func selects(namespace: String, labels: Labels) -> Bool {
+        switch scope {
+        case .namespace(let own) where own != namespace: false
+        case .namespace, .mesh: selector.matches(labels)
+        }
+    }
+}
+
+/// One rule: peers AND ports AND conditions on the destination.
+struct LoweredRule: Sendable {
+    /// Index in the object's list.
+    let index: Int
+    let peers: PeerMatch
+    let ports: TransportPorts
+    /// Ports given by name, besides `ports`.
+    var portNames: [IdentityIndex.PortName] = []
+    /// All must hold for the destination's addresses.
+    var destinations: [AddressCondition] = []
+
+    /// `destination.ip`.
+    struct AddressCondition: Sendable {
+        let cidrs: [CIDR]?
+        let notCIDRs: [CIDR]
+
+        /// A workload is inside a prefix if one of its addresses is.
+        func matches(_ addresses: [IPAddress]) -> Bool {
+            let inside = { (cidrs: [CIDR]) in cidrs.contains { cidr in addresses.contains { cidr.contains($0) } } }
+            return cidrs.map(inside) ?? true && !inside(notCIDRs)
+        }
+    }
+}
+
+struct LoweredPeerAuthentication: Sendable {
+    let mode: PeerAuthentication.Mode
+    let portModes: [UInt16: PeerAuthentication.Mode]
+    let hasSelector: Bool
+    let creationTimestamp: String?
+}
+
+/// Attributes of peers that policies in force can distinguish.
+struct ProjectionDemand: Hashable, Sendable {
+    var labelKeys: Set<String> = []
+    var cidrs: Set<CIDR> = []
+    var portNames: Set<IdentityIndex.PortName> = []
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What decides, in the order of evaluation.
+public enum PolicyStage: String, Hashable, Sendable {
+    case networkPolicy = "NetworkPolicy"
+    case peerAuthentication = "PeerAuthentication"
+    case authorizationDeny = "AuthorizationPolicy DENY"
+    case authorizationAllow = "AuthorizationPolicy ALLOW"
+}
+
+/// The policies of one direction of one workload, resolved to sets of identities and ports.
+///
+/// The one evaluator: ``table(_:index:)`` asks it for all ports and identities at once, to fill the kernel's
+/// maps, and ``decide(slot:port:transport:)`` for one, to explain. A connection passes if every layer lets it.
+struct PolicyProgram: Sendable {
+    struct Layer: Sendable {
+        let stage: PolicyStage
+        /// What one matching rule says; without a match the layer says the opposite.
+        let matchMeans: PolicyVerdict
+        /// Those that make the layer exist, for explanations.
+        let policies: [LoweredPolicy]
+        var rules: [Rule]
+    }
+
+    struct Rule: Sendable {
+        /// `nil` for what no object says: the node reaches its pods.
+        let policy: LoweredPolicy?
+        let index: Int?
+        let peers: IdentitySet
+        let ports: TransportPorts
+    }
+
+    let direction: PolicyDirection
+    private(set) var layers: [Layer] = []
+
+    /// Selects nothing in this direction, so that everything is allowed.
+    var isEmpty: Bool { layers.isEmpty }
+
+    /// - Parameter policies: Those that select the workload, in the order of their ids.
+    init(
+        _ direction: PolicyDirection, policies: [LoweredPolicy], subject: PolicySubject, index: IdentityIndex,
+        cache: inout PeerCache
+    ) {
+        self.direction = direction
+        addNetworkPolicies(policies, subject, index, &cache)
+        guard direction == .ingress else { return }
+        addPeerAuthentication(policies, subject, index)
+        addAuthorization(policies, subject, index, &cache)
+    }
+
+    // MARK: Layers
+
+    private mutating func addNetworkPolicies(
+        _ policies: [LoweredPolicy], _ subject: PolicySubject, _ index: IdentityIndex, _ cache: inout PeerCache
+    ) {
+        var isolating: [LoweredPolicy] = []
+        var resolved: [Rule] = []
+        for policy in policies {
+            guard case .network(let ingress, let egress) = policy.body,
+                let rules = direction == .ingress ? ingress : egress
+            else { continue }
+            isolating.append(policy)
+            for rule in rules { resolve(rule, of: policy, subject, index, &cache, into: &resolved) }
+        }
+        guard !isolating.isEmpty else { return }
+        if direction == .ingress {
+            // The API: traffic from the pod's own node is always allowed in.
+            resolved.append(
+                Rule(policy: nil, index: nil, peers: IdentitySet(slot: IdentityIndex.hostSlot), ports: .all))
+        }
+        layers.append(Layer(stage: .networkPolicy, matchMeans: .allow, policies: isolating, rules: resolved))
+    }
+
+    private mutating func addPeerAuthentication(
+        _ policies: [LoweredPolicy], _ subject: PolicySubject, _ index: IdentityIndex
+    ) {
+        let mode = EffectivePeerAuthentication(policies)
+        guard !mode.strict.isEmpty else { return }
+        let unproved = index.known.subtracting(index.authenticated)
+        let unprovedPeers = unproved.subtracting(IdentitySet(slot: IdentityIndex.hostSlot))
+        let probes = PortSet(ports: subject.probePorts)
+        let rules = mode.strict.flatMap { policy, ports in
+            [
+                Rule(
+                    policy: policy, index: nil, peers: unproved,
+                    ports: TransportPorts(tcp: ports.subtracting(probes), udp: ports)),
+                // The kubelet has no identity to prove, and must reach what the pod declares as its probes.
+                Rule(
+                    policy: policy, index: nil, peers: unprovedPeers,
+                    ports: TransportPorts(tcp: ports.intersection(probes), udp: .none)),
+            ]
+        }
+        layers.append(
+            Layer(
+                stage: .peerAuthentication, matchMeans: .deny, policies: mode.strict.map(\.policy),
+                rules: rules.filter { !$0.ports.isEmpty }))
+    }
+
+    private mutating func addAuthorization(
+        _ policies: [LoweredPolicy], _ subject: PolicySubject, _ index: IdentityIndex, _ cache: inout PeerCache
+    ) {
+        for (stage, wanted, verdict) in [
+            (PolicyStage.authorizationDeny, AuthorizationPolicy.Action.deny, PolicyVerdict.deny),
+            (.authorizationAllow, .allow, .allow),
+        ] {
+            var selecting: [LoweredPolicy] = []
+            var resolved: [Rule] = []
+            for policy in policies {
+                guard case .authorization(wanted, let rules) = policy.body else { continue }
+                selecting.append(policy)
+                for rule in rules { resolve(rule, of: policy, subject, index, &cache, into: &resolved) }
+            }
+            if !selecting.isEmpty {
+                layers.append(Layer(stage: stage, matchMeans: verdict, policies: selecting, rules: resolved))
+            }
+        }
+    }
+
+    private func resolve(
+        _ rule: LoweredRule, of policy: LoweredPolicy, _ subject: PolicySubject, _ index: IdentityIndex,
+        _ cache: inout PeerCache, into resolved: inout [Rule]
+    ) {
+        guard rule.destinations.allSatisfy({ $0.matches(subject.addresses) }) else { return }
+        let peers = cache.peers(of: rule, of: policy, direction, index)
+        var ports = rule.ports
+        for name in rule.portNames {
+            switch direction {
+            case .ingress:
+                // The name is one of the workload's own containers.
+                ports[name.transport] = ports[name.transport].union(PortSet(ports: subject.namedPorts[name] ?? []))
+            case .egress:
+                // The name is one of the peer's containers, and may mean another port for each peer.
+                for (port, named) in index.ports(named: name) {
+                    var only = TransportPorts.none
+                    only[name.transport] = PortSet([port...port])
+                    let meant = peers.intersection(named)
+                    resolved.append(Rule(policy: policy, index: rule.index, peers: meant, ports: only))
+                }
+            }
+        }
+        guard !ports.isEmpty else { return }
+        resolved.append(Rule(policy: policy, index: rule.index, peers: peers, ports: ports))
+    }
+
+    // MARK: One question
+
+    /// The layer that denies, or the last one that allows, and the rule of it that matches.
+    struct Decision {
+        let verdict: PolicyVerdict
+        /// `nil` if there is no layer.
+        let layer: Layer?
+        /// `nil` if no rule matches.
+        let rule: Rule?
+    }
+
+    func decide(slot: Int, port: UInt16, transport: TransportProtocol) -> Decision {
+        var last = Decision(verdict: .allow, layer: nil, rule: nil)
+        for layer in layers {
+            let rule = layer.rules.first { $0.peers.contains(slot) && $0.ports[transport].contains(port) }
+            let verdict = layer.verdict(matches: rule != nil)
+            let decision = Decision(verdict: verdict, layer: layer, rule: rule)
+            if verdict == .deny { return decision }
+            // A layer that merely found nothing to deny explains less than one that granted.
+            if rule != nil || last.rule == nil { last = decision }
+        }
+        return last
+    }
+}
+
+extension PolicyProgram.Layer {
+    fileprivate func verdict(matches: Bool) -> PolicyVerdict {
+        matches == (matchMeans == .allow) ? .allow : .deny
+    }
+
+    /// The members of `allowed` that the layer lets pass, of those that `matched` some rule of it.
+    fileprivate func restrict(_ allowed: inout IdentitySet, matched: IdentitySet) {
+        if matchMeans == .allow { allowed.formIntersection(matched) } else { allowed.subtract(matched) }
+    }
+}
+
+extension PolicyProgram {
+    /// The verdicts for all ports and all identities in use.
+    func table(_ transport: TransportProtocol, index: IdentityIndex) -> PortTable {
+        guard !isEmpty else { return .allowAll }
+        // Between two neighbouring bounds no rule begins or ends, so one answer holds for all the ports.
+        var bounds: Set<Int> = [0]
+        for layer in layers {
+            for rule in layer.rules {
+                for range in rule.ports[transport].ranges {
+                    bounds.insert(Int(range.lowerBound))
+                    bounds.insert(Int(range.upperBound) + 1)
+                }
+            }
+        }
+        bounds.remove(Int(UInt16.max) + 1)
+        let starts = bounds.sorted()
+        let position = Dictionary(uniqueKeysWithValues: starts.enumerated().map { ($1, $0) })
+
+        var allowed = [IdentitySet](repeating: index.known, count: starts.count)
+        for layer in layers {
+            var everywhere = IdentitySet()
+            for rule in layer.rules where rule.ports[transport].isAll { everywhere.formUnion(rule.peers) }
+            var matched = [IdentitySet](repeating: everywhere, count: starts.count)
+            for rule in layer.rules where !rule.ports[transport].isAll {
+                for range in rule.ports[transport].ranges {
+                    guard var segment = position[Int(range.lowerBound)] else { continue }
+                    while segment < starts.count, starts[segment] <= Int(range.upperBound) {
+                        matched[segment].formUnion(rule.peers)
+                        segment += 1
+                    }
+                }
+            }
+            for segment in starts.indices { layer.restrict(&allowed[segment], matched: matched[segment]) }
+        }
+        return PortTable(starts: starts, allowed: allowed, index: index)
+    }
+}
+
+extension PortTable {
+    /// - Parameters:
+    ///   - starts: First ports of segments, ascending from 0.
+    ///   - allowed: For each segment, those of the known identities that are allowed.
+    fileprivate init(starts: [Int], allowed: [IdentitySet], index: IdentityIndex) {
+        var segments: [Segment] = []
+        var exceptions: [[Exception]] = []
+        var classes: [ArraySlice<UInt64>: Int] = [:]
+        for (start, set) in zip(starts, allowed) {
+            let worldIsAllowed = set.contains(IdentityIndex.worldSlot)
+            let portClass: Int
+            if let known = classes[set.canonicalWords] {
+                portClass = known
+            } else if exceptions.count < Self.maximumClasses {
+                portClass = exceptions.count
+                classes[set.canonicalWords] = portClass
+                // The last class that fits is for all that does not fit, and refuses.
+                exceptions.append(
+                    portClass == Self.maximumClasses - 1
+                        ? [] : Self.exceptions(from: worldIsAllowed, allowed: set, index: index))
+            } else {
+                portClass = Self.maximumClasses - 1
+            }
+            let verdict: PolicyVerdict =
+                worldIsAllowed && portClass < Self.maximumClasses - 1 ? .allow : .deny
+            if segments.last?.portClass != UInt16(portClass) {
+                segments.append(
+                    Segment(firstPort: UInt16(start), portClass: UInt16(portClass), verdict: verdict))
+            }
+        }
+        self.init(segments: segments, exceptions: exceptions)
+    }
+
+    private static func exceptions(
+        from worldIsAllowed: Bool, allowed: IdentitySet, index: IdentityIndex
+    ) -> [Exception] {
+        var exceptions: [Exception] = []
+        let different = worldIsAllowed ? index.known.subtracting(allowed) : allowed
+        different.forEach { slot in
+            let number = index.number(at: slot)
+            // Unknown is what an identity is called if the numbers have run out; it is denied without an entry.
+            guard number != .unknown else { return }
+            exceptions.append(Exception(identity: number, verdict: worldIsAllowed ? .deny : .allow))
+        }
+        return exceptions.sorted { $0.identity < $1.identity }
+    }
+}
