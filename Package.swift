@@ -60,7 +60,8 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"], swiftSettings: settings),
+        .target(name: "TestSupport", dependencies: ["MeshModel"], path: "Tests/TestSupport", swiftSettings: settings),
+        .testTarget(name: "MeshModelTests", dependencies: ["MeshModel", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "MeshManifestsTests", dependencies: ["MeshManifests", "MeshModel"], swiftSettings: settings),
         .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO"], swiftSettings: settings),
         .testTarget(

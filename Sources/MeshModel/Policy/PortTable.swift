@@ -82,13 +82,19 @@ extension PortTable {
     public func encoded() -> Encoded {
         var pages: [[UInt16]] = []
         var indexes: [[UInt16]: UInt8] = [:]
+        // Most pages repeat one entry: found without making them.
+        var uniform: [UInt16: UInt8] = [:]
         var pageIndexes: [UInt8] = []
         pageIndexes.reserveCapacity(256)
         var next = 0
         var entry: UInt16 = 0
         for high in 0..<256 {
             let first = high << 8
-            // No segment begins inside: the page repeats one entry, often the page before.
+            let isUniform = next == segments.count || Int(segments[next].firstPort) >= first + 256
+            if isUniform, let index = uniform[entry] {
+                pageIndexes.append(index)
+                continue
+            }
             var page = [UInt16](repeating: entry, count: 256)
             while next < segments.count, Int(segments[next].firstPort) < first + 256 {
                 let segment = segments[next]
@@ -96,13 +102,13 @@ extension PortTable {
                 for low in Int(segment.firstPort) - first..<256 { page[low] = entry }
                 next += 1
             }
-            if let index = indexes[page] {
-                pageIndexes.append(index)
-            } else {
-                indexes[page] = UInt8(pages.count)
-                pageIndexes.append(UInt8(pages.count))
+            let index = indexes[page] ?? UInt8(pages.count)
+            if indexes[page] == nil {
+                indexes[page] = index
                 pages.append(page)
             }
+            if isUniform { uniform[entry] = index }
+            pageIndexes.append(index)
         }
         return Encoded(pages: pages, pageIndexes: pageIndexes)
     }
