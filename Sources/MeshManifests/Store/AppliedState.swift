@@ -17,22 +17,21 @@ public import MeshModel
 /// them, which gives the same result however often it is done. A generation is only forgotten after the files that
 /// it changed are known to be on disk.
 public struct AppliedState: Sendable {
-    /// How many generations are kept for `policy rollback`.
-    public static let keptGenerations = 50
-
     public let path: String
+    /// How many generations ``tidy()`` keeps for `policy rollback`.
+    public var keptGenerations = 50
     /// The kept generations, oldest first.
-    public private(set) var generations: [StateGeneration] = []
+    public internal(set) var generations: [StateGeneration] = []
     /// What could not be written although the change itself is safe in the history.
     public private(set) var lateFailure: StateFileError?
 
-    private let history: DurableDirectory
-    private let applied: DurableDirectory
+    let history: DurableDirectory
+    let applied: DurableDirectory
     let lastGood: DurableDirectory
-    private let quarantine: DurableDirectory
-    private var texts: [ObjectReference: String] = [:]
+    let quarantine: DurableDirectory
+    var texts: [ObjectReference: String] = [:]
     /// Objects whose file in `applied` is not what `texts` says.
-    private var behind: Set<ObjectReference> = []
+    var behind: Set<ObjectReference> = []
     var lastGoodTexts: [ObjectReference: String] = [:]
 
     /// What was found at the start.
@@ -79,7 +78,7 @@ public struct AppliedState: Sendable {
     // MARK: - Changing
 
     /// The newest generation; 0 before the first.
-    public var generation: UInt64 { generations.last?.number ?? 0 }
+    public internal(set) var generation: UInt64 = 0
 
     /// Makes changes durable, all or none.
     ///
@@ -106,6 +105,7 @@ public struct AppliedState: Sendable {
             throw error
         }
         generations.append(next)
+        generation = next.number
         for change in next.changes {
             texts[change.reference] = change.after
             behind.insert(change.reference)
@@ -113,7 +113,8 @@ public struct AppliedState: Sendable {
         do {
             lateFailure = nil
             try catchUp()
-            try forgetOldGenerations()
+            // Only if nobody tidies up: it waits for the disk twice more, and somebody waits for this commit.
+            if generations.count > 2 * keptGenerations { try tidy() }
         } catch {
             // The generation is durable: the next commit, or the next start, does this again.
             lateFailure = error
@@ -140,13 +141,13 @@ public struct AppliedState: Sendable {
             .map { (reference: $0.key, text: $0.value) }.sorted { $0.reference < $1.reference }
     }
 
-    private static func historyName(_ number: UInt64) -> String {
+    static func historyName(_ number: UInt64) -> String {
         let digits = String(number)
         return String(repeating: "0", count: max(0, 10 - digits.count)) + digits + ".json"
     }
 
     /// Writes the objects whose files are behind. Not durable by itself: the history is.
-    private mutating func catchUp() throws(StateFileError) {
+    mutating func catchUp() throws(StateFileError) {
         var contents: [(name: String, bytes: [UInt8])] = []
         var removals: [String] = []
         for reference in behind.sorted() {
@@ -160,81 +161,20 @@ public struct AppliedState: Sendable {
         behind = []
     }
 
-    private mutating func forgetOldGenerations() throws(StateFileError) {
-        while generations.count > Self.keptGenerations, let oldest = generations.first {
-            try applied.synchronize(files: Set(oldest.changes.map { StateFile.name($0.reference) }).sorted())
-            try history.remove(Self.historyName(oldest.number))
+    /// Forgets the generations beyond ``keptGenerations``. To be called when nobody waits.
+    ///
+    /// - Throws: ``StateFileError``; nothing is lost then, and the next call tries again.
+    public mutating func tidy() throws(StateFileError) {
+        guard generations.count > keptGenerations else { return }
+        try catchUp()
+        let old = generations.prefix(generations.count - keptGenerations)
+        let files = Set(old.flatMap { $0.changes.map { StateFile.name($0.reference) } })
+        // The files that these generations changed must outlive them.
+        try applied.synchronize(files: files.sorted())
+        for generation in old {
+            try history.remove(Self.historyName(generation.number))
             generations.removeFirst()
         }
-    }
-
-    // MARK: - Loading
-
-    private mutating func load(_ loaded: inout Loaded) throws(StateFileError) {
-        for name in try history.names() {
-            guard let content = try whole(name, in: history, &loaded) else { continue }
-            if let generation = StateGeneration(json: content), Self.historyName(generation.number) == name {
-                generations.append(generation)
-            } else {
-                try quarantine(name, in: history, "it is not a generation", &loaded)
-            }
-        }
-        let decoder = ManifestDecoder(unknownKinds: .refuse)
-        var onDisk: [ObjectReference: String] = [:]
-        for name in try applied.names() {
-            guard let content = try whole(name, in: applied, &loaded) else { continue }
-            let manifest = decoder.decode(Array(content.utf8), file: "\(applied.path)/\(name)")
-            if let reference = Self.onlyReference(of: manifest), StateFile.name(reference) == name {
-                onDisk[reference] = content
-            } else {
-                try quarantine(name, in: applied, "it does not hold the object of its name", &loaded)
-            }
-        }
-        texts = onDisk
-        for generation in generations {
-            for change in generation.changes { texts[change.reference] = change.after }
-        }
-        behind = Set(texts.keys).union(onDisk.keys).filter { texts[$0] != onDisk[$0] }
-        try catchUp()
-
-        for (reference, text) in texts.sorted(by: { $0.key < $1.key }) {
-            let file = "\(applied.path)/\(StateFile.name(reference))"
-            // The checksum's line comes first in the file, so lines are counted from the second.
-            loaded.applied.append(decoder.decode(Array("\n\(text)".utf8), file: file))
-        }
-        try loadLastGood(&loaded)
-    }
-
-    private static func onlyReference(of manifest: DecodedManifest) -> ObjectReference? {
-        let references = manifest.objects.map(\.reference) + manifest.rejected.map(\.reference)
-        return references.count == 1 ? references[0] : nil
-    }
-
-    /// The content of a file; `nil` if it is damaged, which is reported and moved away.
-    func whole(
-        _ name: String, in directory: DurableDirectory, _ loaded: inout Loaded
-    ) throws(StateFileError) -> String? {
-        do {
-            if let content = StateFile.decode(try directory.read(name)) { return content }
-            try quarantine(name, in: directory, "its checksum is wrong", &loaded)
-        } catch  where [EISDIR, EINVAL, EIO, ELOOP].contains(error.code) {
-            try quarantine(name, in: directory, error.cause, &loaded)
-        }
-        return nil
-    }
-
-    func quarantine(
-        _ name: String, in directory: DurableDirectory, _ reason: String, _ loaded: inout Loaded
-    ) throws(StateFileError) {
-        // Numbered, so that a second damaged file of the same name does not replace the first.
-        let taken = Set(try quarantine.names())
-        var number = 1
-        while taken.contains("\(name).\(number)") { number += 1 }
-        try directory.move(name, to: quarantine, as: "\(name).\(number)")
-        loaded.damage.append(
-            ManifestError(
-                file: "\(directory.path)/\(name)", reason: "the file is damaged: \(reason)",
-                remedy: "it was moved to \(quarantine.path)/\(name).\(number); apply the object again"))
     }
 }
 
