@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
 // A package of its own, so that what measures the product never becomes part of it.
 import PackageDescription
 

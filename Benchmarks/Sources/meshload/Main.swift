@@ -20,7 +20,7 @@ struct Main {
                   --seconds 1 --warm-up 0.1
 
         modes of the soak test (all: --port 5100)
-          mix-server --hang-seconds 30                  the passive side
+          mix-server --hang-seconds 30                  the passive side, for one client at a time
           mix     --bytes 1G --connections 32 --seed 1  random sizes, directions and options, byte-exact;
                   --seconds 3600 --hang-seconds 30      stops at whichever of bytes and seconds comes first
                   --largest 16M                         most bytes of one direction of a connection

@@ -60,8 +60,8 @@ struct MixPlan: Sendable, CustomStringConvertible {
         let accepted = receivings.filter { listener != .lowwater || $0 != .peek }
         func direction(silent: Bool, _ receivings: [Receiving]) -> Direction {
             let bytes = silent ? 0 : random.logUniform(largest)
-            // Some tens of thousands of calls at most: a connection is slow on purpose, but never stands still.
-            let smallest = max(1, bytes >> 14)
+            // Some thousands of calls at most: a connection is slow on purpose, but never stands still.
+            let smallest = max(1, bytes >> 12)
             return Direction(
                 bytes: UInt64(bytes),
                 sending: allowed.choose(Sending.allCases, &random),

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interleaved measurement: blocks of A B C D D C B A, a ratio for each block, median and bootstrap spread."""
+
+import random
+import statistics
+
+from arms import DOWNGRADES
+
+
+def steal():
+    """(stolen, all) ticks of the machine so far: what a hypervisor took from us."""
+    with open("/proc/stat", encoding="ascii") as file:
+        ticks = [int(word) for word in file.readline().split()[1:]]
+    return ticks[7], sum(ticks[:8])
+
+
+def run_case(case, arms, blocks, seconds, most_steal=0.01):
+    """Measures a case on all arms. A block during which the machine was taken away is measured again."""
+    values = {name: [] for name in arms}
+    extras = {name: [] for name in arms}
+    repeated = 0
+    before = {name: arm.counters() for name, arm in arms.items()}
+    requests = 0
+    done = 0
+    while done < blocks:
+        block = {name: [] for name in arms}
+        started = steal()
+        for name in [*arms, *reversed(arms)]:
+            result = arms[name].measure(case, seconds)
+            block[name].append((result[case.value], result))
+        ended = steal()
+        stolen = (ended[0] - started[0]) / max(1, ended[1] - started[1])
+        if stolen > most_steal and repeated < blocks:
+            repeated += 1
+            continue
+        done += 1
+        for name, pair in block.items():
+            values[name].append([value for value, _ in pair])
+            extras[name] += [result for _, result in pair]
+        if "mesh" in block:
+            requests += sum(result.get("requests", 0) for _, result in block["mesh"])
+    after = {name: arm.counters() for name, arm in arms.items()}
+    return summarise(case, values, extras, repeated, change(before.get("mesh", {}), after.get("mesh", {})))
+
+
+def change(before, after):
+    return {name: value - before.get(name, 0) for name, value in after.items()}
+
+
+def summarise(case, values, extras, repeated, counters):
+    """One entry of `results`."""
+    means = {name: [statistics.fmean(pair) for pair in pairs] for name, pairs in values.items()}
+    result = {
+        "case": case.name, "metric": case.metric,
+        "arms": {name: round(statistics.median(series), 4) for name, series in means.items()}}
+    if "mesh" in means:
+        ratios = [mesh / plain for mesh, plain in zip(means["mesh"], means["plain"])]
+        result["ratio"] = round(statistics.median(ratios), 4)
+        result["spread"] = [round(end, 4) for end in bootstrap(ratios)]
+    for name, key in (("tcp-only", "tcp_only_ratio"), ("unix", "unix_ratio")):
+        if name in means:
+            result[key] = round(statistics.median(a / b for a, b in zip(means[name], means["plain"])), 4)
+    # The two plain runs of a block against each other: what a ratio of 1 looks like here.
+    result["aa"] = round(statistics.median(first / second for first, second in values["plain"]), 4)
+    if "p99_us" in extras["plain"][0]:
+        result["p99"] = {name: round(statistics.median(entry["p99_us"] for entry in runs), 2)
+                         for name, runs in extras.items()}
+    if "client_cpu_us" in extras["plain"][0]:
+        result["cpu_us"] = {name: round(statistics.median(
+            entry["client_cpu_us"] + entry["server_cpu_us"] for entry in runs), 3) for name, runs in extras.items()}
+    if counters:
+        result["downgraded"] = any(counters.get(reason, 0) for reason in DOWNGRADES)
+        result["counters"] = {name: value for name, value in counters.items() if value}
+    if repeated:
+        result["repeated_blocks"] = repeated
+    return result
+
+
+def bootstrap(ratios, rounds=2000):
+    """95 % interval of the median."""
+    source = random.Random(1)
+    medians = sorted(statistics.median(source.choices(ratios, k=len(ratios))) for _ in range(rounds))
+    return medians[int(rounds * 0.025)], medians[int(rounds * 0.975) - 1]
