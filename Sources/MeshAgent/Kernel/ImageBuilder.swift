@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshABI
+import MeshModel
+
+/// What is found out about an enrolled pod, besides what objects say.
+struct EnrolledPod: Hashable, Sendable {
+    var netns: NetnsCookie
+    /// Its addresses are on veths, so bytes that skip the device have not skipped a wire.
+    var isOnVeth: Bool
+}
+
+/// Keeps the ``KernelImage`` of a compiled mesh, change by change.
+struct ImageBuilder: Sendable {
+    private(set) var image = KernelImage()
+    private var registry: ContentRegistry
+    private var setNumbers: [PolicySetID: UInt32] = [:]
+    private var cookies: [NamespacedName: NetnsCookie] = [:]
+    private var services: [ServiceKey: CompiledService] = [:]
+    private var portMapUses = UseCounts<UInt32>()
+    private var pageUses = UseCounts<UInt16>()
+    private var backendUses = UseCounts<UInt32>()
+    private var memberUses = UseCounts<MemberKey>()
+
+    /// An empty image, whose content will have the numbers that it has in the kernel.
+    init(adopting tables: KernelTables) {
+        registry = ContentRegistry(adopting: tables)
+    }
+
+    /// Takes over what a compilation changed.
+    ///
+    /// - Parameters:
+    ///   - pods: the enrolled pods; the compiler must have been told the same names.
+    ///   - changedPods: those of whom `pods` says something new.
+    /// - Returns: where the image may differ now.
+    /// - Throws: if numbers run out. The image is of no use then: make a new builder.
+    mutating func update(
+        to mesh: CompiledMesh, _ changes: CompiledChanges, pods: [NamespacedName: EnrolledPod],
+        changedPods: Set<NamespacedName> = []
+    ) throws(ContentRegistry.Full) -> ImageKeys {
+        var keys = ImageKeys()
+        for id in changes.policySets {
+            if let set = mesh.policySets[id] { try retain(set, id, &keys) }
+        }
+        var addresses = changes.addresses
+        for name in changes.workloads.union(changedPods) {
+            addresses.formUnion(setWorkload(name, mesh.workloads[name], pods[name], &keys))
+        }
+        for address in addresses { setAddress(address, mesh.addresses[address], pods, &keys) }
+        for cidr in changes.cidrs {
+            keys.cidrs.insert(cidr)
+            image.cidrs[cidr] = mesh.cidrs[cidr].map { KernelImage.Address(identity: $0) }
+        }
+        for key in changes.services { try setService(key, mesh.services[key], &keys) }
+        for id in changes.policySets where mesh.policySets[id] == nil { release(id, &keys) }
+        return keys
+    }
+
+    /// Everything that `mesh` says, for a new builder.
+    mutating func build(
+        _ mesh: CompiledMesh, pods: [NamespacedName: EnrolledPod]
+    ) throws(ContentRegistry.Full) -> ImageKeys {
+        try update(to: mesh, mesh.allKeys, pods: pods)
+    }
+
+    /// Forgets the numbers of what has left the kernel.
+    mutating func release(_ garbage: [MapOperation]) { registry.release(garbage) }
+
+    /// The kernel's number of a policy set; 0 for ``PolicySetID/none``.
+    func number(of set: PolicySetID) -> UInt32 { setNumbers[set] ?? 0 }
+
+    // MARK: - Policy sets
+
+    private mutating func retain(
+        _ set: PolicySet, _ id: PolicySetID, _ keys: inout ImageKeys
+    ) throws(ContentRegistry.Full) {
+        let encoded = try registry.encode(set)
+        setNumbers[id] = encoded.number
+        guard image.policySets[encoded.number] == nil else { return }
+        image.policySets[encoded.number] = encoded.row
+        keys.policySets.insert(encoded.number)
+        for number in encoded.row.portMaps where portMapUses.retain(number) {
+            guard let map = encoded.portMaps[number] else { continue }
+            image.portMaps[number] = map
+            keys.portMaps.insert(number)
+            for page in Set(map.pages) where pageUses.retain(page) {
+                image.pages[page] = encoded.pages[page]
+                keys.pages.insert(page)
+            }
+        }
+    }
+
+    private mutating func release(_ id: PolicySetID, _ keys: inout ImageKeys) {
+        guard let number = setNumbers.removeValue(forKey: id), !setNumbers.values.contains(number),
+            let row = image.policySets.removeValue(forKey: number)
+        else { return }
+        keys.policySets.insert(number)
+        for portMap in row.portMaps where portMapUses.release(portMap) {
+            keys.portMaps.insert(portMap)
+            for page in Set(image.portMaps.removeValue(forKey: portMap)?.pages ?? []) where pageUses.release(page) {
+                image.pages[page] = nil
+                keys.pages.insert(page)
+            }
+        }
+    }
+
+    // MARK: - Workloads and addresses
+
+    /// - Returns: addresses whose rows name the workload, or did.
+    private mutating func setWorkload(
+        _ name: NamespacedName, _ workload: CompiledWorkload?, _ pod: EnrolledPod?, _ keys: inout ImageKeys
+    ) -> [IPAddress] {
+        var addresses: [IPAddress] = []
+        if let cookie = cookies.removeValue(forKey: name) {
+            addresses += image.workloads.removeValue(forKey: cookie)?.addresses ?? []
+            keys.workloads.insert(cookie)
+            for key in image.skipPorts where key.netns == cookie {
+                image.skipPorts.remove(key)
+                keys.skipPorts.insert(key)
+            }
+        }
+        guard let workload, let pod else { return addresses }
+        cookies[name] = pod.netns
+        keys.workloads.insert(pod.netns)
+        var flags = MESH_WL_READY.rawValue
+        switch workload.acceleration {
+        case .enabled: flags |= MESH_WL_ACCELERATE.rawValue
+        case .auto: flags |= MESH_WL_AUTO.rawValue
+        case .disabled: break
+        }
+        if workload.allowsRawSockets { flags |= MESH_WL_RAW_SOCKETS.rawValue }
+        if pod.isOnVeth { flags |= MESH_WL_LOCAL_VETH.rawValue }
+        let skipped =
+            workload.skipInboundPorts.map { SkipPortKey(netns: pod.netns, port: $0, direction: .ingress) }
+            + workload.skipOutboundPorts.map { SkipPortKey(netns: pod.netns, port: $0, direction: .egress) }
+        if !skipped.isEmpty { flags |= MESH_WL_SKIP_PORTS.rawValue }
+        image.skipPorts.formUnion(skipped)
+        keys.skipPorts.formUnion(skipped)
+        image.workloads[pod.netns] = KernelImage.Workload(
+            identity: workload.identity, policySet: number(of: workload.policySet),
+            dryRunSet: number(of: workload.dryRunSet), flags: flags, addresses: workload.addresses)
+        return addresses + workload.addresses
+    }
+
+    private mutating func setAddress(
+        _ address: IPAddress, _ compiled: CompiledAddress?, _ pods: [NamespacedName: EnrolledPod],
+        _ keys: inout ImageKeys
+    ) {
+        keys.addresses.insert(address)
+        guard let compiled else {
+            image.addresses[address] = nil
+            return
+        }
+        var row = KernelImage.Address(identity: compiled.identity)
+        if compiled.isService { row.flags |= MESH_ADDR_SERVICE.rawValue }
+        if compiled.isNode { row.flags |= MESH_ADDR_NODE.rawValue }
+        if compiled.isLocal, let name = compiled.workload, let cookie = pods[name]?.netns {
+            row.flags |= MESH_ADDR_LOCAL.rawValue
+            if compiled.needsRecord { row.flags |= MESH_ADDR_NEEDS_RECORD.rawValue }
+            row.netns = cookie
+        }
+        image.addresses[address] = row
+    }
+
+    // MARK: - Services
+
+    private mutating func setService(
+        _ key: ServiceKey, _ service: CompiledService?, _ keys: inout ImageKeys
+    ) throws(ContentRegistry.Full) {
+        keys.services.insert(key)
+        let old = image.services.removeValue(forKey: key)
+        let oldMembers = Self.members(services[key])
+        services[key] = service
+        if let service {
+            for member in Self.members(service) where memberUses.retain(member) {
+                image.members.insert(member)
+                keys.members.insert(member)
+            }
+            var set: UInt32 = 0
+            if !service.backends.isEmpty {
+                let columns = Self.columns(service.backends)
+                set = try registry.number(of: columns)
+                if backendUses.retain(set) {
+                    image.backendSets[set] = columns
+                    keys.backendSets.insert(set)
+                }
+            }
+            image.services[key] = ServiceRow(
+                service: service.number, backendSet: set, slots: UInt32(service.backends.count),
+                affinitySeconds: service.affinitySeconds)
+        }
+        // After the new ones, so that what stays in use is not seen to go.
+        for member in oldMembers where memberUses.release(member) {
+            image.members.remove(member)
+            keys.members.insert(member)
+        }
+        if let old, old.slots > 0, backendUses.release(old.backendSet) {
+            image.backendSets[old.backendSet] = nil
+            keys.backendSets.insert(old.backendSet)
+        }
+    }
+
+    private static func members(_ service: CompiledService?) -> [MemberKey] {
+        guard let service, service.affinitySeconds > 0 else { return [] }
+        return service.backends.map { MemberKey(service: service.number, address: $0.address, port: $0.port) }
+    }
+
+    private static func columns(_ backends: [Backend]) -> [BackendColumn] {
+        let table = AliasTable(weights: backends.map(\.weight))
+        return zip(backends, table.columns).map { backend, column in
+            BackendColumn(
+                address: backend.address, port: backend.port, threshold: column.threshold, alias: column.alias)
+        }
+    }
+}

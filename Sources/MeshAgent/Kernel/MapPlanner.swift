@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshABI
+import MeshModel
+
+/// Collects the operations of a ``MapPlan``.
+struct MapPlanner {
+    private let tables: KernelTables
+    private let image: KernelImage
+    private let keys: ImageKeys
+    private let next: UInt32
+    private var plan = MapPlan()
+    /// Some address or workload is judged otherwise than in the generation in force.
+    private var verdictsDiffer = false
+    /// Operations of `prepare` that only fill the inactive slot.
+    private var slotWrites: Set<Int> = []
+    private lazy var oldCovers = PrefixIndex(tables.cidrs.lazy.map { ($0.key, $0.value) })
+    private lazy var newCovers = PrefixIndex(image.cidrs.lazy.map { ($0.key, $0.value) })
+
+    init(tables: KernelTables, image: KernelImage, keys: ImageKeys) {
+        self.tables = tables
+        self.image = image
+        self.keys = keys
+        next = tables.generation &+ 1
+    }
+
+    mutating func make() -> MapPlan {
+        planContent()
+        planWorkloads()
+        for cidr in keys.cidrs { planPrefix(cidr) }
+        planAddresses()
+        planServices()
+        planGarbage()
+        if verdictsDiffer {
+            plan.flip = next
+        } else {
+            // Without a flip the inactive slots may stay as they are: the next flip fills them.
+            plan.prepare = plan.prepare.indices.filter { !slotWrites.contains($0) }.map { plan.prepare[$0] }
+        }
+        return plan
+    }
+
+    private mutating func fillSlot(_ operation: MapOperation) {
+        slotWrites.insert(plan.prepare.count)
+        plan.prepare.append(operation)
+    }
+
+    /// What is named by number and never changes: from the leaves up, so that every name leads somewhere.
+    private mutating func planContent() {
+        for number in keys.pages {
+            if let page = image.pages[number], tables.pages[number] == nil { plan.prepare.append(.page(number, page)) }
+        }
+        for number in keys.portMaps {
+            guard let map = image.portMaps[number], tables.portMaps[number] == nil else { continue }
+            plan.prepare.append(.portMap(number, map))
+        }
+        for number in keys.policySets {
+            guard let row = image.policySets[number], tables.policySets[number] == nil else { continue }
+            plan.prepare.append(.policySet(number, row))
+        }
+        for set in keys.backendSets {
+            guard let columns = image.backendSets[set], tables.backendSets[set] == nil else { continue }
+            for (index, column) in columns.enumerated() {
+                plan.prepare.append(.backend(set: set, index: UInt32(index), column))
+            }
+        }
+        for key in keys.members where image.members.contains(key) && !tables.members.contains(key) {
+            plan.prepare.append(.member(key, true))
+        }
+        for key in keys.skipPorts {
+            switch (tables.skipPorts.contains(key), image.skipPorts.contains(key)) {
+            case (false, true): plan.prepare.append(.skipPort(key, true))
+            case (true, false): plan.settle.append(.skipPort(key, false))
+            default: break
+            }
+        }
+    }
+
+    // MARK: - Workloads
+
+    private mutating func planWorkloads() {
+        var enrolled: [MapOperation] = []
+        for cookie in keys.workloads.sorted() {
+            switch (tables.workloads[cookie], image.workloads[cookie]) {
+            case (let row?, let desired?): planChange(of: cookie, row, desired)
+            case (let row?, nil): planRemoval(of: cookie, row)
+            case (nil, let desired?): enrolled.append(.workload(cookie, enrolledRow(desired)))
+            case (nil, nil): break
+            }
+        }
+        guard !enrolled.isEmpty else { return }
+        verdictsDiffer = true
+        // Every connect() that began without a record has sent its SYN before records are demanded.
+        plan.prepare += enrolled + [.gracePeriod]
+    }
+
+    private mutating func planChange(
+        of cookie: NetnsCookie, _ row: KernelTables.Workload, _ desired: KernelImage.Workload
+    ) {
+        var changed = row
+        changed.identity[next] = desired.identity
+        changed.policySet[next] = desired.policySet
+        changed.dryRunSet[next] = desired.dryRunSet
+        let now = tables.generation
+        if row.identity[now] != desired.identity || row.policySet[now] != desired.policySet
+            || row.dryRunSet[now] != desired.dryRunSet
+        {
+            verdictsDiffer = true
+        }
+        if row.flags != desired.flags {
+            changed.flags = desired.flags
+            plan.prepare.append(.workload(cookie, changed))
+        } else if changed != row {
+            fillSlot(.workload(cookie, changed))
+        }
+    }
+
+    private mutating func planRemoval(of cookie: NetnsCookie, _ row: KernelTables.Workload) {
+        verdictsDiffer = true
+        // Not enrolled in the new generation: nothing of it is refused, and it is what its address is.
+        var changed = row
+        let address = keys.addresses.first { tables.addresses[$0]?.netns == cookie }
+        changed.identity[next] = address.map { image.addresses[$0]?.identity ?? newCover($0) } ?? .world
+        changed.policySet[next] = 0
+        changed.dryRunSet[next] = 0
+        if changed != row { fillSlot(.workload(cookie, changed)) }
+        plan.garbage.append(.workload(cookie, nil))
+    }
+
+    /// The generation in force does not know the pod: its policy there is that of a pod outside the mesh, and it is
+    /// what its address is.
+    private mutating func enrolledRow(_ desired: KernelImage.Workload) -> KernelTables.Workload {
+        let before =
+            desired.addresses.first.map { tables.addresses[$0]?.identity[tables.generation] ?? oldCover($0) } ?? .world
+        return KernelTables.Workload(
+            identity: Slots(generation: next, active: desired.identity, other: before),
+            policySet: Slots(generation: next, active: desired.policySet, other: 0),
+            dryRunSet: Slots(generation: next, active: desired.dryRunSet, other: 0), flags: desired.flags)
+    }
+
+    // MARK: - Prefixes and addresses
+
+    private mutating func oldCover(_ address: IPAddress, shorterThan bits: UInt8 = 129) -> IdentityNumber {
+        oldCovers.cover(of: address, shorterThan: bits)?.identity[tables.generation] ?? .world
+    }
+
+    private mutating func newCover(_ address: IPAddress, shorterThan bits: UInt8 = 129) -> IdentityNumber {
+        newCovers.cover(of: address, shorterThan: bits)?.identity ?? .world
+    }
+
+    private mutating func planPrefix(_ cidr: CIDR) {
+        let old = tables.cidrs[cidr]
+        guard let desired = image.cidrs[cidr] else {
+            guard let old else { return }
+            let cover = newCover(cidr.network, shorterThan: cidr.bits)
+            if old.identity[tables.generation] != cover { verdictsDiffer = true }
+            var row = old
+            row.identity[next] = cover
+            if row != old { fillSlot(.cidr(cidr, row)) }
+            plan.garbage.append(.cidr(cidr, nil))
+            return
+        }
+        let row = slotted(old, desired, coveredBy: old == nil ? oldCover(cidr.network, shorterThan: cidr.bits) : .world)
+        guard row != old else { return }
+        if old != nil { fillSlot(.cidr(cidr, row)) } else { plan.prepare.append(.cidr(cidr, row)) }
+    }
+
+    private mutating func planAddresses() {
+        var enrolling: [NetnsCookie: [MapOperation]] = [:]
+        for address in keys.addresses {
+            guard let desired = image.addresses[address] else {
+                if let old = tables.addresses[address] { planRemoval(of: address, old) }
+                continue
+            }
+            planAddress(address, desired, &enrolling)
+        }
+        // Side by side: between the two, new connections of local pods to this one would be refused.
+        for cookie in keys.workloads.sorted() where image.workloads[cookie] != nil && !tables.lookups.contains(cookie) {
+            plan.prepare += enrolling.removeValue(forKey: cookie) ?? []
+            plan.prepare.append(.attachLookup(cookie))
+        }
+        for cookie in enrolling.keys.sorted() { plan.prepare += enrolling[cookie] ?? [] }
+        for cookie in keys.workloads.sorted() where image.workloads[cookie] == nil && tables.lookups.contains(cookie) {
+            plan.settle.append(.detachLookup(cookie))
+        }
+    }
+
+    private mutating func planAddress(
+        _ address: IPAddress, _ desired: KernelImage.Address, _ enrolling: inout [NetnsCookie: [MapOperation]]
+    ) {
+        let old = tables.addresses[address]
+        let row = slotted(old, desired, coveredBy: old == nil ? oldCover(address) : .world)
+        guard row != old else { return }
+        guard let old, !(old.netns == 0 && desired.netns != 0) else {
+            // New, or becomes a local pod's.
+            if desired.netns != 0 {
+                enrolling[desired.netns, default: []].append(.address(address, row))
+            } else {
+                plan.prepare.append(.address(address, row))
+            }
+            return
+        }
+        guard old.netns != desired.netns || old.flags & ~desired.flags != 0 else {
+            if row.flags == old.flags { fillSlot(.address(address, row)) } else {
+                plan.prepare.append(.address(address, row))
+            }
+            return
+        }
+        // Stops being what the generation in force says, or moves to another pod: once that is over.
+        var first = row
+        first.flags = old.flags
+        first.netns = old.netns
+        if first != old { fillSlot(.address(address, first)) }
+        // What gives an address up comes before who takes one over.
+        if desired.netns != 0 { plan.settle.append(.address(address, row)) } else {
+            plan.settle.insert(.address(address, row), at: 0)
+        }
+    }
+
+    private mutating func planRemoval(of address: IPAddress, _ old: KernelTables.Address) {
+        let cover = newCover(address)
+        if old.identity[tables.generation] != cover { verdictsDiffer = true }
+        var row = old
+        row.identity[next] = cover
+        if row != old { fillSlot(.address(address, row)) }
+        if old.netns != 0 || old.flags != 0 {
+            row.flags = 0
+            row.netns = 0
+            plan.settle.insert(.address(address, row), at: 0)
+        }
+        plan.garbage.append(.address(address, nil))
+    }
+
+    /// The row that says `desired` in the next generation and in this one what it says now.
+    private mutating func slotted(
+        _ old: KernelTables.Address?, _ desired: KernelImage.Address, coveredBy cover: IdentityNumber
+    ) -> KernelTables.Address {
+        let now = old?.identity[tables.generation] ?? cover
+        if now != desired.identity { verdictsDiffer = true }
+        return KernelTables.Address(
+            identity: Slots(generation: next, active: desired.identity, other: now), flags: desired.flags,
+            netns: desired.netns)
+    }
+
+    // MARK: - Services and garbage
+
+    /// A service that is new cannot have been used, so a full map is found out before the flip; one that changes
+    /// does so after it, when its new endpoints have their identities.
+    private mutating func planServices() {
+        for key in keys.services {
+            let row = image.services[key]
+            guard tables.services[key] != row else { continue }
+            if tables.services[key] == nil { plan.prepare.append(.service(key, row)) } else {
+                plan.settle.append(.service(key, row))
+            }
+        }
+    }
+
+    private mutating func planGarbage() {
+        for key in keys.members where !image.members.contains(key) && tables.members.contains(key) {
+            plan.garbage.append(.member(key, false))
+        }
+        for set in keys.backendSets where image.backendSets[set] == nil {
+            for index in tables.backendSets[set, default: [:]].keys {
+                plan.garbage.append(.backend(set: set, index: index, nil))
+            }
+        }
+        for number in keys.policySets where image.policySets[number] == nil && tables.policySets[number] != nil {
+            plan.garbage.append(.policySet(number, nil))
+        }
+        for number in keys.portMaps where image.portMaps[number] == nil && tables.portMaps[number] != nil {
+            plan.garbage.append(.portMap(number, nil))
+        }
+        for number in keys.pages where image.pages[number] == nil && tables.pages[number] != nil {
+            plan.garbage.append(.page(number, nil))
+        }
+    }
+}
