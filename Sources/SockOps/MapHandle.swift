@@ -67,6 +67,20 @@ public struct MapHandle: ~Copyable, Sendable {
         guard status == 0 else { throw BPFError(.pin, "map \(name) at \(path)", errnoCode: status) }
     }
 
+    /// Lent for the duration of a call, for example to sock_diag. Do not store it.
+    public var rawDescriptor: CInt { descriptor.rawValue }
+
+    /// The same map on a second descriptor.
+    func duplicate() throws(BPFError) -> MapHandle {
+        let second: OwnedDescriptor
+        do throws(SystemError) { second = try descriptor.duplicate() } catch { throw BPFError(error) }
+        return try MapHandle(adopting: second)
+    }
+
+    func requireSocketStorage(valueSize: Int) throws(BPFError) {
+        try require(types: [BPF_MAP_TYPE_SK_STORAGE], keySize: 4, valueSize: valueSize)
+    }
+
     /// Throws unless the map is of one of `types` with exactly these sizes.
     ///
     /// - Parameters:

@@ -80,14 +80,5 @@ struct TestCgroup: ~Copyable {
     }
 }
 
-/// Open descriptors of this process, by what they refer to.
-func openDescriptors() -> [String: Int] {
-    var counts: [String: Int] = [:]
-    for raw in 0..<1024 {
-        var buffer = [CChar](repeating: 0, count: 256)
-        guard readlink("/proc/self/fd/\(raw)", &buffer, buffer.count - 1) > 0 else { continue }
-        counts[String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self), default: 0] +=
-            1
-    }
-    return counts
-}
+/// Parent of all suites that change the kernel: one test at a time, because they count what is loaded.
+@Suite(.serialized, .requiresRoot) enum KernelTests {}
