@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 public import MeshModel
 
 /// The state directory: what `meshctl` has applied, its history, and the last good versions of the directory's objects.
