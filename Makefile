@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # yes: each target first installs the Debian packages that it needs and checks the machine.
 BOOTSTRAP ?= yes
-# Lengths. `make test` runs slices of soak and fuzz; alone they run for long.
+# Lengths. `make test` runs slices of soak and fuzz of about a minute; alone they run for long.
 SOAK_GIGABYTES ?= 50
 FUZZ_SECONDS ?= 600
 SLICE_GIGABYTES ?= 3
@@ -42,29 +42,32 @@ demo: ## show the mesh at work on this machine, in about a minute (root)
 	@$(SWIFT) build --product meshctl
 	$(PYTHON) scripts/demo/main.py
 
-test: ## everything: unit and root tests, and 60 seconds each of soak and fuzz (root)
+test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (root)
 	scripts/bootstrap.sh --test
-	$(MAKE) BOOTSTRAP=no lint build
-	$(MAKE) BOOTSTRAP=no test-root
+	$(MAKE) BOOTSTRAP=no lint test-root
 	$(MAKE) BOOTSTRAP=no soak SOAK_GIGABYTES=$(SLICE_GIGABYTES)
 	$(MAKE) BOOTSTRAP=no fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
 
 test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 	$(SWIFT) test
+	$(SWIFT) test --package-path Benchmarks
 
-test-root: bpf ## all Swift tests and the integration tests; fails, not skips, without root
+test-root: build ## all Swift tests and the integration tests; fails, not skips, without root
 	@[ "$$(id -u)" -eq 0 ] || { echo "make test-root: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
 	MESH_REQUIRE_ROOT=1 $(SWIFT) test
-	MESH_REQUIRE_ROOT=1 $(PYTHON) -m pytest Tests/Integration
+	$(SWIFT) test --package-path Benchmarks
+	$(PYTHON) -m pytest Tests/Integration
 
-bench: ## measure same-node traffic against plain veth and UNIX sockets; docs/benchmarks keeps results (root)
+bench: ## measure same-node traffic; docs/benchmarks keeps the results (root)
 	@$(call bootstrap,--bench)
 	scripts/bench.sh
 
-soak: bpf ## move checksummed traffic through the fast path: SOAK_GIGABYTES=50 (root)
+soak: ## move checksummed traffic through the fast path: SOAK_GIGABYTES=50 (root)
+	@$(call bootstrap,--bench)
 	scripts/soak.sh --gigabytes $(SOAK_GIGABYTES)
 
 fuzz: ## feed mutated manifests to the parser: FUZZ_SECONDS=600
+	@$(call bootstrap)
 	scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
 
 lint: ## format, length, licence lines, layering; offline and without root
@@ -72,7 +75,7 @@ lint: ## format, length, licence lines, layering; offline and without root
 	scripts/check-layering.sh
 
 format: ## rewrite the sources in the project's format
-	$(SWIFT) format --in-place --recursive --parallel --configuration .swift-format Package.swift Sources Tests
+	$(SWIFT) format --in-place --recursive --parallel --configuration .swift-format Package.swift Sources Tests Benchmarks Fuzz
 	@if command -v clang-format >/dev/null; then git ls-files 'bpf/*.[ch]' | xargs -r clang-format -i; \
 	else echo "clang-format is not installed: bpf/ is left as it is"; fi
 

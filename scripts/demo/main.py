@@ -5,68 +5,59 @@ Exits 0 if every step showed what it says, 1 if one did not, 130 after Ctrl-C; i
 """
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
 
-from children import Child
-from mesh import Mesh, remove_kernel_state
-from node import Node, left_by_killed_demos, remove_namespaces_of
-from steps import Demo
-from terminal import StepFailed, failed, say
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "Tests" / "Integration"))
+
+from harness.node import Node, sweep  # noqa: E402 (the path above is needed first)
+from harness.processes import CommandFailed  # noqa: E402
+from mesh import Mesh  # noqa: E402
+from steps import Demo  # noqa: E402
+from terminal import StepFailed, failed  # noqa: E402
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def stop_on_signal(number: int, _frame) -> None:
+def stop_on_signal(number, _frame):
+    # A second one must not stop the cleaning up.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
-def clean_up(children: list[Child], mesh: Mesh, node: Node, directory: Path) -> list[str]:
-    """Removes everything. A second Ctrl-C does not stop it half-way."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    for child in reversed(children):
-        child.stop(grace=1)
-    problems = mesh.remove() + node.remove()
-    shutil.rmtree(directory, ignore_errors=True)
-    return problems
-
-
-def main() -> int:
+def main():
     if os.geteuid() != 0:
         failed("make demo needs root: it makes network namespaces and loads BPF programs")
         return 1
-    for identifier in left_by_killed_demos():
-        say(f"Removing what the killed demo {identifier} left.")
-        remove_kernel_state(identifier)
-        remove_namespaces_of(identifier)
-        shutil.rmtree(Path("/run") / identifier, ignore_errors=True)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    sweep()
+    for number in SIGNALS:
         signal.signal(number, stop_on_signal)
-    node = Node()
-    directory = Path("/run") / node.id
-    directory.mkdir(mode=0o755)
-    mesh = Mesh(node, directory)
-    demo = Demo(node, mesh, directory)
+    node = mesh = demo = None
     status = 1
     try:
+        node = Node("demo")
+        mesh = Mesh(node)
+        demo = Demo(node, mesh)
         demo.run()
         status = 0
-    except StepFailed as error:
-        failed(str(error))
-        if mesh.agent is not None:
-            tail = mesh.agent.log.read_text(errors="replace").splitlines()[-20:]
-            print("The last lines of the agent's log:", *tail, sep="\n  ", file=sys.stderr)
+    except (StepFailed, CommandFailed, RuntimeError) as error:
+        failed(f"{error}\nThe last lines of the agent's log:\n{log_tail(mesh)}")
     except SystemExit as stop:
-        status = int(stop.code or 0)
+        status = stop.code
         failed("stopped; cleaning up")
     finally:
-        problems = clean_up(demo.children, mesh, node, directory)
-    for problem in problems:
-        failed(f"could not clean up: {problem}")
-    if status == 0 and not problems:
+        for part in (demo, mesh and mesh.agent, node):
+            if part is not None:
+                part.remove()
+    if status == 0:
         print("\nEvery step showed what it says, and everything it made is gone.")
-    return status or (1 if problems else 0)
+    return status
+
+
+def log_tail(mesh):
+    return mesh.agent.log_tail(20) if mesh is not None and mesh.agent.log.exists() else "(it was not started)"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nginx and redis: how they are configured and started, inside the mesh or outside."""
+"""nginx, redis and the client: how they are configured and started, inside the mesh or outside."""
 
 import time
-from pathlib import Path
+from subprocess import PIPE
 
-from children import Child, run
+from harness.processes import run, spawn, stop
 from terminal import StepFailed
 
 NGINX = """
@@ -21,7 +21,7 @@ http {{
 """
 
 
-def nginx_words(directory: Path, name: str) -> list[str]:
+def nginx_words(directory, name):
     home = directory / name
     home.mkdir()
     configuration = home / "nginx.conf"
@@ -29,7 +29,7 @@ def nginx_words(directory: Path, name: str) -> list[str]:
     return ["nginx", "-e", "stderr", "-c", str(configuration)]
 
 
-def redis_words(directory: Path, name: str) -> list[str]:
+def redis_words(directory, name):
     home = directory / name
     home.mkdir()
     # On one core, with the client of the latency step.
@@ -37,12 +37,39 @@ def redis_words(directory: Path, name: str) -> list[str]:
             "--save", "", "--appendonly", "no", "--dir", str(home)]
 
 
-def wait_for_listener(netns_words: list[str], port: int, child: Child) -> None:
-    """Waits until something listens on a port of a namespace."""
-    deadline = time.monotonic() + 10
-    while not run(*netns_words, "ss", "-Hltn", f"sport = :{port}").strip():
-        if not child.running:
-            raise StepFailed(f"{child.name} ended: {child.explain()}")
-        if time.monotonic() > deadline:
-            raise StepFailed(f"{child.name} does not listen on port {port} after 10 s")
-        time.sleep(0.02)
+class Server:
+    """A server in a pod, ready when it listens."""
+
+    def __init__(self, pod, argv, port, directory):
+        self.name = f"the server of {pod.name}"
+        self._log = directory / f"{pod.name}.log"
+        with self._log.open("wb") as log:
+            self._process = spawn(*argv, stdout=log, stderr=log)
+        deadline = time.monotonic() + 10
+        while not run(*pod.enter("ss", "-Hltn", f"sport = :{port}")).stdout.strip():
+            if not self.running or time.monotonic() > deadline:
+                raise StepFailed(f"{self.name} does not listen on port {port}: {self._log.read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    @property
+    def running(self):
+        return self._process.poll() is None
+
+    def stop(self):
+        stop(self._process, grace=1)
+
+
+class Talker:
+    """A client that prints lines while it runs."""
+
+    def __init__(self, argv):
+        self._process = spawn(*argv, stdin=PIPE, stdout=PIPE, text=True)
+
+    def line(self):
+        text = self._process.stdout.readline()
+        if not text:
+            raise StepFailed(f"the client ended with exit code {self._process.wait()}")
+        return text.rstrip("\n")
+
+    def stop(self):
+        stop(self._process, grace=1)

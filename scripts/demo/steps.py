@@ -7,28 +7,29 @@ import sys
 import time
 from pathlib import Path
 
-from children import Child, run
-from mesh import Mesh
-from node import Node
-from services import nginx_words, redis_words, wait_for_listener
+from harness.processes import run
+from services import Server, Talker, nginx_words, redis_words
 from terminal import StepFailed, check, command, heading, output, say
 
 CLIENT = str(Path(__file__).resolve().parent / "client.py")
 WEB, WEB6, WEB_WEIGHTS = "10.96.0.10", "fd96::10", {"web-a": 3, "web-b": 1}
-REDIS, PLAIN_REDIS = "10.79.0.13", "10.79.0.21"
 PODS = {"client": 10, "web-a": 11, "web-b": 12, "redis": 13}
 OUTSIDE = {"plain-client": 20, "plain-redis": 21}
 
 
 class Demo:
-    def __init__(self, node: Node, mesh: Mesh, directory: Path):
+    def __init__(self, node, mesh):
         self.node = node
         self.mesh = mesh
-        self.directory = directory
-        self.children: list[Child] = []
-        self.servers: list[Child] = []
+        self.directory = mesh.agent.directory
+        self.servers = []
+        self.clients = []
 
-    def run(self) -> None:
+    def remove(self):
+        for process in self.clients + self.servers:
+            process.stop()
+
+    def run(self):
         self.make_pods()
         self.enrol()
         self.balance()
@@ -41,40 +42,42 @@ class Demo:
 
     # The steps
 
-    def make_pods(self) -> None:
+    def make_pods(self):
         heading(1, "A node with pods, as network namespaces on a bridge")
-        self.node.make()
         for pod, number in {**PODS, **OUTSIDE}.items():
             self.node.add_pod(pod, number)
         say(f"""{', '.join(PODS)}: pods of the namespace demo, to be enrolled.
             {', '.join(OUTSIDE)}: stay outside the mesh, to compare with.""")
         self.mesh.write_manifests()
         say("What opts a pod in, from examples/demo/mesh/pods.yaml:")
-        lines = (self.mesh.config / "pods.yaml").read_text().splitlines()
+        lines = (self.mesh.agent.config / "pods.yaml").read_text().splitlines()
         begin = lines.index("  annotations:")
         output("\n".join(lines[begin:begin + 4]))
 
-    def enrol(self) -> None:
+    def enrol(self):
         heading(2, "Enrolment")
         self.mesh.start()
-        say(f"Below, meshctl stands for: {self.mesh.argv('...', '')[0]} ... --socket {self.mesh.socket}")
-        self.mesh.ctl("status", "--wait", "--timeout", "20")
+        say(f"Below, meshctl stands for: {self.mesh.agent.argv()[0].parent}/meshctl, with --socket "
+            f"{self.mesh.agent.socket}")
+        self.mesh.ctl("status", "--wait")
         for pod in ("web-a", "web-b"):
-            self._start(pod, nginx_words(self.directory, pod), 8080, f"nginx -c {pod}/nginx.conf")
-        self._start("redis", redis_words(self.directory, "redis"), 6379, "redis-server --port 6379")
-        self._start_outside()
+            self._serve(pod, nginx_words(self.directory, pod), 8080, f"nginx -c {pod}/nginx.conf")
+        self._serve("redis", redis_words(self.directory, "redis"), 6379, "redis-server --port 6379")
+        outside = self.node.pods["plain-redis"]
+        words = outside.enter(*redis_words(self.directory, outside.name))
+        self.servers.append(Server(outside, words, 6379, self.directory))
         self.mesh.ctl("workloads")
         states = {item["name"]: item["redirection"]["state"] for item in self.mesh.json("workloads")}
         check(states == dict.fromkeys(PODS, "enabled"), "all four pods are enrolled", f"states are {states}")
 
-    def balance(self) -> None:
+    def balance(self):
         heading(3, "A Service with two weighted backends, 3 to 1")
         for url, count in ((f"http://{WEB}/", 400), (f"http://[{WEB6}]/", 200)):
             text = self.mesh.in_pod(
                 "client", sys.executable, CLIENT, "get", url, str(count), shown_as=f"client.py get {url} {count}")
             self._check_weights(text, count)
 
-    def redirect(self) -> None:
+    def redirect(self):
         heading(4, "The fast path: bytes go from socket to socket")
         holder = self._hold()
         time.sleep(0.3)
@@ -86,7 +89,7 @@ class Demo:
               f"{len(found)} connections with paths {paths}")
         holder.stop()
 
-    def deny_egress(self) -> None:
+    def deny_egress(self):
         heading(5, "A policy that denies egress: EPERM, at once")
         self._apply("deny-egress.yaml")
         self._check_denied("EPERM", "policy-egress", "client-may-reach-web-only")
@@ -95,15 +98,15 @@ class Demo:
         check("web-a" in text, "what the policy allows still works", f"the client saw {text!r}")
         self.mesh.ctl("policy", "delete", "NetworkPolicy", "demo/client-may-reach-web-only")
 
-    def deny_ingress(self) -> None:
+    def deny_ingress(self):
         heading(6, "A policy that denies ingress: ECONNREFUSED, at once")
         self._apply("deny-ingress.yaml")
         self._check_denied("ECONNREFUSED", "policy-ingress", "redis-refuses-client")
         self.mesh.ctl("policy", "rollback")
-        text = self._try(REDIS, 6379)
+        text = self._try(self.redis.ipv4, 6379)
         check("connected x20" in text, "after the rollback it is allowed again", text)
 
-    def cut(self) -> None:
+    def cut(self):
         heading(7, "A policy change cuts live connections, busy and idle")
         holder = self._hold()
         time.sleep(0.2)
@@ -128,70 +131,63 @@ class Demo:
         holder.stop()
         self.mesh.ctl("policy", "rollback")
 
-    def latency(self) -> None:
+    def latency(self):
         heading(8, "Latency with the mesh on and off")
         count, rounds = 10_000, 4
-        say(f"redis PING on one connection, client and server on one core; {rounds} rounds of {count} in turns: "
-            "plain-client to plain-redis outside the mesh, client to redis inside.")
-        command(f"meshctl run --pod demo/client -- client.py ping {REDIS} 6379 {count}")
-        outside = self.node.inside(self.node.pod_netns("plain-client"))
-        words = [sys.executable, CLIENT, "ping"]
+        say(f"""redis PING on one connection, client and server on one core; {rounds} rounds of {count} in turns:
+            plain-client to plain-redis outside the mesh, client to redis inside.""")
+        command(f"meshctl run --pod demo/client -- client.py ping {self.redis.ipv4} 6379 {count}")
+        outside, words = self.node.pods["plain-client"], [sys.executable, CLIENT, "ping"]
+        plain_redis = self.node.pods["plain-redis"].ipv4
         on, off = [], []
         for _ in range(rounds):
-            off.append(_p50(run(*outside, *words, PLAIN_REDIS, "6379", str(count))))
-            on.append(_p50(run(*self.mesh.pod_argv("client", *words, REDIS, "6379", str(count)))))
+            off.append(_p50(run(*outside.enter(*words, plain_redis, "6379", count))))
+            on.append(_p50(run(*self.mesh.pod_argv("client", *words, self.redis.ipv4, "6379", count))))
         mesh_on, mesh_off = statistics.median(on), statistics.median(off)
         output(f"mesh off   p50 {mesh_off:6.2f} us   rounds: {' '.join(f'{v:.1f}' for v in off)}\n"
                f"mesh on    p50 {mesh_on:6.2f} us   rounds: {' '.join(f'{v:.1f}' for v in on)}")
         check(mesh_on < 0.95 * mesh_off, f"with the mesh on a PING takes {mesh_on / mesh_off:.0%} of its time without",
               f"{on} against {off}")
 
-    def uninstall(self) -> None:
+    def uninstall(self):
         heading(9, "Uninstall leaves nothing, and breaks no connection")
         self.mesh.ctl("uninstall")
         self.mesh.ctl("uninstall", "--check")
         ended = [server.name for server in self.servers if not server.running]
         check(not ended, "nginx and redis still run", f"{ended} ended")
-        inside = self.node.inside(self.node.pod_netns("client"))
-        text = run(*inside, sys.executable, CLIENT, "try", REDIS, "6379")
+        client = self.node.pods["client"]
+        text = run(*client.enter(sys.executable, CLIENT, "try", self.redis.ipv4, "6379")).stdout
         check("connected x20" in text, "the pods talk by plain TCP", text)
 
     # Their parts
 
-    def _start(self, pod: str, words: list[str], port: int, shown_as: str) -> None:
+    @property
+    def redis(self):
+        return self.node.pods["redis"]
+
+    def _serve(self, pod, words, port, shown_as):
         command(f"meshctl run --pod demo/{pod} -- {shown_as} &")
-        self._serve(f"the server of {pod}", self.mesh.pod_argv(pod, *words), pod, port)
+        argv = self.mesh.pod_argv(pod, *words)
+        self.servers.append(Server(self.node.pods[pod], argv, port, self.directory))
 
-    def _start_outside(self) -> None:
-        pod = "plain-redis"
-        words = [*self.node.inside(self.node.pod_netns(pod)), *redis_words(self.directory, pod)]
-        self._serve(f"the server of {pod}", words, pod, 6379)
-
-    def _serve(self, name: str, argv: list[str], pod: str, port: int) -> None:
-        child = Child(name, argv, self.directory / f"{pod}.log")
-        self.children.append(child)
-        self.servers.append(child)
-        wait_for_listener(self.node.inside(self.node.pod_netns(pod)), port, child)
-
-    def _hold(self) -> Child:
+    def _hold(self):
         """Opens a busy and an idle connection to redis in the client pod."""
-        command(f"meshctl run --pod demo/client -- client.py hold {REDIS} 6379 &")
-        argv = self.mesh.pod_argv("client", sys.executable, CLIENT, "hold", REDIS, "6379")
-        holder = Child("client.py hold", argv, self.directory / "hold.log", talks=True)
-        self.children.append(holder)
-        holder.line()
-        return holder
+        command(f"meshctl run --pod demo/client -- client.py hold {self.redis.ipv4} 6379 &")
+        talker = Talker(self.mesh.pod_argv("client", sys.executable, CLIENT, "hold", self.redis.ipv4, "6379"))
+        self.clients.append(talker)
+        talker.line()
+        return talker
 
-    def _apply(self, name: str) -> None:
+    def _apply(self, name):
         path = self.mesh.policies / name
         self.mesh.ctl("policy", "apply", "-f", str(path), shown_as=f"meshctl policy apply -f examples/demo/policies/{name}")
 
-    def _try(self, host: str, port: int) -> str:
+    def _try(self, host, port):
         return self.mesh.in_pod("client", sys.executable, CLIENT, "try", host, str(port),
                                 shown_as=f"client.py try {host} {port}")
 
-    def _check_denied(self, error: str, reason: str, policy: str) -> None:
-        text = self._try(REDIS, 6379)
+    def _check_denied(self, error, reason, policy):
+        text = self._try(self.redis.ipv4, 6379)
         match = re.search(r"median (\d+) us", text)
         check(f"{error} x20" in text and match is not None and int(match[1]) < 1000,
               f"20 of 20 attempts end with {error}, in less than 1 ms", text)
@@ -203,7 +199,7 @@ class Demo:
         check(event["reason"] == reason and event["source"].get("workload") == "demo/client",
               f"the flow log has it, with the reason {reason}", str(event))
 
-    def _check_weights(self, text: str, count: int) -> None:
+    def _check_weights(self, text, count):
         seen = {name: int(number) for name, number in re.findall(r"(web-\w) (\d+)", text)}
         total = sum(WEB_WEIGHTS.values())
         for name, weight in WEB_WEIGHTS.items():
@@ -215,6 +211,6 @@ class Demo:
                   f"give or take {tolerance:.0f}", text)
 
 
-def _p50(text: str) -> float:
-    """Microseconds, from what `client.py ping` prints."""
-    return float(re.search(r"p50 ([\d.]+) us", text)[1])
+def _p50(done):
+    """Microseconds, from what `client.py ping` printed."""
+    return float(re.search(r"p50 ([\d.]+) us", done.stdout)[1])
