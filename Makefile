@@ -75,7 +75,7 @@ lint: ## format, length, licence lines, layering; offline and without root
 	scripts/check-layering.sh
 
 format: ## rewrite the sources in the project's format
-	$(SWIFT) format --in-place --recursive --parallel --configuration .swift-format Package.swift Sources Tests Benchmarks Fuzz
+	git ls-files --cached --others --exclude-standard '*.swift' | xargs $(SWIFT) format --in-place --parallel --configuration .swift-format
 	@if command -v clang-format >/dev/null; then git ls-files 'bpf/*.[ch]' | xargs -r clang-format -i; \
 	else echo "clang-format is not installed: bpf/ is left as it is"; fi
 
