@@ -45,7 +45,7 @@ let package = Package(
         .target(
             name: "MeshAgent",
             dependencies: [
-                "MeshModel", "MeshManifests", "MeshAdmin", "LinuxIO", "SockOps",
+                "MeshModel", "MeshManifests", "MeshAdmin", "LinuxIO", "SockOps", "CMeshABI",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),

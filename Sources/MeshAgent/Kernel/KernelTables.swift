@@ -6,7 +6,7 @@ struct Slots<Value: Hashable & Sendable>: Hashable, Sendable {
     var even: Value
     var odd: Value
 
-    init(both value: Value) { (even, odd) = (value, value) }
+    init(even: Value, odd: Value) { (self.even, self.odd) = (even, odd) }
 
     /// - Parameters:
     ///   - active: the value of `generation`.
@@ -120,4 +120,17 @@ enum MapOperation: Equatable, Sendable {
     case gracePeriod
     /// Raises the generation: the one write by which a change takes effect.
     case flip(UInt32)
+}
+
+extension MapOperation {
+    /// Whether both are writes to one map, which can be done with one system call.
+    func batches(with other: MapOperation) -> Bool {
+        switch (self, other) {
+        case (.page, .page), (.portMap, .portMap), (.policySet, .policySet), (.workload, .workload),
+            (.address, .address), (.cidr, .cidr), (.service, .service), (.backend, .backend), (.member, .member),
+            (.skipPort, .skipPort):
+            true
+        default: false
+        }
+    }
 }

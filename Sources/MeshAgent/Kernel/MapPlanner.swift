@@ -173,10 +173,10 @@ struct MapPlanner {
             }
             planAddress(address, desired, &enrolling)
         }
-        // Side by side: between the two, new connections of local pods to this one would be refused.
+        // Side by side: between the two, new connections to this pod are refused.
         for cookie in keys.workloads.sorted() where image.workloads[cookie] != nil && !tables.lookups.contains(cookie) {
-            plan.prepare += enrolling.removeValue(forKey: cookie) ?? []
             plan.prepare.append(.attachLookup(cookie))
+            plan.prepare += enrolling.removeValue(forKey: cookie) ?? []
         }
         for cookie in enrolling.keys.sorted() { plan.prepare += enrolling[cookie] ?? [] }
         for cookie in keys.workloads.sorted() where image.workloads[cookie] == nil && tables.lookups.contains(cookie) {

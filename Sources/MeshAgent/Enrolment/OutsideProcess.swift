@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import LinuxIO
+
+/// A process in the network namespace of an enrolled pod whose cgroup is outside the hooked one.
+///
+/// No hook sees its sockets: it is neither policed at its egress nor translated.
+struct OutsideProcess: Hashable, Sendable {
+    let pid: Int32
+    /// First 128 bytes of its command line.
+    let command: String
+    /// As in `/proc/PID/cgroup`, below the mount of the hierarchy.
+    let cgroup: String
+
+    /// Processes that one look takes in at most: what it costs is bounded on a node with very many.
+    private static let limit = 65536
+
+    /// Looks at every process of the machine: one `stat` each, and more only for those in a namespace of `pods`.
+    ///
+    /// - Parameters:
+    ///   - pods: netns cookies by the identity of their namespace file.
+    ///   - hooked: the cgroup that the programs are attached to.
+    static func all(in pods: [FileIdentity: NetnsCookie], outside hooked: Cgroup) -> [NetnsCookie: [OutsideProcess]] {
+        guard !pods.isEmpty, let directory = opendir("/proc") else { return [:] }
+        defer { closedir(directory) }
+        var found: [NetnsCookie: [OutsideProcess]] = [:]
+        var count = 0
+        while count < limit, let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            guard let pid = Int32(name) else { continue }
+            count += 1
+            guard let file = PodProbe.file(at: "/proc/\(pid)/ns/net"), let cookie = pods[file],
+                let cgroup = try? Cgroup.ofProcess(pid), !cgroup.isWithin(hooked)
+            else { continue }
+            let command = (try? SmallFile.read("/proc/\(pid)/cmdline")) ?? []
+            let text = String(decoding: command.prefix(128).map { $0 == 0 ? 32 : $0 }, as: UTF8.self)
+            found[cookie, default: []].append(
+                OutsideProcess(pid: pid, command: text.isEmpty ? "?" : text, cgroup: cgroup.path))
+        }
+        return found
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshABI
+import LinuxIO
+import MeshModel
+import SockOps
+
+/// Carries out plans in the kernel, and keeps the copy of what the maps say.
+///
+/// The only writer of the maps that the agent writes. Belongs to the control thread.
+final class KernelWriter {
+    /// What the maps say.
+    private(set) var tables: KernelTables
+    let plane: DataPlane
+    /// Opens the namespace of a pod that is enrolled, for its sk_lookup link; `nil` if it has gone.
+    var openNamespace: (NetnsCookie) throws(BPFError) -> NetworkNamespace? = { _ throws(BPFError) in nil }
+
+    /// Takes over a data plane with what an earlier agent has left in it.
+    ///
+    /// - Throws: ``BPFError`` if a map cannot be read or cleaned up.
+    init(_ plane: consuming DataPlane) throws(BPFError) {
+        let reader = try KernelReader(plane.maps, lookups: plane.adoption.lookups)
+        if !reader.litter.isEmpty {
+            try plane.maps.policy.removeAll(reader.litter.policy)
+            try plane.maps.backends.removeAll(reader.litter.backends)
+        }
+        tables = reader.tables
+        self.plane = plane
+    }
+
+    // MARK: - The steps of a plan
+
+    /// Does everything that comes before the flip, or nothing at all.
+    ///
+    /// - Returns: what ``rollBack(_:)`` needs to undo it.
+    /// - Throws: ``BPFError`` of the write that failed; what was done before it is undone.
+    func prepare(_ plan: MapPlan) throws(BPFError) -> [MapOperation] {
+        var undo: [MapOperation] = []
+        do throws(BPFError) {
+            try run(plan.prepare) { undo.append($0) }
+        } catch {
+            rollBack(undo)
+            throw error
+        }
+        return undo
+    }
+
+    /// Undoes ``prepare(_:)``. The generation in force was never touched, so what cannot be undone is only litter.
+    func rollBack(_ undo: [MapOperation]) {
+        for operation in undo.reversed() { try? run([operation]) { _ in } }
+    }
+
+    /// Puts the plan in force.
+    ///
+    /// - Throws: ``BPFError`` if something of the new generation could not be written. The flip has happened.
+    func commit(_ plan: MapPlan) throws(BPFError) {
+        if let generation = plan.flip {
+            plane.maps.control.publish(generation, to: \.generation)
+            tables.apply(.flip(generation))
+        }
+        try run(plan.settle) { _ in }
+    }
+
+    /// Removes what only the old generation needed, after a grace period.
+    func collect(_ plan: MapPlan) throws(BPFError) {
+        guard !plan.garbage.isEmpty else { return }
+        try waitForGracePeriod()
+        try run(plan.garbage) { _ in }
+    }
+
+    // MARK: - Writing
+
+    /// Neighbouring operations on one map become one batch.
+    private func run(_ operations: [MapOperation], _ record: (MapOperation) -> Void) throws(BPFError) {
+        var start = 0
+        while start < operations.count {
+            var end = start + 1
+            while end < operations.count, operations[start].batches(with: operations[end]) { end += 1 }
+            let batch = operations[start..<end]
+            // Recorded first: a batch that fails may have been done in part.
+            for operation in batch {
+                if let inverse = tables.inverse(of: operation) { record(inverse) }
+            }
+            try write(batch)
+            for operation in batch { tables.apply(operation) }
+            start = end
+        }
+    }
+
+    private func write(_ batch: ArraySlice<MapOperation>) throws(BPFError) {
+        switch batch[batch.startIndex] {
+        case .page:
+            try write(batch, to: plane.maps.portPages, isArray: true) {
+                if case .page(let number, let page) = $0 { (UInt32(number), page.map { mesh_port_page($0) }) } else { nil }
+            }
+        case .portMap:
+            try write(batch, to: plane.maps.portMaps, isArray: true) {
+                if case .portMap(let number, let map) = $0 { (number, map.map { mesh_port_map($0) }) } else { nil }
+            }
+        case .policySet: try writePolicySets(batch)
+        case .workload: try writeWorkloads(batch)
+        case .address:
+            try write(batch, to: plane.maps.addresses) {
+                if case .address(let ip, let row) = $0 { (mesh_ip(ip), row.map { mesh_address($0) }) } else { nil }
+            }
+        case .cidr:
+            try write(batch, to: plane.maps.cidrs) {
+                if case .cidr(let cidr, let row) = $0 { (mesh_cidr_key(cidr), row.map { mesh_address($0) }) } else { nil }
+            }
+        case .service:
+            try write(batch, to: plane.maps.services) {
+                if case .service(let key, let row) = $0 { (mesh_service_key(key), row.map { mesh_service($0) }) } else { nil }
+            }
+        case .backend:
+            try write(batch, to: plane.maps.backends) {
+                if case .backend(let set, let index, let column) = $0 {
+                    (mesh_backend_key(backend_set: set, index: index), column.map { mesh_backend($0) })
+                } else { nil }
+            }
+        case .member:
+            try write(batch, to: plane.maps.members) {
+                if case .member(let key, let isMember) = $0 { (mesh_member_key(key), isMember ? 1 : nil) } else { nil }
+            }
+        case .skipPort:
+            try write(batch, to: plane.maps.skipPorts) {
+                if case .skipPort(let key, let isSkipped) = $0 { (mesh_skip_key(key), isSkipped ? 1 : nil) } else { nil }
+            }
+        case .attachLookup(let cookie):
+            if let namespace = try openNamespace(cookie) { try plane.attachLookup(namespace, cookie: cookie) }
+        case .detachLookup(let cookie): try plane.detachLookup(cookie: cookie)
+        case .gracePeriod: try waitForGracePeriod()
+        case .flip: preconditionFailure("only commit() raises the generation")
+        }
+    }
+
+    /// - Parameter isArray: elements cannot be removed; nothing names them any more.
+    private func write<Key, Value>(
+        _ batch: ArraySlice<MapOperation>, to map: borrowing BPFMap<Key, Value>, isArray: Bool = false,
+        _ entry: (MapOperation) -> (Key, Value?)?
+    ) throws(BPFError) {
+        var stored: [(key: Key, value: Value)] = []
+        var removed: [Key] = []
+        for operation in batch {
+            guard let (key, value) = entry(operation) else { continue }
+            if let value { stored.append((key, value)) } else { removed.append(key) }
+        }
+        if !stored.isEmpty { try map.setAll(stored) }
+        if !removed.isEmpty, !isArray { try map.removeAll(removed) }
+    }
+
+    /// The exceptions before the set; both before anything names it.
+    private func writePolicySets(_ batch: ArraySlice<MapOperation>) throws(BPFError) {
+        for case .policySet(let number, let row) in batch {
+            if let row {
+                try plane.maps.policy.setAll(
+                    row.exceptions.map { exception, verdict in
+                        (mesh_policy_key(set: number, exception), mesh_policy_entry(verdict: UInt32(verdict.rawValue)))
+                    })
+                try plane.maps.policySets.set(number, mesh_policy_set(row))
+            } else {
+                // Port map 0 denies everything; nothing names the set any more.
+                try plane.maps.policySets.set(number, mesh_policy_set(.empty))
+                try plane.maps.policy.removeAll(exceptionsInKernel(of: number))
+            }
+        }
+    }
+
+    /// Of a set that was only written in part the copy knows nothing, so the kernel is asked.
+    private func exceptionsInKernel(of set: UInt32) throws(BPFError) -> [mesh_policy_key] {
+        if let row = tables.policySets[set] { return row.exceptions.keys.map { mesh_policy_key(set: set, $0) } }
+        var keys: [mesh_policy_key] = []
+        try plane.maps.policy.forEach { key, _ in if key.policy_set == set { keys.append(key) } }
+        return keys
+    }
+
+    private func writeWorkloads(_ batch: ArraySlice<MapOperation>) throws(BPFError) {
+        for case .workload(let cookie, let row) in batch {
+            if let row {
+                // The share first: programs count only where there is an entry.
+                if try plane.maps.usage.get(cookie) == nil { try plane.maps.usage.set(cookie, mesh_usage()) }
+                try plane.maps.workloads.set(cookie, mesh_workload(row))
+            } else {
+                try plane.maps.workloads.remove(cookie)
+                try plane.maps.usage.remove(cookie)
+            }
+        }
+    }
+
+    private func waitForGracePeriod() throws(BPFError) {
+        do throws(SystemError) { try Membarrier.waitForGracePeriod() } catch { throw BPFError(error) }
+    }
+}
