@@ -18,6 +18,7 @@ public struct DataPlane: ~Copyable {
     private let lookup: BPFProgram
     private let verdict: BPFProgram
     private let query: BPFProgram
+    private let reap: BPFProgram
 
     /// What was found at the start.
     public struct Adoption: Hashable, Sendable {
@@ -88,6 +89,7 @@ public struct DataPlane: ~Copyable {
         let lookup = try object.program(MeshProgram.lookup.name)
         let verdict = try object.program(MeshProgram.verdict.name)
         let query = try object.program(MeshProgram.query.name)
+        let reap = try object.program(MeshProgram.reap.name)
 
         // Readers of records first, writers last; see MeshProgram.ofCgroups.
         adoption.lookups = try LookupLinks(configuration: configuration).adopt(lookup)
@@ -111,6 +113,7 @@ public struct DataPlane: ~Copyable {
         self.lookup = lookup
         self.verdict = verdict
         self.query = query
+        self.reap = reap
     }
 
     private static func reuse(
@@ -162,14 +165,29 @@ public struct DataPlane: ~Copyable {
     /// - Returns: the question with its answer filled in.
     /// - Throws: ``BPFError`` with `.run`.
     public func ask(_ question: mesh_query) throws(BPFError) -> mesh_query {
+        try Self.run(query, question)
+    }
+
+    /// Removes a connection end whose socket is gone, or an idle UDP flow, and takes it off its workload's account.
+    ///
+    /// - Returns: whether it was removed: it still belonged to that socket, or was idle for long enough.
+    /// - Throws: ``BPFError`` with `.run`.
+    public func reap(_ request: mesh_reap) throws(BPFError) -> Bool {
+        try Self.run(reap, request).removed != 0
+    }
+
+    /// Runs a program that reads and answers one value behind an Ethernet header.
+    private static func run<Value: BitwiseCopyable>(
+        _ program: borrowing BPFProgram, _ value: Value
+    ) throws(BPFError) -> Value {
         // The kernel takes the first 14 bytes for an Ethernet header (net/bpf/test_run.c).
         let header = 14
         var packet = [UInt8](repeating: 0, count: header)
-        withUnsafeBytes(of: question) { packet.append(contentsOf: $0) }
-        let action = try query.testRun(&packet)
+        withUnsafeBytes(of: value) { packet.append(contentsOf: $0) }
+        let action = try program.testRun(&packet)
         guard action == 0 else {
-            throw BPFError(.run, "program \(query.name)", errnoCode: EINVAL, detail: "it answered \(action), not 0")
+            throw BPFError(.run, "program \(program.name)", errnoCode: EINVAL, detail: "it answered \(action), not 0")
         }
-        return packet.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: header, as: mesh_query.self) }
+        return packet.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: header, as: Value.self) }
     }
 }

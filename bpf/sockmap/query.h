@@ -56,4 +56,44 @@ int mesh_query(struct __sk_buff *skb)
 	return TC_ACT_OK;
 }
 
+SEC("tc")
+int mesh_reap(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct mesh_reap *request = data + ETHERNET_HEADER;
+	struct mesh_control *ctl = control();
+	struct mesh_flow_key end_key;
+	struct mesh_udp_key udp_key;
+	struct mesh_udp_flow *flow;
+	struct mesh_usage *usage;
+	struct mesh_end *owned;
+	__u64 now, last;
+
+	if ((void *)(request + 1) > end || !ctl)
+		return TC_ACT_SHOT;
+	request->removed = 0;
+	if (request->cookie) {
+		end_key = request->end;
+		owned = bpf_map_lookup_elem(&mesh_ends, &end_key);
+		if (owned && owned->cookie == request->cookie) {
+			end_delete(&end_key, owned->netns);
+			request->removed = 1;
+		}
+		return TC_ACT_OK;
+	}
+	udp_key = request->udp;
+	flow = bpf_map_lookup_elem(&mesh_udp_flows, &udp_key);
+	if (!flow)
+		return TC_ACT_OK;
+	now = bpf_ktime_get_ns();
+	last = flow->sent_ns > flow->received_ns ? flow->sent_ns : flow->received_ns;
+	if (now - last < ctl->udp_idle_ns || bpf_map_delete_elem(&mesh_udp_flows, &udp_key))
+		return TC_ACT_OK;
+	usage = usage_of(udp_key.netns);
+	if (usage && usage->udp_flows)
+		__sync_fetch_and_add(&usage->udp_flows, -1);
+	request->removed = 1;
+	return TC_ACT_OK;
+}
+
 #endif /* MESH_QUERY_H */

@@ -478,6 +478,18 @@ struct mesh_query {
 	__u32 zero3;
 };
 
+/*
+ * Request and answer of the program mesh_reap, run as mesh_query is: removes what no
+ * socket will remove any more, and takes it off its workload's account in one step.
+ */
+struct mesh_reap {
+	struct mesh_flow_key end; /* with cookie != 0: remove this end if it is still that socket's */
+	struct mesh_udp_key udp;  /* with cookie == 0: remove this flow if it has been idle too long */
+	__u64 cookie;
+	__u32 removed; /* answer: 1 if it was removed */
+	__u32 zero;
+};
+
 #ifdef __cplusplus
 #define MESH_ASSERT static_assert
 #else
@@ -512,5 +524,6 @@ MESH_ASSERT(sizeof(struct mesh_udp_reverse) == 20, "mesh_udp_reverse");
 MESH_ASSERT(sizeof(struct mesh_usage) == 64, "mesh_usage");
 MESH_ASSERT(sizeof(struct mesh_event) == 152, "mesh_event");
 MESH_ASSERT(sizeof(struct mesh_query) == 80, "mesh_query");
+MESH_ASSERT(sizeof(struct mesh_reap) == 96, "mesh_reap");
 
 #endif /* MESH_ABI_H */
