@@ -98,7 +98,8 @@ import Testing
         #expect(Set(one.identities.values) == Set(other.identities.values), "\(context)")
         #expect(one.identities.count == other.identities.count, "\(context)")
         #expect(one.policySets.count == other.policySets.count, "\(context)")
-        #expect(one.cidrs.mapValues { one.identities[$0] } == other.cidrs.mapValues { other.identities[$0] }, "\(context)")
+        #expect(
+            one.cidrs.mapValues { one.identities[$0] } == other.cidrs.mapValues { other.identities[$0] }, "\(context)")
         #expect(
             one.addresses.mapValues { one.identities[$0.identity] }
                 == other.addresses.mapValues { other.identities[$0.identity] }, "\(context)")

@@ -103,7 +103,9 @@ public struct KernelLookup: Sendable {
         }
         if let workload = server.flatMap({ mesh.workloads[$0] }) {
             let peer = client.flatMap { mesh.workloads[$0] }?.identity.rawValue ?? identity(of: source)
-            guard verdict(set: set(workload), .ingress, identity: peer, port: port, transport) == 1 else { return false }
+            guard verdict(set: set(workload), .ingress, identity: peer, port: port, transport) == 1 else {
+                return false
+            }
         }
         return true
     }

@@ -29,7 +29,9 @@ public struct PolicyGenerator: Sendable {
     mutating func selector() -> LabelSelector {
         var selector = LabelSelector()
         if random.chance(25) { return selector }
-        for key in random.some(["app", "tier", "env"], atMost: 2) { selector.matchLabels[key] = random.pick(["a", "b"]) }
+        for key in random.some(["app", "tier", "env"], atMost: 2) {
+            selector.matchLabels[key] = random.pick(["a", "b"])
+        }
         if random.chance(30) {
             let key = random.pick(["app", "tier", "env"])
             let values = random.some(["a", "b", "c"], atLeast: 1, atMost: 2)
@@ -87,7 +89,8 @@ public struct PolicyGenerator: Sendable {
             let transport: TransportProtocol = random.pick([.tcp, .tcp, .udp, .udp, .sctp])
             switch Int.random(in: 0..<4, using: &random) {
             case 0: rule.ports.append(.init(transport: transport))
-            case 1: rule.ports.append(.init(transport: transport, port: .name(random.pick(["http", "metrics", "dns"]))))
+            case 1:
+                rule.ports.append(.init(transport: transport, port: .name(random.pick(["http", "metrics", "dns"]))))
             case 2:
                 let first = random.pick(Self.ports)
                 let last = random.pick(Self.ports.filter { $0 >= first })
@@ -128,7 +131,8 @@ public struct PolicyGenerator: Sendable {
     private mutating func patterns(_ all: [String]) -> [String] { random.some(all, atLeast: 1, atMost: 2) }
 
     private static let principals = [
-        "*", "cluster.local/ns/shop/sa/web", "cluster.local/ns/bank/*", "*/sa/db", "spiffe://cluster.local/ns/ops/sa/web",
+        "*", "cluster.local/ns/shop/sa/web", "cluster.local/ns/bank/*", "*/sa/db",
+        "spiffe://cluster.local/ns/ops/sa/web",
         "other.domain/ns/shop/sa/web", "cluster.local/ns/shop/sa/default",
     ]
     private static let namespaces = ["shop", "bank", "b*", "*s", "*", "none"]

@@ -114,7 +114,9 @@ extension PolicyOracle {
             if !applies { continue }
             isIsolated = true
             for rule in policy.ingress {
-                if matches(rule, policy.metadata.namespace, peer: client, portOwner: pod, port, transport) { return true }
+                if matches(rule, policy.metadata.namespace, peer: client, portOwner: pod, port, transport) {
+                    return true
+                }
             }
         }
         return !isIsolated
@@ -285,8 +287,12 @@ extension PolicyOracle {
                 if !source.remoteIpBlocks.isEmpty || !source.notRemoteIpBlocks.isEmpty { return false }
             }
             for operation in rule.to {
-                if !operation.hosts.isEmpty || !operation.notHosts.isEmpty || !operation.methods.isEmpty { return false }
-                if !operation.notMethods.isEmpty || !operation.paths.isEmpty || !operation.notPaths.isEmpty { return false }
+                if !operation.hosts.isEmpty || !operation.notHosts.isEmpty || !operation.methods.isEmpty {
+                    return false
+                }
+                if !operation.notMethods.isEmpty || !operation.paths.isEmpty || !operation.notPaths.isEmpty {
+                    return false
+                }
             }
         }
         let attributes = Attributes(client, trustDomain)

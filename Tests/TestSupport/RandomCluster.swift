@@ -107,7 +107,9 @@ public struct RandomCluster: Sendable {
         let end = { (random: inout SplitMix64, pods: [Pod], nodeAddresses: [IPAddress]) -> IPAddress in
             switch Int.random(in: 0..<10, using: &random) {
             case 0: return random.pick(nodeAddresses)
-            case 1: return Self.address(random.pick(["8.8.8.8", "10.0.0.200", "10.1.128.200", "fd00:1::99", "2001:db8::1"]))
+            case 1:
+                return Self.address(
+                    random.pick(["8.8.8.8", "10.0.0.200", "10.1.128.200", "fd00:1::99", "2001:db8::1"]))
             case 2..<6 where !meshed.isEmpty: return random.pick(meshed.flatMap { $0.podIPs })
             default: return random.pick(pods.flatMap { $0.podIPs })
             }

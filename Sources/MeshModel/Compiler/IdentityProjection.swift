@@ -61,7 +61,9 @@ struct IdentityProjection: Sendable {
         return IdentityKey(
             trustDomain: trustDomain, namespace: pod.metadata.namespace, serviceAccount: pod.serviceAccountName,
             labels: labels.sorted { $0.key < $1.key },
-            namedPorts: ports.sorted { ($0.name, $0.port, $0.transport.number) < ($1.name, $1.port, $1.transport.number) },
+            namedPorts: ports.sorted {
+                ($0.name, $0.port, $0.transport.number) < ($1.name, $1.port, $1.transport.number)
+            },
             isAuthenticated: isAuthenticated, cidrs: cidrs(containing: pod.podIPs))
     }
 
@@ -70,21 +72,5 @@ struct IdentityProjection: Sendable {
         guard cidrTable.count > 0, let first = addresses.first else { return [] }
         if addresses.count == 1 { return cidrTable.prefixes(containing: first) }
         return Set(addresses.flatMap { cidrTable.prefixes(containing: $0) }).sorted()
-    }
-}
-
-extension Pod {
-    /// Whether the pod's identity can differ once `changed` matters or no longer does.
-    func isAffected(by changed: ProjectionDemand) -> Bool {
-        changed.labelKeys.contains { metadata.labels[$0] != nil }
-            || changed.cidrs.contains { cidr in podIPs.contains { cidr.contains($0) } }
-            || !changed.portNames.isEmpty
-                && containers.contains { container in
-                    container.ports.contains { port in
-                        port.name.map {
-                            changed.portNames.contains(IdentityIndex.PortName(name: $0, transport: port.transport))
-                        } ?? false
-                    }
-                }
     }
 }

@@ -69,7 +69,8 @@ extension MeshCompiler {
         guard isEnforced, let workload = end.workload, let pod = pods[workload] else {
             return .init(
                 direction: direction, verdict: .allow, isEnforced: false, stage: nil, policies: [], rule: nil,
-                sentence: "\(end.name) is not an enrolled pod of this node, so its \(direction) policy is not decided here")
+                sentence:
+                    "\(end.name) is not an enrolled pod of this node, so its \(direction) policy is not decided here")
         }
         let selecting = policies.policies(selecting: workload).filter { isDryRun || !$0.isDryRun }
         guard let slot = peer.slot else {
@@ -87,7 +88,8 @@ extension MeshCompiler {
             direction: direction, verdict: decision.verdict, isEnforced: true, stage: decision.layer?.stage,
             policies: decision.references, rule: decision.rule?.index,
             sentence: decision.sentence(
-                direction, workload: end.name, peer: peer.name, port: "\(question.transport.rawValue) \(question.port)"))
+                direction, workload: end.name, peer: peer.name, port: "\(question.transport.rawValue) \(question.port)")
+        )
     }
 }
 

@@ -35,7 +35,9 @@ extension MeshCompiler {
             Finding(policy: policy.reference, pod: name, path: path, reason: reason, message: message)
         }
         if pod.hostNetwork {
-            return [finding(.hostNetwork, nil, "selects pod \(name), which uses the node's network and cannot be meshed")]
+            return [
+                finding(.hostNetwork, nil, "selects pod \(name), which uses the node's network and cannot be meshed")
+            ]
         }
         if !enrolled.contains(name) {
             let advice = "annotate it or its namespace with \(MeshAnnotation.mesh.rawValue): enabled"
@@ -56,7 +58,8 @@ extension MeshCompiler {
                     findings.append(
                         finding(
                             .danglingPort, "spec.ingress[\(rule.index)].ports",
-                            "pod \(name) has no \(port.transport.rawValue) port named \(port.name), so the rule opens none"))
+                            "pod \(name) has no \(port.transport.rawValue) port named \(port.name), so the rule opens none"
+                        ))
                 }
             }
         case .authorization, .peerAuthentication:
@@ -72,9 +75,7 @@ extension MeshCompiler {
     private func danglingEgressPorts(of policy: LoweredPolicy) -> [Finding] {
         guard case .network(_, let egress?) = policy.body else { return [] }
         return egress.flatMap { rule in
-            rule.portNames.filter { name in
-                !pods.pods.values.contains { $0.hasIdentity && !$0.ports(named: name.name, transport: name.transport).isEmpty }
-            }.map { name in
+            rule.portNames.filter { !pods.hasPort(named: $0) }.map { name in
                 Finding(
                     policy: policy.reference, pod: nil, path: "spec.egress[\(rule.index)].ports", reason: .danglingPort,
                     message: "no pod has a \(name.transport.rawValue) port named \(name.name), so the rule opens none")

@@ -23,7 +23,7 @@ extension MeshCompiler {
         let changed = projection.settle()
         if compiledRevision < 0 { pending.cidrs.formUnion([.allIPv4, .allIPv6]) }
         guard changed != ProjectionDemand() else { return }
-        for (name, pod) in pods.pods where pod.isAffected(by: changed) { pending.pods.insert(name) }
+        pending.pods.formUnion(pods.pods(affectedBy: changed))
         guard !changed.cidrs.isEmpty else { return }
         for cidr in changed.cidrs {
             pending.cidrs.insert(cidr)

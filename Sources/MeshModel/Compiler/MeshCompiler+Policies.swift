@@ -12,79 +12,105 @@ extension MeshCompiler {
         }
     }
 
-    /// Compiles the sets of all workloads that may have another one now.
+    /// Compiles the sets of all workloads that may have other ones now.
     mutating func settlePolicySets(_ pending: inout Pending) {
+        let changedSlots = index.takeChangedSlots()
+        var names = pending.workloads
         if compiledRevision != index.revision {
-            // Another identity is known, so exceptions anywhere may differ.
-            pending.workloads.formUnion(mesh.workloads.keys)
+            // Other identities are known, so exceptions anywhere may differ.
+            names.formUnion(mesh.workloads.keys)
             compiledRevision = index.revision
         }
-        var memo: [ProgramKey: (enforced: PolicySetID, dryRun: PolicySetID)] = [:]
-        var superseded: [PolicySetID] = []
-        for name in pending.workloads.sorted() {
-            let old = mesh.workloads[name]
-            if let old { superseded += [old.policySet, old.dryRunSet] }
+        var abandoned: Set<PolicyProgramKey> = []
+        for name in names.sorted() {
             var compiled: CompiledWorkload?
+            var key: PolicyProgramKey?
             if isWorkload(name), let pod = pods[name], let slot = podSlots[name] {
-                let sets = policySets(of: pod, &memo, &pending.changes)
-                interned.retain(sets.enforced)
-                interned.retain(sets.dryRun)
+                // Only those that were pending can have other policies than before.
+                let newKey = pending.workloads.contains(name) ? programKey(of: pod) : programKeys[name]
+                var sets = (enforced: PolicySetID.none, dryRun: PolicySetID.none)
+                if let newKey {
+                    key = newKey
+                    sets = policySets(of: pod, newKey, changedSlots, &pending.changes)
+                }
                 compiled = CompiledWorkload(
                     identity: index.number(at: slot), policySet: sets.enforced, dryRunSet: sets.dryRun,
                     addresses: pod.podIPs, settings: pod.mesh)
             }
-            guard compiled != old else { continue }
+            if programKeys[name] != key {
+                if let old = programKeys[name] {
+                    programs[old]?.users -= 1
+                    abandoned.insert(old)
+                }
+                if let key { programs[key]?.users += 1 }
+                programKeys[name] = key
+            }
+            guard compiled != mesh.workloads[name] else { continue }
             mesh.workloads[name] = compiled
             pending.changes.workloads.insert(name)
         }
-        // Last: a set that only moved from one workload to another must not come and go.
-        for sets in memo.values { superseded += [sets.enforced, sets.dryRun] }
-        for id in superseded { interned.release(id, in: &mesh, &pending.changes) }
+        // Last: what only moved from one workload to another must not come and go.
+        for key in abandoned where programs[key]?.users == 0 {
+            guard let program = programs.removeValue(forKey: key) else { continue }
+            interned.release(program.enforced, in: &mesh, &pending.changes)
+            interned.release(program.dryRun, in: &mesh, &pending.changes)
+        }
     }
 
-    /// All that the sets of a workload depend on, apart from the identities in use.
-    private struct ProgramKey: Hashable {
-        let policies: [Int]
-        let namedPorts: [IdentityIndex.PortName: Set<UInt16>]
-        let probePorts: Set<UInt16>
-        let addresses: [IPAddress]
-    }
-
-    /// The memo holds one use of each set that it names.
-    private mutating func policySets(
-        of pod: Pod, _ memo: inout [ProgramKey: (enforced: PolicySetID, dryRun: PolicySetID)],
-        _ changes: inout CompiledChanges
-    ) -> (enforced: PolicySetID, dryRun: PolicySetID) {
+    /// - Returns: `nil` if no policy selects the pod.
+    private func programKey(of pod: Pod) -> PolicyProgramKey? {
         let selecting = policies.policies(selecting: pod.namespacedName)
-        if selecting.isEmpty { return (.none, .none) }
+        if selecting.isEmpty { return nil }
         let subject = PolicySubject(pod)
-        let key = ProgramKey(
+        return PolicyProgramKey(
             policies: selecting.map(\.id),
             namedPorts: selecting.contains(where: \.dependsOnNamedPorts) ? subject.namedPorts : [:],
             probePorts: selecting.contains(where: \.dependsOnProbes) ? subject.probePorts : [],
             addresses: selecting.contains(where: \.dependsOnAddresses) ? subject.addresses : [])
-        if let known = memo[key] { return known }
+    }
 
-        let enforced = policySet(selecting.filter { !$0.isDryRun }, subject)
-        let enforcedID = enforced.map { interned.retain($0, in: &mesh, &changes) } ?? .none
-        var dryRunID = PolicySetID.none
-        if selecting.contains(where: \.isDryRun) {
-            let dryRun = policySet(selecting, subject)
-            if dryRun != enforced {
-                dryRunID = interned.retain(dryRun ?? .allowAll, in: &mesh, &changes)
+    private mutating func policySets(
+        of pod: Pod, _ key: PolicyProgramKey, _ changedSlots: Set<Int>?, _ changes: inout CompiledChanges
+    ) -> (enforced: PolicySetID, dryRun: PolicySetID) {
+        let old = programs[key]
+        if let old, old.revision == index.revision { return (old.enforced, old.dryRun) }
+        let selecting = policies.policies(selecting: pod.namespacedName)
+        let subject = PolicySubject(pod)
+        let enforced = programPair(selecting.filter { !$0.isDryRun }, subject)
+        let dryRun = selecting.contains(where: \.isDryRun) ? programPair(selecting, subject) : nil
+        var new = CompiledPrograms(
+            programs: enforced + (dryRun ?? []), enforced: .none, dryRun: .none, revision: index.revision,
+            users: old?.users ?? 0)
+        if let old, let changedSlots, new.isUnaffected(by: changedSlots, since: old) {
+            (new.enforced, new.dryRun) = (old.enforced, old.dryRun)
+        } else {
+            let enforcedSet = policySet(enforced)
+            new.enforced = enforcedSet.map { interned.retain($0, in: &mesh, &changes) } ?? .none
+            if let dryRun {
+                let set = policySet(dryRun)
+                if set != enforcedSet { new.dryRun = interned.retain(set ?? .allowAll, in: &mesh, &changes) }
+            }
+            if let old {
+                interned.release(old.enforced, in: &mesh, &changes)
+                interned.release(old.dryRun, in: &mesh, &changes)
             }
         }
-        memo[key] = (enforcedID, dryRunID)
-        return (enforcedID, dryRunID)
+        programs[key] = new
+        return (new.enforced, new.dryRun)
+    }
+
+    private mutating func programPair(_ policies: [LoweredPolicy], _ subject: PolicySubject) -> [PolicyProgram] {
+        [
+            PolicyProgram(.egress, policies: policies, subject: subject, index: index, cache: &peerCache),
+            PolicyProgram(.ingress, policies: policies, subject: subject, index: index, cache: &peerCache),
+        ]
     }
 
     /// - Returns: `nil` if nothing is restricted.
-    private mutating func policySet(_ policies: [LoweredPolicy], _ subject: PolicySubject) -> PolicySet? {
-        let egress = PolicyProgram(.egress, policies: policies, subject: subject, index: index, cache: &peerCache)
-        let ingress = PolicyProgram(.ingress, policies: policies, subject: subject, index: index, cache: &peerCache)
-        if egress.isEmpty, ingress.isEmpty { return nil }
+    private func policySet(_ pair: [PolicyProgram]) -> PolicySet? {
+        if pair.allSatisfy(\.isEmpty) { return nil }
         return PolicySet(
-            egressTCP: egress.table(.tcp, index: index), egressUDP: egress.table(.udp, index: index),
-            ingressTCP: ingress.table(.tcp, index: index), ingressUDP: ingress.table(.udp, index: index))
+            egressTCP: pair[0].table(.tcp, index: index), egressUDP: pair[0].table(.udp, index: index),
+            ingressTCP: pair[1].table(.tcp, index: index), ingressUDP: pair[1].table(.udp, index: index))
     }
 }

@@ -48,6 +48,8 @@ public struct MeshCompiler: Sendable {
     var nodeAddresses: Set<IPAddress> = []
     var interned = PolicySetTable()
     var peerCache = PeerCache()
+    var programs: [PolicyProgramKey: CompiledPrograms] = [:]
+    var programKeys: [NamespacedName: PolicyProgramKey] = [:]
     /// The state of `index` that all policy sets were compiled from.
     var compiledRevision = -1
 

@@ -7,6 +7,7 @@ struct PodTable: Sendable {
     private var claims: [IPAddress: [NamespacedName]] = [:]
     /// Namespace, label key and value to names of pods.
     private var byLabel: [String: [String: [String: Set<String>]]] = [:]
+    private var byPortName: [IdentityIndex.PortName: Set<NamespacedName>] = [:]
 
     subscript(name: NamespacedName) -> Pod? { pods[name] }
 
@@ -31,6 +32,14 @@ struct PodTable: Sendable {
                 if claims[address]?.isEmpty == true { claims[address] = nil }
             }
         }
+        for container in pod.containers {
+            for port in container.ports {
+                guard let portName = port.name else { continue }
+                let key = IdentityIndex.PortName(name: portName, transport: port.transport)
+                if isAdded { byPortName[key, default: []].insert(name) } else { byPortName[key]?.remove(name) }
+                if byPortName[key]?.isEmpty == true { byPortName[key] = nil }
+            }
+        }
         for (key, value) in pod.metadata.labels {
             if isAdded {
                 byLabel[name.namespace, default: [:]][key, default: [:]][value, default: []].insert(name.name)
@@ -42,6 +51,27 @@ struct PodTable: Sendable {
             }
         }
     }
+
+    /// Pods whose identity can differ once the attributes matter or no longer do.
+    func pods(affectedBy changed: ProjectionDemand) -> Set<NamespacedName> {
+        var result: Set<NamespacedName> = []
+        for key in changed.labelKeys {
+            for (namespace, keys) in byLabel {
+                for names in (keys[key] ?? [:]).values {
+                    for name in names { result.insert(NamespacedName(namespace: namespace, name: name)) }
+                }
+            }
+        }
+        for name in changed.portNames { result.formUnion(byPortName[name] ?? []) }
+        guard !changed.cidrs.isEmpty else { return result }
+        for (address, names) in claims where changed.cidrs.contains(where: { $0.contains(address) }) {
+            result.formUnion(names)
+        }
+        return result
+    }
+
+    /// Whether a container of some pod has a port of that name.
+    func hasPort(named name: IdentityIndex.PortName) -> Bool { byPortName[name] != nil }
 
     /// Pods with all the labels of a service's selector, by name.
     func pods(in namespace: String, with labels: Labels) -> [Pod] {

@@ -7,7 +7,8 @@ struct PolicySetTable: Sendable {
     private var lastID: UInt32 = 0
 
     /// Counts a use of the set, which is named if it is new.
-    mutating func retain(_ set: PolicySet, in mesh: inout CompiledMesh, _ changes: inout CompiledChanges) -> PolicySetID {
+    mutating func retain(_ set: PolicySet, in mesh: inout CompiledMesh, _ changes: inout CompiledChanges) -> PolicySetID
+    {
         if let id = ids[set] {
             uses[id, default: 0] += 1
             return id

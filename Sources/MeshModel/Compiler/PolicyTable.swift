@@ -46,7 +46,8 @@ struct PolicyTable: Sendable {
         objects[reference] = object
         var affected: Set<NamespacedName> = []
         if let id = ids.removeValue(forKey: reference), let old = policies[id] {
-            for (name, selection) in selections where old.selects(namespace: selection.namespace, labels: selection.labels) {
+            for (name, selection) in selections
+            where old.selects(namespace: selection.namespace, labels: selection.labels) {
                 affected.insert(name)
                 deselect(id, name, &projection)
             }
@@ -68,7 +69,8 @@ struct PolicyTable: Sendable {
         case .mesh: meshWide.insert(policy.id)
         case .namespace(let namespace): byNamespace[namespace, default: []].insert(policy.id)
         }
-        for (name, selection) in selections where policy.selects(namespace: selection.namespace, labels: selection.labels) {
+        for (name, selection) in selections
+        where policy.selects(namespace: selection.namespace, labels: selection.labels) {
             affected.insert(name)
             // Ids ascend in time, so the order is kept.
             selections[name]?.policies.append(policy.id)

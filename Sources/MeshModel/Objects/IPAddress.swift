@@ -114,7 +114,9 @@ private enum IPAddressParser {
         guard octets.count == 4 else { return nil }
         var value: UInt32 = 0
         for octet in octets {
-            guard (1...3).contains(octet.count), octet.count == 1 || octet.first != UInt8(ascii: "0") else { return nil }
+            guard (1...3).contains(octet.count), octet.count == 1 || octet.first != UInt8(ascii: "0") else {
+                return nil
+            }
             var number: UInt32 = 0
             for digit in octet {
                 guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }

@@ -32,9 +32,10 @@ struct IdentityIndex: Sendable {
     /// All identities in use.
     private(set) var known = IdentitySet()
     private(set) var authenticated = IdentitySet()
+    private(set) var pods = IdentitySet()
     private(set) var byNamespace: [String: IdentitySet] = [:]
-    private var byLabel: [String: [String: IdentitySet]] = [:]
-    private var byLabelKey: [String: IdentitySet] = [:]
+    private var byLabel = LabelIndex()
+    private var byNamespaceLabel = LabelIndex()
     /// Of authenticated identities only.
     private(set) var byPrincipal: [Principal: IdentitySet] = [:]
     private var byCIDR: [CIDR: IdentitySet] = [:]
@@ -43,6 +44,9 @@ struct IdentityIndex: Sendable {
 
     /// Identities that came (with their key) or went since ``takeChanges()``, in that order.
     private var changes: [(number: IdentityNumber, key: IdentityKey?)] = []
+
+    /// Slots whose identity changed since ``takeChangedSlots()``; `nil` if the attributes of any may have.
+    private var changedSlots: Set<Int>? = []
 
     /// Grows whenever a selector may answer differently.
     private(set) var revision = 0
@@ -89,6 +93,7 @@ struct IdentityIndex: Sendable {
         freeSlots.append(slot)
         registry.release(entry.key.description)
         changes.append((entry.number, nil))
+        changedSlots?.insert(slot)
         revision += 1
     }
 
@@ -105,7 +110,13 @@ struct IdentityIndex: Sendable {
         entries[Self.hostSlot] = Entry(key: key, number: .host, uses: 1)
         setBits(of: key, slot: Self.hostSlot, to: true)
         changes.append((.host, key))
+        changedSlots?.insert(Self.hostSlot)
         revision += 1
+    }
+
+    mutating func takeChangedSlots() -> Set<Int>? {
+        defer { changedSlots = [] }
+        return changedSlots
     }
 
     @discardableResult
@@ -116,6 +127,7 @@ struct IdentityIndex: Sendable {
         if key.kind != .host { slots[key] = slot }
         setBits(of: key, slot: slot, to: true)
         changes.append((number, key))
+        changedSlots?.insert(slot)
         revision += 1
         return slot
     }
@@ -124,11 +136,10 @@ struct IdentityIndex: Sendable {
         known.set(slot, to: value)
         for cidr in key.cidrs { byCIDR.set(cidr, slot, to: value) }
         guard key.kind == .pod else { return }
+        pods.set(slot, to: value)
         byNamespace.set(key.namespace, slot, to: value)
-        for label in key.labels {
-            byLabelKey.set(label.key, slot, to: value)
-            byLabel[label.key, default: [:]].set(label.value, slot, to: value)
-        }
+        for (key, label) in labels(ofNamespace: key.namespace) { byNamespaceLabel.set(key, label, slot, to: value) }
+        for label in key.labels { byLabel.set(label.key, label.value, slot, to: value) }
         for port in key.namedPorts {
             byPortName[PortName(name: port.name, transport: port.transport), default: [:]]
                 .set(port.port, slot, to: value)
@@ -143,51 +154,30 @@ struct IdentityIndex: Sendable {
     // MARK: Selection
 
     mutating func setLabels(_ labels: Labels?, ofNamespace name: String) {
-        let selectable = labels.map { Namespace.selectableLabels(of: name, labels: $0) }
-        guard namespaceLabels[name] != selectable else { return }
-        namespaceLabels[name] = selectable
-        if byNamespace[name] != nil { revision += 1 }
-    }
-
-    /// Pods whose namespace `selector` selects.
-    func pods(inNamespaces selector: LabelSelector) -> IdentitySet {
-        // Most selectors name one namespace by the label that every namespace has.
-        if let name = selector.matchLabels[Namespace.nameLabel] {
-            guard let pods = byNamespace[name], selector.matches(labels(ofNamespace: name)) else { return IdentitySet() }
-            return pods
+        let old = self.labels(ofNamespace: name)
+        namespaceLabels[name] = labels.map { Namespace.selectableLabels(of: name, labels: $0) }
+        let new = self.labels(ofNamespace: name)
+        guard old != new, let pods = byNamespace[name] else { return }
+        for slot in pods.slots {
+            for (key, value) in old { byNamespaceLabel.set(key, value, slot, to: false) }
+            for (key, value) in new { byNamespaceLabel.set(key, value, slot, to: true) }
         }
-        var result = IdentitySet()
-        for (name, pods) in byNamespace where selector.matches(labels(ofNamespace: name)) {
-            result.formUnion(pods)
-        }
-        return result
+        changedSlots = nil
+        revision += 1
     }
 
     private func labels(ofNamespace name: String) -> Labels {
         namespaceLabels[name] ?? Namespace.selectableLabels(of: name)
     }
 
-    /// The members of `candidates` whose labels `selector` selects; its keys must be in the projection.
-    func select(_ selector: LabelSelector, from candidates: IdentitySet) -> IdentitySet {
-        var result = candidates
-        for (key, value) in selector.matchLabels {
-            result.formIntersection(byLabel[key]?[value] ?? IdentitySet())
-        }
-        for requirement in selector.matchExpressions {
-            switch requirement {
-            case .isIn(let key, let values): result.formIntersection(labelled(key, values))
-            case .isNotIn(let key, let values): result.subtract(labelled(key, values))
-            case .exists(let key): result.formIntersection(byLabelKey[key] ?? IdentitySet())
-            case .doesNotExist(let key): result.subtract(byLabelKey[key] ?? IdentitySet())
-            }
-        }
-        return result
+    /// Pods whose namespace `selector` selects.
+    func pods(inNamespaces selector: LabelSelector) -> IdentitySet {
+        byNamespaceLabel.select(selector, from: pods)
     }
 
-    private func labelled(_ key: String, _ values: [String]) -> IdentitySet {
-        values.reduce(into: IdentitySet()) { result, value in
-            if let set = byLabel[key]?[value] { result.formUnion(set) }
-        }
+    /// The members of `candidates` whose labels `selector` selects; its keys must be in the projection.
+    func select(_ selector: LabelSelector, from candidates: IdentitySet) -> IdentitySet {
+        byLabel.select(selector, from: candidates)
     }
 
     /// Identities with an address in one of `cidrs`, each of which must be named.
@@ -203,15 +193,9 @@ struct IdentityIndex: Sendable {
     }
 }
 
-extension IdentitySet {
-    fileprivate mutating func set(_ slot: Int, to value: Bool) {
-        if value { insert(slot) } else { remove(slot) }
-    }
-}
-
 extension Dictionary where Value == IdentitySet {
     /// Attributes that no identity has any more are forgotten.
-    fileprivate mutating func set(_ key: Key, _ slot: Int, to value: Bool) {
+    mutating func set(_ key: Key, _ slot: Int, to value: Bool) {
         self[key, default: IdentitySet()].set(slot, to: value)
         if !value, self[key]?.isEmpty == true { self[key] = nil }
     }

@@ -29,6 +29,10 @@ struct IdentitySet: Sendable {
         words[word] &= ~(1 << UInt64(slot & 63))
     }
 
+    mutating func set(_ slot: Int, to isMember: Bool) {
+        if isMember { insert(slot) } else { remove(slot) }
+    }
+
     func contains(_ slot: Int) -> Bool {
         let word = slot >> 6
         return word < words.count && words[word] & (1 << UInt64(slot & 63)) != 0
@@ -68,14 +72,17 @@ struct IdentitySet: Sendable {
         return result
     }
 
-    func forEach(_ body: (Int) -> Void) {
+    /// The members, ascending.
+    var slots: [Int] {
+        var result: [Int] = []
         for (index, word) in words.enumerated() {
             var rest = word
             while rest != 0 {
-                body(index << 6 + rest.trailingZeroBitCount)
+                result.append(index << 6 + rest.trailingZeroBitCount)
                 rest &= rest - 1
             }
         }
+        return result
     }
 
     /// The words without trailing zeros: equal for equal sets.

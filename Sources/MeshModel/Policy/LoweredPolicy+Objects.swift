@@ -51,7 +51,9 @@ extension LoweredRule {
             switch peer {
             case .pods(let pods, let namespaces):
                 PeerMatch.Clause(
-                    terms: [.init(attribute: .pods(pods, namespaces: namespaces, ownNamespace: namespace), isNegated: false)])
+                    terms: [
+                        .init(attribute: .pods(pods, namespaces: namespaces, ownNamespace: namespace), isNegated: false)
+                    ])
             case .ipBlock(let cidr, let except):
                 PeerMatch.Clause(
                     terms: [.init(attribute: .cidrs([cidr]), isNegated: false)]
@@ -128,7 +130,9 @@ extension LoweredRule {
 extension AuthorizationPolicy.Source {
     /// What a connection can be asked; none if all fields are of HTTP, which then count as met.
     fileprivate func terms(namespace: String) -> [PeerMatch.Term] {
-        let accounts = { (names: [String]) in names.map { NamespacedName(serviceAccount: $0, defaultNamespace: namespace) } }
+        let accounts = { (names: [String]) in
+            names.map { NamespacedName(serviceAccount: $0, defaultNamespace: namespace) }
+        }
         return [
             .listed(principals, false) { .principal($0.map { StringMatch(principal: $0) }) },
             .listed(notPrincipals, true) { .principal($0.map { StringMatch(principal: $0) }) },

@@ -38,7 +38,9 @@ extension AuthorizationPolicy {
             return [("spec.targetRefs", .targetRefs, "needs a proxy; the policy is not enforced")]
         }
         if action == .audit {
-            return [("spec.action", .audit, "AUDIT decides nothing; use the annotation \(MeshAnnotation.dryRun.rawValue)")]
+            return [
+                ("spec.action", .audit, "AUDIT decides nothing; use the annotation \(MeshAnnotation.dryRun.rawValue)")
+            ]
         }
         var found: [(path: String?, reason: Finding.Reason, message: String)] = []
         let consequence =

@@ -130,7 +130,7 @@ struct PolicyProgram: Sendable {
                 ports[name.transport] = ports[name.transport].union(PortSet(ports: subject.namedPorts[name] ?? []))
             case .egress:
                 // The name is one of the peer's containers, and may mean another port for each peer.
-                for (port, named) in index.ports(named: name) {
+                for (port, named) in index.ports(named: name).sorted(by: { $0.key < $1.key }) {
                     var only = TransportPorts.none
                     only[name.transport] = PortSet([port...port])
                     let meant = peers.intersection(named)
@@ -140,6 +140,23 @@ struct PolicyProgram: Sendable {
         }
         guard !ports.isEmpty else { return }
         resolved.append(Rule(policy: policy, index: rule.index, peers: peers, ports: ports))
+    }
+
+    /// Whether the verdicts are the same as those of `old`, a program of the same policies, although the
+    /// identities of `slots` have changed.
+    ///
+    /// They are if both programs treat those identities as they treat the world, and so need no entry for them.
+    func isUnaffected(by slots: Set<Int>, since old: PolicyProgram) -> Bool {
+        guard layers.count == old.layers.count else { return false }
+        for (layer, oldLayer) in zip(layers, old.layers) {
+            guard layer.rules.count == oldLayer.rules.count else { return false }
+            for (rule, oldRule) in zip(layer.rules, oldLayer.rules) {
+                guard rule.ports == oldRule.ports, rule.peers.treatsAsWorld(slots),
+                    oldRule.peers.treatsAsWorld(slots)
+                else { return false }
+            }
+        }
+        return true
     }
 
     // MARK: One question
@@ -175,6 +192,13 @@ extension PolicyProgram.Layer {
     /// The members of `allowed` that the layer lets pass, of those that `matched` some rule of it.
     fileprivate func restrict(_ allowed: inout IdentitySet, matched: IdentitySet) {
         if matchMeans == .allow { allowed.formIntersection(matched) } else { allowed.subtract(matched) }
+    }
+}
+
+extension IdentitySet {
+    fileprivate func treatsAsWorld(_ slots: Set<Int>) -> Bool {
+        let isWorldMember = contains(IdentityIndex.worldSlot)
+        return slots.allSatisfy { contains($0) == isWorldMember }
     }
 }
 
@@ -252,14 +276,10 @@ extension PortTable {
     private static func exceptions(
         from worldIsAllowed: Bool, allowed: IdentitySet, index: IdentityIndex
     ) -> [Exception] {
-        var exceptions: [Exception] = []
         let different = worldIsAllowed ? index.known.subtracting(allowed) : allowed
-        different.forEach { slot in
-            let number = index.number(at: slot)
-            // Unknown is what an identity is called if the numbers have run out; it is denied without an entry.
-            guard number != .unknown else { return }
-            exceptions.append(Exception(identity: number, verdict: worldIsAllowed ? .deny : .allow))
-        }
-        return exceptions.sorted { $0.identity < $1.identity }
+        // Unknown is what an identity is called if the numbers have run out; it is denied without an entry.
+        let numbers = different.slots.map { index.number(at: $0).rawValue }.filter { $0 != 0 }.sorted()
+        let verdict: PolicyVerdict = worldIsAllowed ? .deny : .allow
+        return numbers.map { Exception(identity: IdentityNumber(rawValue: $0), verdict: verdict) }
     }
 }

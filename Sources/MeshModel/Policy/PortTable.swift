@@ -35,11 +35,6 @@ public struct PortTable: Hashable, Sendable {
     /// By class, ascending by identity.
     public let exceptions: [[Exception]]
 
-    init(segments: [Segment], exceptions: [[Exception]]) {
-        self.segments = segments
-        self.exceptions = exceptions
-    }
-
     /// Every identity on every port.
     public static let allowAll = PortTable(
         segments: [Segment(firstPort: 0, portClass: 0, verdict: .allow)], exceptions: [[]])
