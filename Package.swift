@@ -51,12 +51,15 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(
             name: "mesh-agent",
-            dependencies: ["MeshAgent", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "MeshAgent", "MeshAdmin", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: settings),
         .executableTarget(
             name: "meshctl",
             dependencies: [
-                "MeshAgent", "MeshAdmin", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "MeshAgent", "MeshAdmin", "LinuxIO", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings),
 
@@ -68,6 +71,8 @@ let package = Package(
             name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], exclude: ["Fixtures"],
             swiftSettings: settings),
         .testTarget(name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO"], swiftSettings: settings),
+        .testTarget(
+            name: "MeshctlTests", dependencies: ["meshctl", "MeshAdmin", "LinuxIO"], swiftSettings: settings),
         .testTarget(
             name: "MeshAgentTests",
             dependencies: ["MeshAgent", "MeshModel", "MeshManifests", "SockOps", "CMeshABI"],

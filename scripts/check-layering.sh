@@ -15,7 +15,7 @@ SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
 MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
 MeshAgent      MeshModel MeshManifests MeshAdmin LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
 mesh-agent     MeshAgent MeshAdmin LinuxIO ArgumentParser Foundation FoundationEssentials Glibc
-meshctl        MeshAgent MeshAdmin LinuxIO ArgumentParser Foundation FoundationEssentials Glibc
+meshctl        MeshAgent MeshAdmin LinuxIO ArgumentParser Yams Foundation FoundationEssentials Glibc
 '
 
 # C is quarantined: each C module and the modules that may import it.

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMeshABI
+import FoundationEssentials
+import Glibc
+import LinuxIO
+public import MeshAdmin
+import SockOps
+
+/// What can be said and done about a node while its agent does not run.
+public struct LocalNode: Sendable {
+    private let configuration: AgentConfiguration
+
+    /// Bytes that were redirected and not yet read live in the receiver's socket only as long as the sockhash does:
+    /// what a receiver has not read after this time is given up.
+    private static let drainTime = Duration.seconds(2)
+
+    /// A node as `mesh-agent` with the same flags would have it.
+    public init(_ configuration: AgentConfiguration) {
+        self.configuration = configuration
+    }
+
+    /// What is still there of the node; empty if nothing is.
+    ///
+    /// - Throws: ``AdminError`` `permissionDenied` without root.
+    public func leftovers() throws(AdminError) -> [UninstallStep] {
+        try Self.requireRoot("look for what is left")
+        let found: [String]
+        do throws(BPFError) {
+            found = try uninstaller().leftovers()
+        } catch {
+            throw AdminError(.failed, "cannot look for what is left: \(error)")
+        }
+        var steps = found.map { UninstallStep($0, .present) }
+        if access(configuration.socket, F_OK) == 0 {
+            steps.append(UninstallStep("socket: \(configuration.socket)", .present))
+        }
+        return steps
+    }
+
+    /// Takes the node out of the kernel. The agent must have ended.
+    ///
+    /// - Parameters:
+    ///   - purge: remove the state directory as well.
+    ///   - report: called with each step when it is done.
+    /// - Throws: ``AdminError``; running it again continues.
+    public func uninstall(purge: Bool, _ report: (UninstallStep) -> Void) throws(AdminError) {
+        try Self.requireRoot("uninstall")
+        let before: [UninstallStep]
+        let left: Set<String>
+        do throws(BPFError) {
+            before = try leftoverSteps()
+            left = Set(
+                try uninstaller().run { (maps) throws(BPFError) in
+                    if try Self.hasRedirected(maps) { usleep(UInt32(Self.drainTime / .microseconds(1))) }
+                })
+        } catch {
+            throw AdminError(.failed, "cannot uninstall: \(error)", hint: "run it again; it continues where it stopped")
+        }
+        for step in before {
+            let isLeft = left.contains(step.subject)
+            report(UninstallStep(step.subject, isLeft ? .failed : .removed, detail: isLeft ? "still there" : nil))
+        }
+        if before.isEmpty { report(UninstallStep("programs, links and maps of node \(configuration.node)", .absent)) }
+        removeFile(configuration.socket, report)
+        removeFile("\(configuration.socket).lock", report)
+        if purge { removeState(report) }
+    }
+
+    private func leftoverSteps() throws(BPFError) -> [UninstallStep] {
+        try uninstaller().leftovers().map { UninstallStep($0, .present) }
+    }
+
+    private func uninstaller() -> Uninstaller {
+        Uninstaller(
+            DataPlaneConfiguration(
+                cgroup: Cgroup(path: configuration.cgroup), rootCgroup: nil, bpffs: configuration.bpffs))
+    }
+
+    private static func hasRedirected(_ maps: borrowing MeshMaps) throws(BPFError) -> Bool {
+        var found = false
+        try maps.ends.forEach { _, end in found = found || end.path == UInt8(MESH_PATH_REDIRECT.rawValue) }
+        return found
+    }
+
+    private func removeFile(_ path: String, _ report: (UninstallStep) -> Void) {
+        guard access(path, F_OK) == 0 else { return }
+        let status = unlink(path)
+        let reason = status == 0 ? nil : SystemError.message(of: errno)
+        report(UninstallStep("file: \(path)", status == 0 ? .removed : .failed, detail: reason))
+    }
+
+    private func removeState(_ report: (UninstallStep) -> Void) {
+        let path = configuration.stateDirectory
+        guard access(path, F_OK) == 0 else { return }
+        do {
+            try FileManager.default.removeItem(atPath: path)
+            report(UninstallStep("directory: \(path)", .removed))
+        } catch {
+            report(UninstallStep("directory: \(path)", .failed, detail: "\(error)"))
+        }
+    }
+
+    private static func requireRoot(_ deed: String) throws(AdminError) {
+        guard geteuid() != 0 else { return }
+        throw AdminError(
+            .permissionDenied, "only root may \(deed) without an agent", hint: "run it as root, or start mesh-agent")
+    }
+}

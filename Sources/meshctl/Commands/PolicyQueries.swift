@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import MeshAdmin
+
+struct PolicyGet: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "get", abstract: "List policies, or print their manifests with -o yaml.",
+        discussion: "With -o yaml the output is the manifests themselves: policy apply -f reads it again.")
+
+    @OptionGroup var agent: AgentAddress
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: "Only this kind, for example NetworkPolicy or netpol.")
+    var kind: String?
+
+    @Argument(help: "Only this one, NAMESPACE/NAME.")
+    var name: String?
+
+    @Option(name: .shortAndLong, help: "Only policies of this namespace.")
+    var namespace: String?
+
+    func run() throws {
+        var request = PoliciesRequest(kind: try kind.map(PolicyName.kind), namespace: namespace)
+        if let name {
+            let (namespace, name) = try PolicyName.split(name)
+            if let other = self.namespace, other != namespace {
+                throw AdminError(.invalidRequest, "\(self.name ?? "") is not in namespace \(other)")
+            }
+            request.namespace = namespace
+            request.name = name
+        }
+        var client = try agent.connect()
+        let policies = try client.list(request)
+        guard output.output == .yaml else {
+            return try Console.print(policies, as: output.output, table: PolicyText.list)
+        }
+        Console.write(PolicyText.manifests(policies))
+    }
+}
+
+struct PolicyDiffCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "diff", abstract: "Show what policy apply would change.")
+
+    @OptionGroup var agent: AgentAddress
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var manifests: ManifestOptions
+
+    @Flag(help: "Exit with 6 if there are differences.")
+    var exitCode = false
+
+    func run() throws {
+        let files = try manifests.read()
+        var client = try agent.connect()
+        let diff = try client.one(DiffPoliciesRequest(files: files))
+        try Console.print(diff, as: output.output, table: PolicyText.diff)
+        if output.output == .table { Console.printFindings(diff.findings) }
+        if exitCode, diff.differs { throw ExitStatus.negative }
+    }
+}
+
+struct PolicyExplain: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explain", abstract: "Say whether a connection is allowed now, and which policy decides.",
+        discussion: """
+            Runs the kernel's own verdict on the live maps. SRC is NAMESPACE/NAME of a pod or an address; DST also a \
+            service: pod/NAMESPACE/NAME and service/NAMESPACE/NAME tell them apart where both exist.
+            """)
+
+    @OptionGroup var agent: AgentAddress
+    @OptionGroup var output: OutputOptions
+
+    @Argument(help: ArgumentHelp("NAMESPACE/NAME or an address.", valueName: "src"))
+    var source: String
+
+    @Argument(
+        help: ArgumentHelp("Destination and port: shop/db:5432, shop/dns:53/udp, [fd00::1]:80.", valueName: "dst:port"),
+        transform: { try FlowTarget($0) })
+    var target: FlowTarget
+
+    @Flag(help: "Exit with 6 unless it is allowed.")
+    var exitCode = false
+
+    func run() throws {
+        var client = try agent.connect()
+        let report = try client.one(
+            ExplainRequest(
+                source: source, destination: target.destination, port: target.port, protocol: target.protocol))
+        try Console.print(report, as: output.output, table: ExplainText.render)
+        if exitCode, report.verdict != .allow { throw ExitStatus.negative }
+    }
+}

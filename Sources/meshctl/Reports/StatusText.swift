@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshAdmin
+
+/// A node's state for people.
+enum StatusText {
+    static func render(_ status: StatusReport) -> String {
+        var fields = FieldList()
+        fields.add("Node", status.node)
+        fields.add("Agent", "\(status.version), pid \(status.pid), up \(Units.seconds(status.uptimeSeconds))")
+        fields.add("Ready", status.ready ? "yes" : "no: \(status.notReady.joined(separator: "; "))")
+        fields.add("Generation", "\(status.generation)")
+        fields.add("Kernel", status.kernel)
+        fields.add(
+            "Acceleration", status.acceleration.enabled ? "on" : "off: \(status.acceleration.reason ?? "no reason given")")
+        let count = status.workloads
+        fields.add("Workloads", "\(count.enabled) enabled, \(count.pending) pending, \(count.failed) failed")
+        fields.add("Config", status.paths.configDirectory ?? "none; only what was applied")
+        fields.add("State", status.paths.stateDirectory)
+        fields.add("Cgroup", status.paths.cgroup)
+        fields.add("BPF", status.paths.bpffs)
+        fields.add("Socket", status.paths.socket)
+        var text = fields.rendered()
+
+        let failed = status.acceleration.selfTest.filter { $0.outcome != .passed }
+        if !failed.isEmpty { text += "\n" + CheckText.render(failed) }
+
+        var counters = Table("COUNTER", ">VALUE", "MEANING")
+        for counter in status.counters where counter.value > 0 {
+            counters.add(counter.name, "\(counter.value)", counter.meaning)
+        }
+        if !counters.isEmpty { text += "\n" + counters.rendered(empty: "") }
+
+        var maps = Table("MAP", ">ENTRIES", ">CAPACITY", ">FULL")
+        for map in status.maps where map.entries > 0 {
+            let share = map.capacity == 0 ? 0 : Double(map.entries) * 100 / Double(map.capacity)
+            maps.add(map.name, "\(map.entries)", "\(map.capacity)", "\(Units.oneDecimal(share))%")
+        }
+        if !maps.isEmpty { text += "\n" + maps.rendered(empty: "") }
+
+        if !status.findings.isEmpty {
+            text += "\nFindings\n" + status.findings.map { "  \($0)\n" }.joined()
+        }
+        return text
+    }
+
+    /// One line while somebody waits.
+    static func waiting(_ status: StatusReport) -> String {
+        "\(status.node): \(status.ready ? "ready" : status.notReady.joined(separator: "; "))"
+    }
+}
