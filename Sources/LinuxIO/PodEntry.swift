@@ -34,7 +34,9 @@ public enum PodEntry {
         try SystemError.check("mount(sysfs)", "/sys") { clinux_mount_sysfs("/sys") }
         let directory = "/etc/netns/\(netns.split(separator: "/").last ?? "")"
         for name in names(in: directory) {
-            try SystemError.check("mount(MS_BIND)", "/etc/\(name)") { clinux_bind("\(directory)/\(name)", "/etc/\(name)") }
+            try SystemError.check("mount(MS_BIND)", "/etc/\(name)") {
+                clinux_bind("\(directory)/\(name)", "/etc/\(name)")
+            }
         }
     }
 

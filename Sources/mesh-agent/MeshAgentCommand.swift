@@ -19,7 +19,9 @@ struct MeshAgentCommand: ParsableCommand {
             """,
         version: SockmeshVersion.current)
 
-    @Option(help: ArgumentHelp("Name of this node, as in spec.nodeName of its pods. (default: the host name)", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "Name of this node, as in spec.nodeName of its pods. (default: the host name)", valueName: "name"))
     var node: String?
 
     @Option(
@@ -72,7 +74,7 @@ struct MeshAgentCommand: ParsableCommand {
         do {
             var command = try parseAsRoot()
             try command.run()
-        } catch where exitCode(for: error) == .validationFailure {
+        } catch  where exitCode(for: error) == .validationFailure {
             FileHandle.standardError.write(Data("\(fullMessage(for: error))\n".utf8))
             Glibc.exit(2)
         } catch {

@@ -15,7 +15,7 @@ func runMeshctl(_ arguments: [String]) -> Never {
         exit(ExitStatus(error.code).rawValue)
     } catch let status as ExitStatus {
         exit(status.rawValue)
-    } catch where Meshctl.exitCode(for: error) == .validationFailure {
+    } catch  where Meshctl.exitCode(for: error) == .validationFailure {
         Console.write(Meshctl.fullMessage(for: error) + "\n", to: STDERR_FILENO)
         exit(ExitStatus.usage.rawValue)
     } catch {

@@ -8,16 +8,17 @@ import Testing
 @testable import meshctl
 
 @Suite struct GlobalOptionWordsTests {
-    @Test(arguments: [
-        (["status"], ["status"]),
-        (["--socket", "S", "status", "--wait"], ["status", "--socket", "S", "--wait"]),
-        (["policy", "--socket", "S", "apply", "-f", "x"], ["policy", "apply", "--socket", "S", "-f", "x"]),
-        (["--node=n1", "policy", "-o", "json", "get"], ["policy", "get", "--node=n1", "-o", "json"]),
-        (["status", "--socket", "S"], ["status", "--socket", "S"]),
-        (["run", "--pod", "a/b", "--", "--socket", "x"], ["run", "--pod", "a/b", "--", "--socket", "x"]),
-        (["--help"], ["--help"]), (["--socket"], ["--socket"]), ([], []),
-        (["nonsense", "--socket", "S"], ["nonsense", "--socket", "S"]),
-    ] as [([String], [String])])
+    @Test(
+        arguments: [
+            (["status"], ["status"]),
+            (["--socket", "S", "status", "--wait"], ["status", "--socket", "S", "--wait"]),
+            (["policy", "--socket", "S", "apply", "-f", "x"], ["policy", "apply", "--socket", "S", "-f", "x"]),
+            (["--node=n1", "policy", "-o", "json", "get"], ["policy", "get", "--node=n1", "-o", "json"]),
+            (["status", "--socket", "S"], ["status", "--socket", "S"]),
+            (["run", "--pod", "a/b", "--", "--socket", "x"], ["run", "--pod", "a/b", "--", "--socket", "x"]),
+            (["--help"], ["--help"]), (["--socket"], ["--socket"]), ([], []),
+            (["nonsense", "--socket", "S"], ["nonsense", "--socket", "S"]),
+        ] as [([String], [String])])
     func moveBehindTheCommand(words: [String], expected: [String]) {
         #expect(GlobalOptionWords.afterCommand(words, root: Meshctl.self) == expected)
     }
@@ -34,7 +35,8 @@ import Testing
 
 @Suite struct CommandLineTests {
     @Test(arguments: [
-        ["status", "--timeout", "3s"], ["flows", "--last", "-1"], ["flows", "--from", "A B"], ["flows", "--verdict", "x"],
+        ["status", "--timeout", "3s"], ["flows", "--last", "-1"], ["flows", "--from", "A B"],
+        ["flows", "--verdict", "x"],
         ["policy", "apply"], ["policy", "explain", "a/b", "c/d"], ["policy", "rollback", "--list", "--to", "3"],
         ["run", "--pod", "a/b"], ["run", "--pod", "a/b", "ls"], ["status", "--socket", "a", "--node", "b"],
         ["uninstall", "--check", "--purge"], ["connections", "--limit", "0"], ["status", "-o", "xml"], ["dance"],

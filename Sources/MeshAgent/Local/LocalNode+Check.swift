@@ -67,7 +67,8 @@ extension LocalNode {
             return CheckItem("BPF object", .passed, try ObjectLocator.find())
         } catch {
             return CheckItem(
-                "BPF object", .failed, "\(error)", hint: "install Sockmesh completely; from a source tree, run make bpf")
+                "BPF object", .failed, "\(error)", hint: "install Sockmesh completely; from a source tree, run make bpf"
+            )
         }
     }
 }

@@ -56,7 +56,8 @@ struct PolicyApply: ParsableCommand {
 
 struct PolicyDelete: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "delete", abstract: "Remove a policy that was applied, and wait until the kernel has forgotten it.")
+        commandName: "delete", abstract: "Remove a policy that was applied, and wait until the kernel has forgotten it."
+    )
 
     @OptionGroup var agent: AgentAddress
     @OptionGroup var output: OutputOptions

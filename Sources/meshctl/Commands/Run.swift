@@ -24,7 +24,8 @@ struct Run: ParsableCommand {
     @Flag(help: "Give the command a /sys of the namespace and the files of /etc/netns/NAME, as ip netns exec does.")
     var netnsMounts = false
 
-    @Argument(parsing: .postTerminator, help: ArgumentHelp("The command and its arguments, after --.", valueName: "command"))
+    @Argument(
+        parsing: .postTerminator, help: ArgumentHelp("The command and its arguments, after --.", valueName: "command"))
     var command: [String] = []
 
     func validate() throws {
@@ -39,7 +40,8 @@ struct Run: ParsableCommand {
             throw ExitStatus.notStarted
         }
         let failure = PodEntry.execute(command)
-        Console.write("meshctl: cannot run '\(command[0])': \(SystemError.message(of: failure.errnoCode))\n", to: STDERR_FILENO)
+        Console.write(
+            "meshctl: cannot run '\(command[0])': \(SystemError.message(of: failure.errnoCode))\n", to: STDERR_FILENO)
         throw failure.errnoCode == ENOENT ? ExitStatus.commandNotFound : ExitStatus.notExecutable
     }
 

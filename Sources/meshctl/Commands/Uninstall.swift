@@ -70,7 +70,7 @@ struct Uninstall: ParsableCommand {
     private func runningAgent() throws(AdminError) -> AdminClient? {
         do throws(AdminError) {
             return try agent.connect()
-        } catch where error.code == .unreachable {
+        } catch  where error.code == .unreachable {
             return nil
         }
     }

@@ -15,7 +15,8 @@ struct FlowTarget: Equatable {
         func refuse(_ reason: String) -> AdminError {
             AdminError(
                 .invalidRequest,
-                "'\(text)' is not a destination: \(reason); write for example shop/db:5432, shop/dns:53/udp or [fd00::1]:80")
+                "'\(text)' is not a destination: \(reason); write for example shop/db:5432, shop/dns:53/udp or [fd00::1]:80"
+            )
         }
         guard let colon = text.lastIndex(of: ":") else { throw refuse("it has no port") }
         var destination = String(text[..<colon])

@@ -14,7 +14,8 @@ enum ManifestFiles {
     ///   - recursive: also directories in directories.
     /// - Throws: ``AdminError`` `invalidInput` that names the file.
     static func read(
-        _ names: [String], recursive: Bool, standardInput: () -> Data = { FileHandle.standardInput.readDataToEndOfFile() }
+        _ names: [String], recursive: Bool,
+        standardInput: () -> Data = { FileHandle.standardInput.readDataToEndOfFile() }
     ) throws(AdminError) -> [ManifestFile] {
         if names.count(where: { $0 == "-" }) > 1 {
             throw AdminError(.invalidInput, "standard input can be read only once", hint: "give -f - once")
@@ -67,7 +68,9 @@ enum ManifestFiles {
             _ = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
             if isDirectory.boolValue {
                 if recursive { found += try manifests(below: path, recursive: true) }
-            } else if let dot = name.lastIndex(of: "."), extensions.contains(name[name.index(after: dot)...].lowercased()) {
+            } else if let dot = name.lastIndex(of: "."),
+                extensions.contains(name[name.index(after: dot)...].lowercased())
+            {
                 found.append(path)
             }
         }

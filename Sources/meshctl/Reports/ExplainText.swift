@@ -5,7 +5,8 @@ import MeshAdmin
 /// A verdict and its reasons for people.
 enum ExplainText {
     static func render(_ report: ExplainReport) -> String {
-        let target = report.service.map { "service \($0.service ?? $0.address)" }
+        let target =
+            report.service.map { "service \($0.service ?? $0.address)" }
             ?? report.answers.first.map { $0.destination.workload ?? $0.destination.address } ?? "nothing"
         var text = "\(word(report.verdict)): \(report.source.workload ?? report.source.address) -> "
         text += "\(target), port \(report.port)/\(report.protocol), generation \(report.generation)\n\n"

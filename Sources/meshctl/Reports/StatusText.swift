@@ -12,7 +12,8 @@ enum StatusText {
         fields.add("Generation", "\(status.generation)")
         fields.add("Kernel", status.kernel)
         fields.add(
-            "Acceleration", status.acceleration.enabled ? "on" : "off: \(status.acceleration.reason ?? "no reason given")")
+            "Acceleration",
+            status.acceleration.enabled ? "on" : "off: \(status.acceleration.reason ?? "no reason given")")
         let count = status.workloads
         fields.add("Workloads", "\(count.enabled) enabled, \(count.pending) pending, \(count.failed) failed")
         fields.add("Config", status.paths.configDirectory ?? "none; only what was applied")

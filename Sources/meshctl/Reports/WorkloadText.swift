@@ -16,7 +16,8 @@ enum WorkloadText {
                 workload.policies.map(\.name).joined(separator: ","), "\(workload.connections.open)",
                 "\(workload.connections.denied)", "\(workload.lostEvents)")
             for process in workload.outsideProcesses {
-                outside += "warning: \(name): process \(process.pid) (\(process.command)) is outside the hooked cgroup\n"
+                outside +=
+                    "warning: \(name): process \(process.pid) (\(process.command)) is outside the hooked cgroup\n"
             }
         }
         if !outside.isEmpty {
