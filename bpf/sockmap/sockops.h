@@ -169,7 +169,8 @@ static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct
 		return 0;
 	}
 	state->flags |= MESH_END_MEMBER;
-	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG);
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG |
+					       BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 	return 0;
 }
 
@@ -370,32 +371,36 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 	return 0;
 }
 
+#define LEAVE_OPTION_KIND 254 /* RFC 4727: experiments; never leaves the node */
+#define LEAVE_OPTION_BYTES 4
+#define LEAVE_OPTION_MAGIC 0x534d
+
 /*
- * Runs per segment of a member, that is only once something goes by TCP. When what the
- * peer sends is final TCP and all that it redirected has been read, nothing can be
- * redirected to this socket any more: it leaves the sockhash and runs at TCP's own
- * speed. Its own direction becomes TCP first, so that no send of its own is in between.
+ * Runs for each segment that takes TCP's slow path, that is only once something goes by
+ * TCP. When what the peer sends is final TCP and all that it redirected has been read,
+ * nothing can be redirected to this socket any more: it leaves the sockhash and runs at
+ * TCP's own speed. Its own direction becomes TCP first, so that no send of its own is in
+ * between.
  */
 static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
+	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
 	struct mesh_flow_key key = {}, peer_key = {};
-	struct mesh_sock *state;
-	struct mesh_end *peer;
+	struct mesh_end *own, *peer;
 	struct sk_psock *psock;
 	void *first;
 	__u64 cookie;
 
-	if (!tp->bytes_received)
-		return 0; /* nothing but redirected bytes so far: the peer has not gone to TCP */
-	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
 	if (!state || !(state->flags & MESH_END_MEMBER) || state->path == MESH_PATH_DENIED)
 		return 0;
+	if (state->path != MESH_PATH_TCP && !tp->bytes_received)
+		return 0; /* nothing but redirected bytes so far: nobody has gone to TCP */
 	flow_of(ops, &key, state->netns);
 	flow_reverse(&key, &peer_key);
 	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
 	if (peer && peer->path != MESH_PATH_TCP)
 		return 0;
-	/* The two low bits of sk_user_data are flags (include/net/sock.h, SK_USER_DATA_*). */
+	/* The low bits of sk_user_data are flags (include/net/sock.h, SK_USER_DATA_*). */
 	psock = (void *)((unsigned long)tp->inet_conn.icsk_inet.sk.sk_user_data & ~7UL);
 	if (!psock)
 		return 0;
@@ -408,8 +413,49 @@ static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	if (bpf_map_delete_elem(&mesh_sockets, &cookie))
 		return 0;
 	state->flags &= ~MESH_END_MEMBER;
+	own = bpf_map_lookup_elem(&mesh_ends, &key);
+	if (own)
+		own->flags &= ~MESH_END_MEMBER;
 	count(MESH_STAT_LEFT_MAP);
-	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
+	/* The peer may have to leave too: go on with the option until it has. */
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+	return 0;
+}
+
+/*
+ * A segment is about to be built by a socket that has been a member. Header prediction
+ * (net/ipv4/tcp_input.c, tcp_rcv_established) would hide it from the peer's on_segment,
+ * so as long as this end sends by TCP and the peer is still a member, segments carry an
+ * option: their header length takes them off the fast path. Both ends are on this node.
+ */
+static __noinline int on_header(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	struct mesh_flow_key key = {}, peer_key = {};
+	struct mesh_end *peer;
+	__u32 flags = BPF_SOCK_OPS_STATE_CB_FLAG;
+
+	if (!state || state->path != MESH_PATH_TCP)
+		return 0;
+	flow_of(ops, &key, state->netns);
+	flow_reverse(&key, &peer_key);
+	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
+	if (peer && (peer->flags & MESH_END_MEMBER)) {
+		bpf_reserve_hdr_opt(ops, LEAVE_OPTION_BYTES, 0);
+		return 0;
+	}
+	if (state->flags & MESH_END_MEMBER)
+		flags |= BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG;
+	bpf_sock_ops_cb_flags_set(ops, flags);
+	return 0;
+}
+
+static __noinline int on_option(struct bpf_sock_ops *ops)
+{
+	__u8 option[LEAVE_OPTION_BYTES] = { LEAVE_OPTION_KIND, LEAVE_OPTION_BYTES, LEAVE_OPTION_MAGIC >> 8,
+					    LEAVE_OPTION_MAGIC & 0xff };
+
+	bpf_store_hdr_opt(ops, option, sizeof(option), 0);
 	return 0;
 }
 
@@ -425,7 +471,11 @@ int mesh_sockops(struct bpf_sock_ops *ops)
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
 		break;
+	case BPF_SOCK_OPS_WRITE_HDR_OPT_CB:
+		on_option(ops);
+		return 1;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ops->args[1] == TCP_CLOSE)
 			break;
@@ -451,6 +501,9 @@ int mesh_sockops(struct bpf_sock_ops *ops)
 		break;
 	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
 		on_segment(ops, sk, tp);
+		break;
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		on_header(ops, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		on_close(ops, sk, tp);
