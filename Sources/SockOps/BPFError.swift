@@ -48,6 +48,13 @@ extension BPFError: SystemErrorConvertible {
     }
 }
 
+extension BPFError {
+    /// Runs `body` and tells what it throws as a BPF error.
+    static func telling<Value: ~Copyable>(_ body: () throws(SystemError) -> Value) throws(BPFError) -> Value {
+        do throws(SystemError) { return try body() } catch { throw BPFError(error) }
+    }
+}
+
 extension BPFError: CustomStringConvertible {
     /// One line, then the log indented by two blanks.
     public var description: String {

@@ -34,8 +34,7 @@ public struct BPFObjectFile: ~Copyable {
 
     /// Reads the object file at `path`.
     public init(path: String) throws(BPFError) {
-        let bytes: [UInt8]
-        do throws(SystemError) { bytes = try SmallFile.read(path) } catch { throw BPFError(error) }
+        let bytes = try BPFError.telling { () throws(SystemError) in try SmallFile.read(path) }
         try self.init(elf: bytes, name: path.split(separator: "/").last.map(String.init) ?? path)
     }
 
@@ -68,6 +67,16 @@ public struct BPFObjectFile: ~Copyable {
         }
         let status = bpf_map__reuse_fd(map, handle.descriptor.rawValue)
         guard status == 0 else { throw BPFError(.reuse, "map \(mapName)", errnoCode: status) }
+    }
+
+    /// Leaves out all programs but `names`, which saves the verifier's time.
+    public func keepOnly(programs names: [String]) {
+        var program = bpf_object__next_program(object.raw, nil)
+        while let current = program {
+            // Fails only after the load.
+            _ = bpf_program__set_autoload(current, names.contains(String(cString: bpf_program__name(current))))
+            program = bpf_object__next_program(object.raw, current)
+        }
     }
 
     /// Changes the number of entries that a map will have.
@@ -156,11 +165,9 @@ public struct BPFObject: ~Copyable {
     }
 
     private static func duplicate(_ raw: CInt) throws(BPFError) -> OwnedDescriptor {
-        do throws(SystemError) {
-            return OwnedDescriptor(
+        try BPFError.telling { () throws(SystemError) in
+            OwnedDescriptor(
                 adopting: try SystemError.check("fcntl(F_DUPFD_CLOEXEC)") { fcntl(raw, F_DUPFD_CLOEXEC, 0) })
-        } catch {
-            throw BPFError(error)
         }
     }
 }

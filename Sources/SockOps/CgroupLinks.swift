@@ -70,10 +70,10 @@ struct CgroupLinks {
     }
 
     private static func id(of cgroup: Cgroup) throws(BPFError) -> UInt64 {
-        do throws(SystemError) { return try cgroup.id() } catch { throw BPFError(error) }
+        try BPFError.telling { () throws(SystemError) in try cgroup.id() }
     }
 
     private static func open(_ cgroup: Cgroup) throws(BPFError) -> OwnedDescriptor {
-        do throws(SystemError) { return try cgroup.open() } catch { throw BPFError(error) }
+        try BPFError.telling { () throws(SystemError) in try cgroup.open() }
     }
 }

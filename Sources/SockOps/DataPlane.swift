@@ -45,11 +45,9 @@ public struct DataPlane: ~Copyable {
         let uninstaller = Uninstaller(configuration)
         let isFresh = !PinTree.exists(configuration.versionDirectory)
         let isNewCgroup = !configuration.cgroup.exists
-        do throws(SystemError) {
+        try BPFError.telling { () throws(SystemError) in
             try configuration.cgroup.create()
             try Mounts.ensureBPFFS(configuration.bpffs)
-        } catch {
-            throw BPFError(error)
         }
         let lock = try StartLock()
         _ = lock
@@ -68,11 +66,9 @@ public struct DataPlane: ~Copyable {
     ) throws(BPFError) {
         let links = CgroupLinks(configuration: configuration)
         try Neighbours(own: links.programIDs()).requireAlone(configuration)
-        do throws(SystemError) {
+        try BPFError.telling { () throws(SystemError) in
             try Mounts.makeDirectories(configuration.mapDirectory, mode: 0o700)
             try Mounts.makeDirectories(configuration.linkDirectory, mode: 0o700)
-        } catch {
-            throw BPFError(error)
         }
 
         var adoption = Adoption()

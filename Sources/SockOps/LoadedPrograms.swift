@@ -44,8 +44,7 @@ enum LoadedPrograms {
     ///
     /// Such a program is what an uninstalled node has left, or belongs to a start or a self-test of this moment.
     static func describeOrphans() throws(BPFError) -> [String] {
-        let roots: [String]
-        do throws(SystemError) { roots = try Mounts.current().bpffs } catch { throw BPFError(error) }
+        let roots = try BPFError.telling { () throws(SystemError) in try Mounts.current().bpffs }
         var pinned: Set<UInt32> = []
         for root in Set(roots) { pinned.formUnion(try pinnedMaps(below: root)) }
         return try describe(all().filter { !$0.mapIDs.isEmpty && pinned.isDisjoint(with: $0.mapIDs) })
@@ -58,7 +57,7 @@ enum LoadedPrograms {
             // EINVAL: a program or a link of that name.
             do throws(BPFError) {
                 ids.insert(try MapHandle(pinned: path).id)
-            } catch where error.errnoCode == ENOENT || error.errnoCode == EINVAL {}
+            } catch  where error.errnoCode == ENOENT || error.errnoCode == EINVAL {}
         }
         return ids
     }

@@ -72,8 +72,7 @@ public struct MapHandle: ~Copyable, Sendable {
 
     /// The same map on a second descriptor.
     func duplicate() throws(BPFError) -> MapHandle {
-        let second: OwnedDescriptor
-        do throws(SystemError) { second = try descriptor.duplicate() } catch { throw BPFError(error) }
+        let second = try BPFError.telling { () throws(SystemError) in try descriptor.duplicate() }
         return try MapHandle(adopting: second)
     }
 

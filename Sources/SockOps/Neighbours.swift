@@ -14,8 +14,7 @@ struct Neighbours {
     /// - Throws: ``BPFError`` with `.start` and EBUSY, naming the program and where it is attached.
     func requireAlone(_ configuration: DataPlaneConfiguration) throws(BPFError) {
         let cgroup = configuration.cgroup
-        var below: [Cgroup] = []
-        do throws(SystemError) { below = try cgroup.subtree() } catch { throw BPFError(error) }
+        let below = try BPFError.telling { () throws(SystemError) in try cgroup.subtree() }
         for candidate in Self.ancestors(of: cgroup) + below {
             guard let foreign = try foreignProgram(on: candidate, isNodeCgroupOrBelow: candidate.isWithin(cgroup))
             else { continue }

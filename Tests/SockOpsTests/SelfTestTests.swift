@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxIO
+import Testing
+
+@testable import SockOps
+
+@Suite struct SelfTestReportTests {
+    private func report(_ gates: [(SelfTestReport.Gate, Bool)]) -> SelfTestReport {
+        SelfTestReport(
+            checks: gates.map { .init(name: "n", title: "t", gate: $0.0, passed: $0.1, detail: "") },
+            duration: .zero)
+    }
+
+    @Test func aFailedCheckTakesAwayWhatItGates() {
+        #expect(report([(.enabled, true), (.auto, true)]).allowsAuto)
+        #expect(report([(.enabled, true), (.auto, false)]).allowsEnabled)
+        #expect(!report([(.enabled, true), (.auto, false)]).allowsAuto)
+        #expect(!report([(.enabled, false), (.auto, true)]).allowsEnabled)
+        #expect(!report([(.enabled, false), (.auto, true)]).allowsAuto)
+        #expect(report([(.enabled, false), (.auto, true)]).failures.count == 1)
+    }
+
+    @Test func nothingTriedAllowsNothing() {
+        #expect(!report([]).allowsEnabled)
+        #expect(!report([]).allowsAuto)
+    }
+}
+
+extension KernelTests {
+    @Suite struct SelfTestTests {
+        @Test func theFastPathIsTriedWithinASecondAndLeavesNothing() throws {
+            let parent = try TestCgroup("selftest")
+            let before = try LoadedPrograms.all().map(\.id)
+            let report = try SelfTest.run(object: TestNode.object(), below: parent.cgroup)
+            for check in report.checks { print(check.name, check.passed, check.detail) }
+            print("self-test took", report.duration)
+            #expect(
+                report.checks.map(\.name) == [
+                    "redirect", "order-deferred-accept", "order-downgrade", "epipe", "memory", "fionread-redirected",
+                    "fionread-tcp", "fionread-deferred", "tripwires",
+                ])
+            #expect(report.checks.allSatisfy { $0.passed || !$0.detail.isEmpty })
+            #expect(report.failures.allSatisfy { $0.gate == .auto }, "\(report.failures)")
+            #expect(try parent.cgroup.children().isEmpty)
+            let own = Set(before)
+            #expect(try eventually { try LoadedPrograms.all().allSatisfy { own.contains($0.id) } })
+        }
+
+        @Test func aTestThatCannotRunAllowsNothing() throws {
+            let parent = try TestCgroup("selftest-bad")
+            let report = try SelfTest.run(object: Fixture.file(), below: parent.cgroup)
+            #expect(report.checks.map(\.name) == ["setup"])
+            #expect(!report.allowsEnabled)
+            #expect(report.checks.first?.detail.contains("fixture.bpf.o") == true)
+            #expect(try parent.cgroup.children().isEmpty)
+        }
+
+        @Test func whatAKilledTestLeftIsRemoved() throws {
+            let parent = try TestCgroup("selftest-stale")
+            // Above the largest number of a process (PID_MAX_LIMIT of linux/threads.h).
+            let stale = Cgroup(path: parent.cgroup.path + "/selftest-4194305")
+            let foreign = Cgroup(path: parent.cgroup.path + "/selftest-x")
+            try stale.create()
+            try foreign.create()
+            _ = try SelfTest.run(object: TestNode.object(), below: parent.cgroup)
+            #expect(!stale.exists)
+            #expect(foreign.exists)
+        }
+    }
+}
