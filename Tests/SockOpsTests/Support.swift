@@ -80,5 +80,17 @@ struct TestCgroup: ~Copyable {
     }
 }
 
+/// Open descriptors of this process, by what they refer to.
+func openDescriptors() -> [String: Int] {
+    var counts: [String: Int] = [:]
+    for raw in 0..<1024 {
+        var buffer = [CChar](repeating: 0, count: 256)
+        let length = readlink("/proc/self/fd/\(raw)", &buffer, buffer.count)
+        guard length > 0 else { continue }
+        counts[String(decoding: buffer.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self), default: 0] += 1
+    }
+    return counts
+}
+
 /// Parent of all suites that change the kernel: one test at a time, because they count what is loaded.
 @Suite(.serialized, .requiresRoot) enum KernelTests {}
