@@ -8,6 +8,15 @@ import SockOps
 ///
 /// The only writer of the maps that the agent writes. Belongs to the control thread.
 final class KernelWriter {
+    /// A write that the kernel refused.
+    struct Failure: Error, CustomStringConvertible {
+        let error: BPFError
+        /// The pod whose namespace refused the sk_lookup program; everything else would go well without that pod.
+        var netns: NetnsCookie?
+
+        var description: String { error.description }
+    }
+
     /// What the maps say.
     private(set) var tables: KernelTables
     let plane: DataPlane
@@ -32,10 +41,10 @@ final class KernelWriter {
     /// Does everything that comes before the flip, or nothing at all.
     ///
     /// - Returns: what ``rollBack(_:)`` needs to undo it.
-    /// - Throws: ``BPFError`` of the write that failed; what was done before it is undone.
-    func prepare(_ plan: MapPlan) throws(BPFError) -> [MapOperation] {
+    /// - Throws: ``Failure`` of the write that failed; what was done before it is undone.
+    func prepare(_ plan: MapPlan) throws(Failure) -> [MapOperation] {
         var undo: [MapOperation] = []
-        do throws(BPFError) {
+        do throws(Failure) {
             try run(plan.prepare) { undo.append($0) }
         } catch {
             rollBack(undo)
@@ -51,8 +60,8 @@ final class KernelWriter {
 
     /// Puts the plan in force.
     ///
-    /// - Throws: ``BPFError`` if something of the new generation could not be written. The flip has happened.
-    func commit(_ plan: MapPlan) throws(BPFError) {
+    /// - Throws: ``Failure`` if something of the new generation could not be written. The flip has happened.
+    func commit(_ plan: MapPlan) throws(Failure) {
         if let generation = plan.flip {
             plane.maps.control.publish(generation, to: \.generation)
             tables.apply(.flip(generation))
@@ -60,17 +69,21 @@ final class KernelWriter {
         try run(plan.settle) { _ in }
     }
 
-    /// Removes what only the old generation needed, after a grace period.
-    func collect(_ plan: MapPlan) throws(BPFError) {
-        guard !plan.garbage.isEmpty else { return }
-        try waitForGracePeriod()
+    /// Removes what only the old generation needed. A grace period must have passed since ``commit(_:)``.
+    func collect(_ plan: MapPlan) throws(Failure) {
         try run(plan.garbage) { _ in }
+    }
+
+    /// Says from which number generations go on: those of an earlier boot are not used again. Only for empty maps.
+    func start(at generation: UInt32) {
+        plane.maps.control.publish(generation, to: \.generation)
+        tables.generation = generation
     }
 
     // MARK: - Writing
 
     /// Neighbouring operations on one map become one batch.
-    private func run(_ operations: [MapOperation], _ record: (MapOperation) -> Void) throws(BPFError) {
+    private func run(_ operations: [MapOperation], _ record: (MapOperation) -> Void) throws(Failure) {
         var start = 0
         while start < operations.count {
             var end = start + 1
@@ -80,7 +93,13 @@ final class KernelWriter {
             for operation in batch {
                 if let inverse = tables.inverse(of: operation) { record(inverse) }
             }
-            try write(batch)
+            do throws(BPFError) {
+                try write(batch)
+            } catch {
+                var failure = Failure(error: error)
+                if case .attachLookup(let cookie) = batch[start] { failure.netns = cookie }
+                throw failure
+            }
             for operation in batch { tables.apply(operation) }
             start = end
         }

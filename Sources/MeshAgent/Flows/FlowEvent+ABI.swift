@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshABI
+import MeshAdmin
+import MeshModel
+
+extension FlowEvent {
+    /// - Parameters:
+    ///   - wallClock: what to add to CLOCK_MONOTONIC to have the time of day, in nanoseconds.
+    /// - Returns: `nil` for a type that this agent does not know.
+    init?(_ event: mesh_event, wallClock: Int64, names: some MeshNames) {
+        let kind: Kind
+        switch mesh_event_type(UInt32(event.type)) {
+        case MESH_EVENT_OPENED: kind = .opened
+        case MESH_EVENT_DENIED: kind = .denied
+        case MESH_EVENT_CLOSED: kind = .closed
+        case MESH_EVENT_CUT: kind = .cut
+        case MESH_EVENT_DRY_RUN: kind = .dryRun
+        default: return nil
+        }
+        let isEgress = event.direction == UInt8(MESH_EGRESS.rawValue)
+        let transport: TransportProtocol = event.protocol == UInt8(MESH_PROTO_UDP.rawValue) ? .udp : .tcp
+        let source = IPAddress(event.source)
+        let destination = IPAddress(event.destination)
+        self.init(
+            time: Timestamp(nanoseconds: Int64(bitPattern: event.time_ns) &+ wallClock), kind: kind,
+            protocol: transport.rawValue,
+            source: names.end(
+                source, event.source_port, netns: isEgress ? event.netns : event.peer_netns,
+                identity: event.source_identity),
+            destination: names.end(
+                destination, event.destination_port, netns: isEgress ? event.peer_netns : event.netns,
+                identity: event.destination_identity),
+            serviceAddress: names.serviceAddress(IPAddress(event.service_address), event.service_port, transport),
+            direction: isEgress ? .egress : .ingress, reporter: names.workload(in: event.netns)?.description,
+            reason: ReasonName.of(event.reason), generation: event.generation)
+        // A refused connect() has not chosen a source address yet: the pod's own is meant.
+        if source.isUnspecified, let workload = names.workload(in: event.netns), isEgress {
+            self.source.workload = workload.description
+        }
+        policy = Self.decidingPolicy(event, transport, self.source, self.destination, names)
+        if kind == .closed { setClosing(event) }
+    }
+
+    private static func decidingPolicy(
+        _ event: mesh_event, _ transport: TransportProtocol, _ source: EndReport, _ destination: EndReport,
+        _ names: some MeshNames
+    ) -> PolicyReference? {
+        let direction: PolicyDirection
+        switch mesh_reason(UInt32(event.reason)) {
+        case MESH_REASON_POLICY_EGRESS: direction = .egress
+        case MESH_REASON_POLICY_INGRESS: direction = .ingress
+        default: return nil
+        }
+        func peer(_ end: EndReport, _ address: mesh_ip) -> PolicyPeer {
+            end.workload.flatMap({ NamespacedName($0) }).map(PolicyPeer.pod) ?? .address(IPAddress(address))
+        }
+        return names.decidingPolicy(
+            PolicyQuestion(
+                source: peer(source, event.source), destination: peer(destination, event.destination),
+                port: event.destination_port, transport: transport),
+            direction)
+    }
+
+    private mutating func setClosing(_ event: mesh_event) {
+        sent = PathReport(event.path.0, reason: event.path_reason.0)
+        received = PathReport(event.path.1, reason: event.path_reason.1)
+        bytesSent = event.bytes_sent
+        bytesReceived = event.bytes_received
+        bytesRedirected = event.bytes_redirected
+        durationSeconds = Double(event.duration_ns) / 1e9
+        rttMicroseconds = event.srtt_us
+        retransmits = event.retransmits
+    }
+}
+
+extension PathReport {
+    /// - Parameters: `enum mesh_path` and `enum mesh_reason`.
+    init(_ path: UInt8, reason: UInt8) {
+        let kind: Path =
+            switch mesh_path(UInt32(path)) {
+            case MESH_PATH_REDIRECT: .redirect
+            case MESH_PATH_TCP: .tcp
+            case MESH_PATH_DENIED: .denied
+            default: .new
+            }
+        self.init(kind, reason: ReasonName.of(reason))
+    }
+}
+

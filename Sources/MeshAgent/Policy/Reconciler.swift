@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+import MeshManifests
+import MeshModel
+import SockOps
+
+/// Brings what objects say, and which pods are enrolled, in force in the kernel: all of a change, or nothing of it.
+///
+/// Belongs to the control thread.
+final class Reconciler {
+    /// A change that the kernel enforces.
+    struct Outcome {
+        /// The generation in force.
+        let generation: UInt32
+        let previousGeneration: UInt32
+        let changes: CompiledChanges
+        /// What could not be written after the flip. The policy is in force, the rest is tried again.
+        var late: KernelWriter.Failure?
+    }
+
+    /// Why a change is not in force. Nothing has changed then.
+    enum Failure: Error, CustomStringConvertible {
+        case kernel(KernelWriter.Failure)
+        case full(ContentRegistry.Full)
+        case state(StateFileError)
+
+        var description: String {
+            switch self {
+            case .kernel(let error): "the kernel refused it: \(error)"
+            case .full(let error): "\(error)"
+            case .state(let error): "it could not be made durable: \(error)"
+            }
+        }
+    }
+
+    private(set) var compiler: MeshCompiler
+    private(set) var enrolment: Enrolment
+    let writer: KernelWriter
+    /// Objects in force. The owner of the store keeps them equal.
+    private var builder: ImageBuilder
+    /// What the kernel's tables say about pods.
+    private(set) var inForce: [NamespacedName: EnrolledPod] = [:]
+    /// Where the inactive slots do not say what the active ones do, or a write is missing.
+    private var stale: ImageKeys
+    private var uncollected: MapPlan?
+    private var grace: GracePeriod?
+    private var graceWatch: EventLoop.Watch?
+    private let loop: EventLoop
+
+    /// - Parameters:
+    ///   - loop: tells when a grace period is over.
+    ///   - compiler: has seen no object yet.
+    ///   - writer: with what an earlier agent has left in the kernel. The first change must be of all objects:
+    ///     it decides what of that stays.
+    init(on loop: EventLoop, compiler: MeshCompiler, writer: KernelWriter, enrolment: Enrolment) {
+        self.loop = loop
+        self.compiler = compiler
+        self.writer = writer
+        self.enrolment = enrolment
+        builder = ImageBuilder(adopting: writer.tables)
+        // Whatever is in the kernel is looked at once.
+        stale = ImageKeys(writer.tables, KernelImage())
+        stale.formUnion(Self.touch(&builder, compiler, [:]))
+    }
+
+    /// The names of pods by the cookie of their namespace, as the kernel's tables have them.
+    var podsByCookie: [NetnsCookie: NamespacedName] {
+        Dictionary(inForce.map { ($0.value.netns, $0.key) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    // MARK: - Changes
+
+    /// Takes in a change of objects, and puts it in force.
+    ///
+    /// - Parameters:
+    ///   - change: what is new.
+    ///   - reverse: leads back, should the kernel refuse.
+    ///   - pods: the pods of this node that ask for the mesh; `nil`: as before.
+    ///   - makeDurable: called when nothing can fail any more but itself, before the flip.
+    func reconcile(
+        _ change: MeshChange, reverse: MeshChange = MeshChange(), pods: [NamespacedName: Pod]? = nil,
+        makeDurable: () throws(StateFileError) -> Void = { () throws(StateFileError) in }
+    ) throws(Failure) -> Outcome {
+        finishGracePeriod()
+        let now = ContinuousClock.now
+        if let pods { enrolment.update(pods, now: now) }
+        var enrolled = enrolment.enrolled
+        var change = change
+        change.enrolled = Set(enrolled.keys)
+        let changes = compiler.update(change)
+        // Each turn but the last takes out one pod that cannot be enrolled.
+        while true {
+            do throws(Failure) {
+                return try putInForce(changes, enrolled, makeDurable)
+            } catch {
+                guard case .kernel(let failure) = error, let netns = failure.netns,
+                    let name = enrolled.first(where: { $0.value.netns == netns })?.key
+                else {
+                    revert(reverse)
+                    throw error
+                }
+                enrolment.failed(name, EnrolmentFailure("\(failure)"), now: now)
+                enrolled = enrolment.enrolled
+                _ = compiler.update(MeshChange(enrolled: Set(enrolled.keys)))
+                rebuild()
+            }
+        }
+    }
+
+    /// Looks at the namespaces of pods again.
+    ///
+    /// - Parameter directory: in which something has changed.
+    /// - Returns: `nil` if nothing differs.
+    func refreshEnrolment(directory: String? = nil) throws(Failure) -> Outcome? {
+        enrolment.refresh(now: .now, directory: directory)
+        guard enrolment.enrolled != inForce else { return nil }
+        return try reconcile(MeshChange())
+    }
+
+    /// Takes over the node's own addresses.
+    func setNodeAddresses(_ addresses: [IPAddress]) throws(Failure) -> Outcome? {
+        guard Set(addresses) != Set(compiler.configuration.nodeAddresses) else { return nil }
+        let changes = compiler.setNodeAddresses(addresses)
+        finishGracePeriod()
+        do throws(Failure) {
+            return try putInForce(changes, inForce) { () throws(StateFileError) in }
+        } catch {
+            rebuild()
+            throw error
+        }
+    }
+
+    func setOutside(_ outside: [NetnsCookie: [OutsideProcess]]) { enrolment.setOutside(outside) }
+
+    /// Writes again what could not be written after a flip.
+    func retryLate() throws(Failure) -> Outcome {
+        finishGracePeriod()
+        return try putInForce(compiler.update(MeshChange()), inForce) { () throws(StateFileError) in }
+    }
+
+    private func putInForce(
+        _ changes: CompiledChanges, _ enrolled: [NamespacedName: EnrolledPod],
+        _ makeDurable: () throws(StateFileError) -> Void
+    ) throws(Failure) -> Outcome {
+        let differing = Set(enrolled.keys).union(inForce.keys).filter { enrolled[$0] != inForce[$0] }
+        var keys: ImageKeys
+        do throws(ContentRegistry.Full) {
+            keys = try builder.update(to: compiler.mesh, changes, pods: enrolled, changedPods: differing)
+        } catch {
+            throw .full(error)
+        }
+        keys.formUnion(stale)
+        var plan = MapPlan(from: writer.tables, to: builder.image, at: keys)
+        if writer.tables.generation == 0, plan.flip == nil { plan.flip = 1 }
+        let previous = writer.tables.generation
+        let undo: [MapOperation]
+        do throws(KernelWriter.Failure) { undo = try writer.prepare(plan) } catch { throw .kernel(error) }
+        do throws(StateFileError) {
+            try makeDurable()
+        } catch {
+            writer.rollBack(undo)
+            throw .state(error)
+        }
+
+        var outcome = Outcome(
+            generation: plan.flip ?? previous, previousGeneration: previous, changes: changes, late: nil)
+        do throws(KernelWriter.Failure) { try writer.commit(plan) } catch { outcome.late = error }
+        inForce = enrolled
+        enrolment.succeeded(enrolled.keys)
+        stale = outcome.late == nil ? keys.unsettled(in: writer.tables) : keys
+        if plan.flip != nil || !plan.garbage.isEmpty {
+            uncollected = plan
+            beginGracePeriod()
+        }
+        return outcome
+    }
+
+    // MARK: - Failure
+
+    /// Leads the compiler back, and the image to what the kernel has.
+    private func revert(_ reverse: MeshChange) {
+        var reverse = reverse
+        reverse.enrolled = Set(inForce.keys)
+        _ = compiler.update(reverse)
+        rebuild()
+    }
+
+    /// Numbers and counts may be half way to an image that never was.
+    private func rebuild() {
+        builder = ImageBuilder(adopting: writer.tables)
+        stale.formUnion(Self.touch(&builder, compiler, inForce))
+    }
+
+    /// An image of everything. What is in force has numbers already, so they cannot run out.
+    private static func touch(
+        _ builder: inout ImageBuilder, _ compiler: MeshCompiler, _ pods: [NamespacedName: EnrolledPod]
+    ) -> ImageKeys {
+        (try? builder.build(compiler.mesh, pods: pods)) ?? ImageKeys()
+    }
+
+    // MARK: - Grace periods
+
+    private func beginGracePeriod() {
+        do throws(SystemError) {
+            let period = try GracePeriod()
+            graceWatch = try loop.watch(period.rawDescriptor, for: .readable) { [unowned self] _ in finishGracePeriod() }
+            grace = consume period
+        } catch {
+            // No thread or no descriptor: then the next change waits itself.
+            grace = nil
+        }
+    }
+
+    /// Waits for the end of the grace period, if one runs, and removes what the old generation needed.
+    ///
+    /// - Returns: what could not be removed; it is tried again with the next change.
+    @discardableResult
+    func finishGracePeriod() -> KernelWriter.Failure? {
+        guard let plan = uncollected else { return nil }
+        if let graceWatch { loop.unwatch(graceWatch) } else { try? Membarrier.waitForGracePeriod() }
+        graceWatch = nil
+        // Joins the helper thread.
+        grace = nil
+        uncollected = nil
+        do throws(KernelWriter.Failure) {
+            try writer.collect(plan)
+            builder.release(plan.garbage)
+            return nil
+        } catch {
+            rebuild()
+            return error
+        }
+    }
+}
+
+extension ImageKeys {
+    /// The keys whose two slots differ: the next plan must fill the inactive ones.
+    fileprivate func unsettled(in tables: KernelTables) -> ImageKeys {
+        var keys = ImageKeys()
+        keys.workloads = workloads.filter {
+            guard let row = tables.workloads[$0] else { return false }
+            return !row.identity.isSettled || !row.policySet.isSettled || !row.dryRunSet.isSettled
+        }
+        keys.addresses = addresses.filter { !(tables.addresses[$0]?.identity.isSettled ?? true) }
+        keys.cidrs = cidrs.filter { !(tables.cidrs[$0]?.identity.isSettled ?? true) }
+        return keys
+    }
+}
+
+extension Slots {
+    fileprivate var isSettled: Bool { even == odd }
+}
