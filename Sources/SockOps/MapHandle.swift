@@ -17,6 +17,12 @@ public struct MapShape: Hashable, Sendable {
     /// `BPF_F_*` of map creation.
     public let flags: UInt32
 
+    /// Whether the kernel allocates all entries of this hash table or array when the map is created.
+    var isPreallocatedTable: Bool {
+        [BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_ARRAY].contains { $0.rawValue == type }
+            && flags & UInt32(BPF_F_NO_PREALLOC) == 0
+    }
+
     /// Where two shapes differ, as `value size 16, not 24`; nil if they do not.
     func difference(from expected: MapShape) -> String? {
         let fields: [(String, UInt32, UInt32)] = [

@@ -42,10 +42,9 @@ struct TestArena: ~Copyable {
 
         file.keepOnly(programs: Self.programs)
         // Preallocated maps of full size would cost more time than the test.
-        for name in ["mesh_workloads", "mesh_usage", "mesh_affinity", "mesh_udp_rev"] {
+        for (name, shape) in file.maps where shape.isPreallocatedTable && shape.maxEntries > 64 {
             try file.setCapacity(64, of: name)
         }
-        for name in ["mesh_policy_set", "mesh_port_maps", "mesh_port_pages"] { try file.setCapacity(1, of: name) }
         let object = try file.load()
         let maps = try MeshMaps { name throws(BPFError) in try object.map(name) }
         try Self.enrol(cookies, in: maps)

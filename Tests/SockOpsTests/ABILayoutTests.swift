@@ -40,6 +40,7 @@ import Testing
         #expect(size(mesh_usage.self) == 64)
         #expect(size(mesh_event.self) == 152)
         #expect(size(mesh_query.self) == 80)
+        #expect(size(mesh_reap.self) == 96)
     }
 
     @Test func theControlWordIsWhereProgramsReadIt() {
@@ -92,6 +93,7 @@ import Testing
         #expect(MemoryLayout<mesh_query>.offset(of: \.destination) == 24)
         #expect(MemoryLayout<mesh_query>.offset(of: \.generation) == 48)
         #expect(MemoryLayout<mesh_query>.offset(of: \.verdict) == 68)
+        #expect(MemoryLayout<mesh_reap>.offset(of: \.cookie) == 80)
     }
 
     @Test func addressesKeepTheirByteOrder() {
