@@ -17,7 +17,7 @@ demo_packages=(iproute2 procps nginx-light redis-server python3 python3-yaml)
 test_packages=("${demo_packages[@]}" python3-pytest ethtool curl)
 bench_packages=(iproute2 procps python3 python3-yaml ethtool)
 minimum_swift=6.3
-minimum_kernel=5.15
+minimum_kernel=5.18
 
 failures=0
 ok() { printf 'ok       %s\n' "$*"; }

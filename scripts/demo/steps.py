@@ -151,8 +151,10 @@ class Demo:
 
     def uninstall(self):
         heading(9, "Uninstall leaves nothing, and breaks no connection")
-        self.mesh.ctl("uninstall")
-        self.mesh.ctl("uninstall", "--check")
+        self.mesh.ctl("uninstall", "--purge")
+        agent = self.mesh.agent
+        self.mesh.ctl("uninstall", "--check", "--node", self.node.id, "--cgroup", str(agent.cgroup),
+                      "--bpffs", str(agent.bpffs))
         ended = [server.name for server in self.servers if not server.running]
         check(not ended, "nginx and redis still run", f"{ended} ended")
         client = self.node.pods["client"]
