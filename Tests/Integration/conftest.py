@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from harness.meshed import Applied, Meshed
 from harness.node import sweep
 from harness.processes import root_of_repository
 from harness.world import MODES, World
@@ -35,6 +36,22 @@ def world(request):
     made = World(request.param, pods=("a", "b", "c"))
     yield made
     made.remove()
+
+
+@pytest.fixture(scope="session")
+def meshed():
+    """A node whose policies tests change through `policies`; no other test's world notices."""
+    made = Meshed(ports=[("web", 8080), ("metrics", 9090)])
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def policies(meshed):
+    """policies(*objects) applies them until the end of the test."""
+    applied = Applied(meshed.agent)
+    yield applied
+    applied.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's pinned maps and programs, seen from outside it: a witness that does not depend on what it says."""
+
+import ctypes
+import mmap
+import os
+import struct
+import threading
+import time
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_SYS_BPF = 321  # x86-64
+_BPF_OBJ_GET = 7
+_BPF_PROG_TEST_RUN = 10
+
+
+def _bpf(command, attributes):
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    status = _LIBC.syscall(_SYS_BPF, command, buffer, len(attributes))
+    if status < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return status, buffer.raw
+
+
+def open_pinned(path):
+    """A descriptor of a pinned object; the caller closes it."""
+    name = ctypes.create_string_buffer(str(path).encode())
+    return _bpf(_BPF_OBJ_GET, struct.pack("=QII", ctypes.addressof(name), 0, 0))[0]
+
+
+def pins(agent, kind):
+    """The directory of pinned `maps`, `progs` or `links` of an agent."""
+    versions = [entry for entry in agent.bpffs.iterdir() if entry.name.startswith("v")]
+    assert len(versions) == 1, f"{agent.bpffs} has {versions}"
+    return versions[0] / kind
+
+
+class Generation:
+    """The generation word, read from the memory that the kernel's programs read."""
+
+    def __init__(self, agent):
+        descriptor = open_pinned(pins(agent, "maps") / "mesh_control")
+        self._memory = mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+        os.close(descriptor)
+
+    @property
+    def value(self):
+        return struct.unpack_from("=I", self._memory)[0]
+
+    def watch_flip(self):
+        """A thread that notes when the word changes; `join` it and read `.at` (CLOCK_MONOTONIC seconds)."""
+        return _FlipWatch(self)
+
+    def close(self):
+        self._memory.close()
+
+
+class _FlipWatch(threading.Thread):
+    def __init__(self, generation):
+        super().__init__(daemon=True)
+        self._generation = generation
+        self._before = generation.value
+        self.at = None
+        self.start()
+
+    def run(self):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if self._generation.value != self._before:
+                self.at = time.monotonic()
+                return
+            time.sleep(0.0001)
+
+
+def test_run(program, packet, repeat=1):
+    """BPF_PROG_TEST_RUN: (return value, output packet, average nanoseconds)."""
+    source = ctypes.create_string_buffer(packet, len(packet))
+    sink = ctypes.create_string_buffer(max(len(packet), 256))
+    # linux/bpf.h, union bpf_attr.test: prog_fd, retval, data_size_in, data_size_out, data_in, data_out, repeat, duration
+    attributes = struct.pack("=IIIIQQII", program, 0, len(packet), len(sink), ctypes.addressof(source),
+                             ctypes.addressof(sink), repeat, 0) + bytes(40)
+    _, answer = _bpf(_BPF_PROG_TEST_RUN, attributes)
+    _, retval, _, size, _, _, _, duration = struct.unpack_from("=IIIIQQII", answer)
+    return retval, sink.raw[:size], duration

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A live connection that policy denies from now on: both ends get an error within 20 ms, nothing else is disturbed."""
+
+import errno
+import json
+import statistics
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.kernel import Generation
+from harness.manifests import app, network_policy
+from harness.processes import spawn
+
+PROBE = Path(__file__).with_name("harness") / "cut_probe.py"
+LIMIT_SECONDS = 0.020
+ERRORS = {errno.ECONNABORTED, errno.ECONNRESET, errno.EPIPE, errno.EACCES}
+ROUNDS, CONNECTIONS = 8, 15
+ONLY_C = network_policy("cut", app("b"), ingress=[{"from": [{"podSelector": app("c")}]}])
+EVERYBODY = network_policy("cut", app("b"), ingress=[{}])
+
+
+class Probe:
+    """cut_probe.py in a pod."""
+
+    def __init__(self, meshed, pod, *arguments):
+        self._process = spawn(*meshed.argv(pod, "/usr/bin/python3", PROBE, *arguments),
+                              stdout=subprocess.PIPE, text=True)
+
+    def says(self):
+        return json.loads(self._process.stdout.readline())
+
+    def failures(self):
+        """[[errno, CLOCK_MONOTONIC seconds]] of its connections."""
+        output, _ = self._process.communicate(timeout=10)
+        return json.loads(output)["failures"]
+
+
+@pytest.mark.parametrize("activity", ["active", "idle"])
+def test_both_ends_of_denied_connections_fail_within_20_ms(meshed, policies, family, activity):
+    """From the flip of the generation word, which is read where the kernel reads it, to the failing call, p99."""
+    delays = {"client": [], "server": []}
+    generation = Generation(meshed.agent)
+    address = meshed.pod("b").address(family)
+    for _ in range(ROUNDS):
+        policies(EVERYBODY)
+        server = Probe(meshed, "b", "serve", address, str(CONNECTIONS))
+        client = Probe(meshed, "a", "ask", address, str(CONNECTIONS), str(server.says()["port"]), activity)
+        assert (server.says(), client.says()) == ({"watching": CONNECTIONS}, {"watching": CONNECTIONS})
+        flip = generation.watch_flip()
+        policies(ONLY_C)
+        flip.join()
+        for name, probe in (("client", client), ("server", server)):
+            failures = probe.failures()
+            assert {code for code, _ in failures} <= ERRORS, f"{name}: {failures}"
+            assert len(failures) == CONNECTIONS
+            delays[name] += [at - flip.at for _, at in failures]
+    generation.close()
+    for name, values in delays.items():
+        values.sort()
+        p99 = values[int(len(values) * 0.99)]
+        print(f"{activity} {name}: median {statistics.median(values) * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms")
+        assert p99 <= LIMIT_SECONDS, f"{name}: p99 {p99 * 1000:.1f} ms"
+
+
+def test_nothing_else_is_disturbed(meshed, policies, family):
+    """Connections that the change still allows go on and lose no byte."""
+    policies(EVERYBODY)
+    kept_client, kept_server = meshed.connect(family, clients="c", servers="b")
+    other_client, other_server = meshed.connect(family, clients="a", servers="c")
+    cut_client, cut_server = meshed.connect(family, clients="a", servers="b")
+    for client, server in ((other_client, other_server), (cut_client, cut_server)):
+        client.send(b"before")
+        assert server.recv(10) == b"before"
+    pouring = kept_client.start_pour(30 << 20)
+    draining = kept_server.start_drain(30 << 20)
+    policies(ONLY_C)
+    assert draining.result(60) == [30 << 20, None]
+    assert pouring.result() == 30 << 20
+    other_client.send(b"after")
+    assert other_server.recv(10) == b"after"
+    for end in (cut_client, cut_server):
+        with pytest.raises(OSError) as caught:
+            end.recv(1)
+            end.send(b"x")
+        assert caught.value.errno in ERRORS | {errno.EAGAIN}
+    cuts = [event for event in meshed.agent.json("flows") if event["kind"] == "cut"]
+    assert cuts and cuts[-1]["source"]["workload"] == "test/a"
+
+
+def test_a_change_that_still_allows_keeps_the_redirect(meshed, policies):
+    client, server = meshed.connect(clients="a", servers="b")
+    for text, policy in ((b"one", EVERYBODY), (b"two", network_policy("cut", app("b"), ingress=[
+            {"from": [{"podSelector": {}}]}])), (b"three", EVERYBODY)):
+        client.send(text)
+        assert server.recv(10) == text
+        assert meshed.paths(client)[0] == ("redirect", None)
+        policies(policy)
+
+
+def test_an_egress_change_cuts_too(meshed, policies):
+    client, server = meshed.connect(clients="a", servers="b")
+    client.send(b"x")
+    assert server.recv(1) == b"x"
+    pending = server.later("recv", 1).wait_blocked()
+    policies(network_policy("silence", app("a"), egress=[]))
+    with pytest.raises(OSError) as caught:
+        pending.result(5)
+    assert caught.value.errno in ERRORS | {errno.EAGAIN}

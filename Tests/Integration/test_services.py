@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services: translation at connect(2), weights, affinity, refusals, what applications see."""
+
+import collections
+import errno
+import select
+import socket
+import time
+
+import pytest
+
+from harness import manifests
+from harness.manifests import service
+from harness.world import eventually, family_number
+
+V4, V6 = "10.96.0.10", "fd96::10"
+PORT, TARGET = 80, 8180
+
+
+@pytest.fixture(scope="module")
+def backends(meshed):
+    """b and c listen on the target port in both families; each answers with its name."""
+    made = {(pod, family): meshed.server(pod, TARGET, family) for pod in ("b", "c") for family in (4, 6)}
+    yield made
+    for listener in made.values():
+        listener.close()
+
+
+@pytest.fixture
+def services(meshed):
+    """services(*objects) replaces the Services and EndpointSlices of the configuration until the end of the test."""
+    path = meshed.agent.config / "services.yaml"
+
+    def write(*objects):
+        generation = meshed.agent.json("status")["generation"]
+        manifests.write(path, *objects)
+        eventually(lambda: meshed.agent.json("status")["generation"] != generation, what="a new generation")
+    yield write
+    if path.exists():
+        path.unlink()
+        eventually(lambda: meshed.outcome("a", V4, PORT) != "ok", what="the service's end")
+
+
+def slice_of(name, family, addresses, **conditions):
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": f"IPv{family}",
+            "metadata": {"name": name, "namespace": "test", "labels": {"kubernetes.io/service-name": "web"}},
+            "ports": [{"name": f"p{PORT}", "port": TARGET, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True, **conditions}}
+                          for address in addresses]}
+
+
+def web(selector=None, **spec):
+    """Without a selector its endpoints are those of a slice."""
+    return service("web", selector, [(PORT, TARGET)], [V4, V6], **spec)
+
+
+def ask(meshed, backends, address, source="a", times=1):
+    """Connects `times` to the service; how often each pod was met."""
+    met = collections.Counter()
+    family = 6 if ":" in address else 4
+    for _ in range(times):
+        client = meshed.peer(source).socket(family_number(family), socket.SOCK_STREAM)
+        client.connect((address, PORT))
+        met[whose(backends, client, family)] += 1
+        client.close()
+    return met
+
+
+def whose(backends, client, family):
+    """The pod whose listener has the connection; takes it off its queue."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        for pod in ("b", "c"):
+            listener = backends[pod, family]
+            if listener.poll(select.POLLIN, 0):
+                accepted, _ = listener.accept()
+                accepted.close()
+                return pod
+    raise AssertionError("a connection succeeded that nobody got")
+
+
+@pytest.mark.parametrize("address", [V4, V6, f"::ffff:{V4}"])
+def test_a_service_leads_to_its_pods(meshed, services, backends, address):
+    services(web({"role": "server"}))
+    family = 6 if address == V6 else 4
+    client = meshed.peer("a").socket(family_number(6 if ":" in address else 4), socket.SOCK_STREAM)
+    client.connect((address, PORT))
+    assert client.getpeername()[:2] == [address, PORT], "the application sees the address that it asked for"
+    server, (seen, *_) = backends["b", family].accept()
+    assert seen == meshed.pod("a").address(family)
+    client.send(b"hello")
+    assert server.recv(10) == b"hello"
+    server.close()
+    client.close()
+
+
+def test_weights(meshed, services, backends):
+    """3 to 1, by the pods' annotation: 1000 connections within 5 standard deviations."""
+    pods = [meshed.pod_object(name, {"serves": "web"}, annotations={"sockmesh.io/weight": weight})
+            for name, weight in (("b", "3"), ("c", "1"))]
+    objects = [meshed.pod_object("a", {"role": "client"}), meshed.pod_object("o"), meshed.pod_object("u"), *pods]
+    original = (meshed.agent.config / "objects.yaml").read_text()
+    try:
+        manifests.write(meshed.agent.config / "objects.yaml", manifests.namespace("test", {"team": "red"}),
+                        manifests.namespace("other", {"team": "blue"}), *objects)
+        services(web({"serves": "web"}))
+        met = ask(meshed, backends, V4, times=1000)
+        assert abs(met["b"] - 750) < 5 * (1000 * 0.75 * 0.25) ** 0.5, met
+    finally:
+        (meshed.agent.config / "objects.yaml").write_text(original)
+        eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
+
+
+def test_affinity(meshed, services, backends):
+    services(web(sessionAffinity="ClientIP"), slice_of("both", 4, [meshed.pod("b").ipv4, meshed.pod("c").ipv4]))
+    for source in ("a", "o"):
+        assert len(ask(meshed, backends, V4, source, times=40)) == 1
+    services(web(sessionAffinity="None"), slice_of("both", 4, [meshed.pod("b").ipv4, meshed.pod("c").ipv4]))
+    assert len(ask(meshed, backends, V4, times=60)) == 2
+
+
+def test_no_ready_endpoint_refuses_at_once(meshed, services):
+    services(web({"app": "nobody"}))
+    for address in (V4, V6):
+        assert meshed.median_seconds("ECONNREFUSED", "a", address, PORT) < 0.001
+    assert meshed.last_denial(PORT)["reason"] == "no-endpoint"
+
+
+def test_an_unready_endpoint_gets_nothing(meshed, services, backends):
+    services(web(), slice_of("one", 4, [meshed.pod("b").ipv4]),
+             slice_of("two", 4, [meshed.pod("c").ipv4], ready=False))
+    assert ask(meshed, backends, V4, times=50) == {"b": 50}
+
+
+def test_a_port_that_the_service_does_not_have_is_refused(meshed, services):
+    services(web({"role": "server"}))
+    assert meshed.median_seconds("ECONNREFUSED", "a", V4, 81) < 0.001
+
+
+def test_policy_sees_the_pod_behind_the_service(meshed, services, backends, policies):
+    services(web({"role": "server"}))
+    policies(manifests.network_policy("b-hears-c", manifests.app("b"), ingress=[
+        {"from": [{"podSelector": manifests.app("c")}], "ports": [{"port": TARGET}]}]))
+    assert meshed.outcome("a", V4, PORT) == "ECONNREFUSED"
+    assert ask(meshed, backends, V4, source="c") == {"b": 1}
+    assert meshed.last_denial(PORT)["serviceAddress"]["service"] == "test/web"
+
+
+def test_a_pod_behind_its_own_service(meshed, services, backends):
+    """Hairpin: b asks the Service whose only pod it is, under a policy that lets nobody in."""
+    services(web({"role": "server"}))
+    assert ask(meshed, backends, V4, source="b") == {"b": 1}
+
+
+def test_a_removed_backend_is_cut(meshed, services, backends):
+    services(web(), slice_of("both", 4, [meshed.pod("b").ipv4]))
+    client = meshed.peer("a").socket(socket.AF_INET, socket.SOCK_STREAM)
+    client.connect((V4, PORT))
+    server, _ = backends["b", 4].accept()
+    client.send(b"x")
+    assert server.recv(1) == b"x"
+    pending = client.later("recv", 1).wait_blocked()
+    services(web(), slice_of("both", 4, [meshed.pod("c").ipv4]))
+    with pytest.raises(OSError) as caught:
+        pending.result(5)
+    assert caught.value.errno in (errno.ECONNABORTED, errno.ECONNRESET, errno.EAGAIN)
+    assert ask(meshed, backends, V4) == {"c": 1}
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected", "unconnected"])
+def test_udp_service(meshed, services, connected, family):
+    """Answers come from the service's address, whichever way the client sends."""
+    address = V4 if family == 4 else V6
+    services(service("dns", {"role": "server"}, [(53, 5300, "UDP")], [V4, V6]))
+    server = meshed.peer("b").socket(family_number(family), socket.SOCK_DGRAM)
+    server.bind((meshed.pod("b").address(family), 5300))
+    client = meshed.peer("a").socket(family_number(family), socket.SOCK_DGRAM)
+    if connected:
+        client.connect((address, 53))
+        client.send(b"query")
+    else:
+        client.sendto(b"query", (address, 53))
+    data, sender = server.recvfrom(100)
+    server.sendto(b"answer", tuple(sender[:2]))
+    answer, source = client.recvfrom(100)
+    assert (data, answer) == (b"query", b"answer")
+    assert source[:2] == [address, 53]
+    for end in (client, server):
+        end.close()
