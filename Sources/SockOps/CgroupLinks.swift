@@ -43,11 +43,13 @@ struct CgroupLinks {
         return outcome
     }
 
-    /// Programs that run under the links of this node, whatever pinned them.
+    /// Programs that run under the links of this node, those of other layouts among them.
     func programIDs() throws(BPFError) -> Set<UInt32> {
         var ids: Set<UInt32> = []
-        for name in try PinTree.names(configuration.linkDirectory) {
-            ids.insert(try BPFLink(pinned: "\(configuration.linkDirectory)/\(name)").state().programID)
+        for directory in try configuration.versionDirectories() {
+            for name in try PinTree.names("\(directory)/links") {
+                ids.insert(try BPFLink(pinned: "\(directory)/links/\(name)").state().programID)
+            }
         }
         return ids
     }

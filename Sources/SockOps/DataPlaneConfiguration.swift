@@ -30,6 +30,13 @@ public struct DataPlaneConfiguration: Hashable, Sendable {
     /// One file for each link: the program's name, or `netns-COOKIE`.
     public var linkDirectory: String { "\(versionDirectory)/links" }
 
+    /// Directories of all layouts that have left pins, this build's among them.
+    func versionDirectories() throws(BPFError) -> [String] {
+        try PinTree.names(bpffs)
+            .filter { $0.hasPrefix("v") && UInt32($0.dropFirst()) != nil }
+            .map { "\(bpffs)/\($0)" }
+    }
+
     func mapPath(_ name: String) -> String { "\(mapDirectory)/\(name)" }
     func linkPath(_ program: MeshProgram) -> String { "\(linkDirectory)/\(program.name)" }
     func lookupPath(_ cookie: UInt64) -> String { "\(linkDirectory)/\(Self.lookupPrefix)\(cookie)" }

@@ -41,7 +41,7 @@ struct LookupLinks {
             if try update(cookie, to: program) { return false }
             try PinTree.unpin(path)
         }
-        try Neighbours(own: []).requireAlone(namespace)
+        try Neighbours(own: CgroupLinks(configuration: configuration).programIDs()).requireAlone(namespace)
         let link = try BPFLink(
             attaching: program, to: namespace.rawDescriptor, at: .socketLookup, targetName: namespace.path)
         try link.pin(path)

@@ -23,7 +23,7 @@ public struct Uninstaller: Sendable {
     /// - Returns: what is left, for people; empty if nothing is.
     /// - Throws: ``BPFError``; running it again continues.
     public func run(drain: (borrowing MeshMaps) throws(BPFError) -> Void) throws(BPFError) -> [String] {
-        let versions = try versionDirectories()
+        let versions = try configuration.versionDirectories()
         let maps = try LoadedPrograms.pinnedMaps(below: configuration.bpffs)
         for directory in versions { try Self.killSwitch(directory) }
         if PinTree.exists(configuration.versionDirectory) {
@@ -89,31 +89,30 @@ public struct Uninstaller: Sendable {
         }
     }
 
-    /// Those of every layout version that has left pins here.
-    private func versionDirectories() throws(BPFError) -> [String] {
-        try PinTree.names(configuration.bpffs)
-            .filter { $0.hasPrefix("v") && UInt32($0.dropFirst()) != nil }
-            .map { "\(configuration.bpffs)/\($0)" }
-    }
-
-    private static func killSwitch(_ directory: String) throws(BPFError) {
+    static func killSwitch(_ directory: String) throws(BPFError) {
         let path = "\(directory)/maps/mesh_slots"
         if PinTree.exists(path) { try ProgramArray(MapHandle(pinned: path)).clear(0) }
     }
 
-    /// Detaches the links pinned under `directory` and removes it.
+    /// Removes the directory of one layout with all that is pinned there.
+    static func removeVersion(_ directory: String) throws(BPFError) {
+        try detachLinks(of: directory)
+        try PinTree.removeAll(directory)
+    }
+
+    /// Detaches and unpins the links of one layout; its maps stay.
     ///
     /// The order keeps connections alive that are being made meanwhile: without the programs of connect no
     /// new one needs a stamp, then the lookup programs that stamp can go, then those that ask for the stamp.
-    static func removeVersion(_ directory: String) throws(BPFError) {
+    static func detachLinks(of directory: String) throws(BPFError) {
         let links = "\(directory)/links"
-        let names = try PinTree.names(links)
         let last: Set<String> = ["mesh_sockops", MeshProgram.hostRecords.name]
         func phase(_ name: String) -> Int {
             if last.contains(name) { return 2 }
             return DataPlaneConfiguration.lookupCookie(inPinName: name) == nil ? 0 : 1
         }
-        for name in names.sorted(by: { phase($0) < phase($1) }) { try CgroupLinks.remove("\(links)/\(name)") }
-        try PinTree.removeAll(directory)
+        for name in try PinTree.names(links).sorted(by: { phase($0) < phase($1) }) {
+            try CgroupLinks.remove("\(links)/\(name)")
+        }
     }
 }
