@@ -32,7 +32,7 @@ public struct PolicyGenerator: Sendable {
         for key in random.some(["app", "tier", "env"], atMost: 2) {
             selector.matchLabels[key] = random.pick(["a", "b"])
         }
-        if random.chance(30) {
+        if random.chance(50) {
             let key = random.pick(["app", "tier", "env"])
             let values = random.some(["a", "b", "c"], atLeast: 1, atMost: 2)
             selector.matchExpressions = [

@@ -125,7 +125,20 @@ public struct RandomCluster: Sendable {
     public mutating func mutate() -> MeshChange {
         var generator = PolicyGenerator(random: random)
         defer { random = generator.random }
-        switch Int.random(in: 0..<10, using: &generator.random) {
+        switch Int.random(in: 0..<12, using: &generator.random) {
+        case 10, 11:
+            random = generator.random
+            addPod(100 + pods.count + Int.random(in: 0..<100, using: &random))
+            generator.random = random
+            // Another pod may have the name by chance, and then is replaced.
+            let pod = pods[pods.count - 1]
+            pods.removeAll {
+                $0.namespacedName == pod.namespacedName || Set($0.podIPs) == Set(pod.podIPs) && !pod.hostNetwork
+            }
+            pods.append(pod)
+            let names = Set(pods.map(\.namespacedName))
+            enrolled.formIntersection(names)
+            return MeshChange(changed: [.pod(pod)], enrolled: enrolled)
         case 0..<4:
             let policy = generator.policy(named: "p\(Int.random(in: 0..<10, using: &generator.random))")
             policies.removeAll { $0.reference == policy.reference }

@@ -29,7 +29,6 @@ extension MeshCompiler {
             pending.cidrs.insert(cidr)
             pending.cidrs.formUnion(projection.cidrTable.prefixes(inside: cidr))
         }
-        pending.cidrs.formUnion([.allIPv4, .allIPv6])
         for address in addressSlots.keys where changed.cidrs.contains(where: { $0.contains(address) }) {
             pending.addresses.insert(address)
         }

@@ -67,5 +67,9 @@ public struct PolicyExplanation: Hashable, Sendable {
 public struct UnknownPodError: Error, Hashable, Sendable, CustomStringConvertible {
     public let pod: NamespacedName
 
+    public init(pod: NamespacedName) {
+        self.pod = pod
+    }
+
     public var description: String { "no Pod \(pod) is known; `meshctl workloads` lists those of this node" }
 }
