@@ -379,8 +379,8 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
  * Runs for each segment that takes TCP's slow path, that is only once something goes by
  * TCP. When what the peer sends is final TCP and all that it redirected has been read,
  * nothing can be redirected to this socket any more: it leaves the sockhash and runs at
- * TCP's own speed. Its own direction becomes TCP first, so that no send of its own is in
- * between.
+ * TCP's own speed, at best before the first TCP byte is queued. Its own direction becomes
+ * TCP first, so that no send of its own is in between.
  */
 static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
@@ -393,8 +393,6 @@ static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 
 	if (!state || !(state->flags & MESH_END_MEMBER) || state->path == MESH_PATH_DENIED)
 		return 0;
-	if (state->path != MESH_PATH_TCP && !tp->bytes_received)
-		return 0; /* nothing but redirected bytes so far: nobody has gone to TCP */
 	flow_of(ops, &key, state->netns);
 	flow_reverse(&key, &peer_key);
 	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
