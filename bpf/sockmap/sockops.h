@@ -438,7 +438,9 @@ static __noinline int on_header(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 	flow_of(ops, &key, state->netns);
 	flow_reverse(&key, &peer_key);
 	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
-	if (peer && (peer->flags & MESH_END_MEMBER)) {
+	if (!peer)
+		return 0; /* a deferred accept: the peer is made, and joins, by this very segment */
+	if (peer->flags & MESH_END_MEMBER) {
 		bpf_reserve_hdr_opt(ops, LEAVE_OPTION_BYTES, 0);
 		return 0;
 	}

@@ -4,6 +4,7 @@
 import ctypes
 import mmap
 import os
+import socket
 import struct
 import threading
 import time
@@ -82,3 +83,36 @@ def test_run(program, packet, repeat=1):
     _, answer = _bpf(_BPF_PROG_TEST_RUN, attributes)
     _, retval, _, size, _, _, _, duration = struct.unpack_from("=IIIIQQII", answer)
     return retval, sink.raw[:size], duration
+
+
+class Verdicts:
+    """The kernel's own verdict function over the live maps: program mesh_query, struct mesh_query of mesh_abi.h."""
+
+    _ETHERNET = bytes(12) + b"\x08\x00"
+
+    def __init__(self, agent):
+        self._program = open_pinned(pins(agent, "progs") / "mesh_query")
+
+    def packet(self, source, destination, port, netns=0, udp=False):
+        """netns: cookie of the source's namespace, 0 for a source that is known by its address only."""
+        question = struct.pack("=Q16s16sHBBI", netns, _sixteen_bytes(source), _sixteen_bytes(destination), port,
+                               17 if udp else 6, 0, 0)
+        return self._ETHERNET + question + bytes(32)
+
+    def ask(self, packet):
+        """(generation, allowed, reason number)."""
+        _, answer, _ = test_run(self._program, packet)
+        generation, _, _, _, _, verdict, reason, _, _, _ = struct.unpack_from("=IIIIIBBBBI", answer, 14 + 48)
+        return generation, verdict == 1, reason
+
+    def nanoseconds(self, packet, repeat):
+        return test_run(self._program, packet, repeat)[2]
+
+    def close(self):
+        os.close(self._program)
+
+
+def _sixteen_bytes(address):
+    if ":" in address:
+        return socket.inet_pton(socket.AF_INET6, address)
+    return bytes(10) + b"\xff\xff" + socket.inet_aton(address)
