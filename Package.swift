@@ -53,6 +53,7 @@ let package = Package(
             name: "mesh-agent",
             dependencies: [
                 "MeshAgent", "MeshAdmin", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .executableTarget(

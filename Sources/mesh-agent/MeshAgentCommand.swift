@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ArgumentParser
+import Logging
 import Foundation
 import Glibc
 import MeshAdmin
@@ -104,7 +105,15 @@ struct MeshAgentCommand: ParsableCommand {
         } catch let error as ConfigurationError {
             throw ValidationError(error.description)
         }
-        print(configuration)
+        let logger = Logger(label: "mesh-agent") { _ in
+            StandardErrorLog(format: configuration.logFormat, level: configuration.logLevel)
+        }
+        do {
+            try Agent(configuration, logger: logger).run()
+        } catch {
+            logger.critical("\(error)")
+            throw ExitCode.failure
+        }
     }
 }
 

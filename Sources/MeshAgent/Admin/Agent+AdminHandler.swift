@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import LinuxIO
+import Logging
+public import MeshAdmin
+import MeshManifests
+import MeshModel
+import SockOps
+
+/// The calls of the admin protocol; each is a few lines here and a report in a file of its own.
+extension Agent: AdminHandler {
+    /// The running node.
+    ///
+    /// - Throws: ``AdminError`` `busy` once it is uninstalled.
+    func running() throws(AdminError) -> Node {
+        guard let node else { throw AdminError(.busy, "the node is being uninstalled") }
+        return node
+    }
+
+    public func notReady() -> [String] { node.map(StatusReporter.notReady) ?? ["the node is being uninstalled"] }
+
+    public func status() throws(AdminError) -> StatusReport {
+        try StatusReporter(running(), configuration, uptime: started.duration(to: .now)).report()
+    }
+
+    public func generations(_ request: GenerationsRequest) throws(AdminError) -> any Sequence<GenerationReport> {
+        let state = try running().state
+        let current = state.reconciler.writer.tables.generation
+        let oldest = state.applied.generations.first.map { $0.number - 1 } ?? state.applied.generation
+        let reports = state.numbers.generations.reversed().map { record in
+            GenerationReport(
+                generation: record.generation, time: record.time, cause: record.cause, changes: record.changes,
+                current: record.generation == current, restorable: record.applied >= oldest)
+        }
+        return Array(reports.prefix(request.limit ?? .max))
+    }
+
+    public func workloads(_ request: WorkloadsRequest) throws(AdminError) -> any Sequence<WorkloadReport> {
+        try WorkloadReporter(running()).reports(request)
+    }
+
+    public func services(_ request: ServicesRequest) throws(AdminError) -> any Sequence<ServiceReport> {
+        try ServiceReporter(running()).reports(request)
+    }
+
+    public func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport> {
+        let node = try running()
+        var list = ConnectionList()
+        do throws(BPFError) {
+            try node.writer.plane.maps.ends.forEach { list.add(ConnectionEnd(key: $0, end: $1)) }
+        } catch {
+            throw AdminError(.failed, "connections cannot be read: \(error)")
+        }
+        let reports = list.reports(now: FlowReader.monotonicNanoseconds(), names: AgentNames(node.state.reconciler))
+        let matching = reports.filter { report in
+            request.workload.map { $0.matches(report.source) || $0.matches(report.destination) } ?? true
+        }
+        return Array(matching.prefix(request.limit ?? .max))
+    }
+
+    public func flows(
+        _ request: FlowsRequest, follower: Responder<FlowEvent>?
+    ) throws(AdminError) -> any Sequence<FlowEvent> {
+        let node = try running()
+        node.drainFlows()
+        let events = node.flows.events(request.filter, last: request.last)
+        if let follower { node.flows.follow(request.filter, follower) }
+        return events
+    }
+
+    public func policies(_ request: PoliciesRequest) throws(AdminError) -> any Sequence<PolicyReport> {
+        try PolicyCalls(running().state).reports(request)
+    }
+
+    public func diffPolicies(_ request: DiffPoliciesRequest) throws(AdminError) -> PolicyDiff {
+        try PolicyCalls(running().state).diff(request)
+    }
+
+    public func explain(_ request: ExplainRequest) throws(AdminError) -> ExplainReport {
+        try Explainer(running()).explain(request)
+    }
+
+    public func applyPolicies(
+        _ request: ApplyPoliciesRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
+    ) {
+        answer(responder) { () throws(AdminError) in
+            try PolicyCalls(running().state).apply(request, cause: "apply by \(caller)")
+        }
+    }
+
+    public func deletePolicy(
+        _ request: DeletePolicyRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
+    ) {
+        answer(responder) { () throws(AdminError) in
+            try PolicyCalls(running().state).delete(request, cause: "delete by \(caller)")
+        }
+    }
+
+    public func rollbackPolicies(
+        _ request: RollbackPoliciesRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
+    ) {
+        answer(responder) { () throws(AdminError) in
+            try PolicyCalls(running().state).rollback(request, caller: "\(caller)")
+        }
+    }
+
+    private func answer(
+        _ responder: Responder<PolicyChangeResult>, _ body: () throws(AdminError) -> PolicyChangeResult
+    ) {
+        do throws(AdminError) { responder.succeed(try body()) } catch { responder.fail(error) }
+    }
+
+    public func prepareRun(_ request: PrepareRunRequest, by caller: AdminCaller) throws(AdminError) -> RunTarget {
+        let node = try running()
+        let name = NamespacedName(namespace: request.namespace, name: request.name)
+        let reference = ObjectReference(apiVersion: "v1", kind: "Pod", namespace: name.namespace, name: name.name)
+        guard case .pod(let pod)? = node.state.store.objects[reference], node.state.isLocal(pod) else {
+            throw AdminError(
+                .notFound, "no Pod \(name) is known on this node", hint: "meshctl workloads --all lists all pods")
+        }
+        let namespace: PodNamespace
+        do throws(EnrolmentFailure) { namespace = try PodProbe(nodeNetns: node.nodeNetns).inspect(pod) } catch {
+            throw AdminError(.failed, "Pod \(name) has no network namespace to run in: \(error)")
+        }
+        let cgroup = Cgroup(path: "\(configuration.cgroup)/pods/\(name.namespace)_\(name.name)")
+        do throws(SystemError) { try cgroup.create() } catch {
+            throw AdminError(.failed, "the cgroup of Pod \(name) cannot be made: \(error)")
+        }
+        return RunTarget(
+            netns: namespace.path, netnsCookie: namespace.cookie, cgroup: cgroup.path,
+            redirection: WorkloadReporter.redirection(of: name, node.state.reconciler.enrolment))
+    }
+
+    public func uninstall(_ request: UninstallRequest, by caller: AdminCaller, _ responder: Responder<UninstallStep>) {
+        logger.notice("uninstalling", metadata: ["caller": "\(caller)", "purge": "\(request.purge)"])
+        releaseNode()
+        do throws(AdminError) {
+            try LocalNode(configuration).uninstall(purge: request.purge) { responder.send($0) }
+            responder.finish { [loop] in loop.stop() }
+        } catch {
+            logger.error("not uninstalled", metadata: ["error": "\(error)"])
+            responder.fail(error)
+            // Without a node there is nothing left to do; running the command again goes on without an agent.
+            loop.schedule(after: .seconds(1)) { [loop] in loop.stop() }
+        }
+    }
+}

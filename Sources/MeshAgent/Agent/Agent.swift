@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshABI
+import Glibc
+import LinuxIO
+public import Logging
+import MeshAdmin
+import MeshManifests
+import MeshModel
+import SockOps
+
+/// Why an agent does not start, or stops.
+public struct AgentError: Error, CustomStringConvertible {
+    public let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// The agent of one node: puts its parts together, and runs them on one thread until it is told to stop.
+///
+/// What it put into the kernel stays when it ends: connections go on and policy is enforced. ``uninstall`` of the
+/// admin protocol removes it.
+public final class Agent {
+    let configuration: AgentConfiguration
+    let logger: Logger
+    let loop: EventLoop
+    let started = ContinuousClock.now
+    /// `nil` once the node has been uninstalled.
+    private(set) var node: Node?
+    private var server: AdminServer?
+    private let locks: Locks
+
+    /// Held to the end of the process.
+    private struct Locks: ~Copyable {
+        let state: NodeLock
+        let pins: NodeLock
+    }
+
+    /// Takes the node over: state directory, pins of an earlier agent, objects. When this returns, policy is in force.
+    ///
+    /// - Throws: ``AgentError`` that says what is wrong and what to do. What an earlier agent put into the kernel is
+    ///   left as it was, unless the kernel refused in the middle of the first change.
+    public init(_ configuration: AgentConfiguration, logger: Logger) throws(AgentError) {
+        self.configuration = configuration
+        self.logger = logger
+        guard geteuid() == 0 else {
+            throw AgentError("mesh-agent needs root: it enters network namespaces and loads BPF programs (run it as root)")
+        }
+        let loop: EventLoop
+        do throws(SystemError) {
+            loop = try EventLoop()
+            // Before any other thread exists.
+            try loop.watchSignals([SIGTERM, SIGINT, SIGHUP]) { [weak loop] signal in
+                if signal == SIGHUP { Agent.onHangup?() } else { loop?.stop() }
+            }
+            try Mounts.makeDirectories(configuration.stateDirectory, mode: 0o700)
+            try Mounts.ensureBPFFS(configuration.bpffs)
+            locks = Locks(
+                state: try NodeLock(configuration.stateDirectory, flag: "--state-dir"),
+                pins: try NodeLock(configuration.bpffs, flag: "--bpffs"))
+        } catch {
+            throw AgentError("cannot start: \(error)")
+        }
+        self.loop = loop
+        let node = try Node(configuration, loop: loop, logger: logger)
+        self.node = node
+        do throws(SystemError) {
+            server = try AdminServer(
+                on: loop, path: configuration.socket, name: "mesh-agent \(SockmeshVersion.current)",
+                node: configuration.node, authorization: configuration.authorization, handler: self)
+        } catch {
+            throw AgentError("cannot serve the admin socket: \(error)")
+        }
+        Agent.onHangup = { [weak self] in self?.node?.readDirectory() }
+        logger.info(
+            "agent started",
+            metadata: [
+                "node": "\(configuration.node)", "version": "\(SockmeshVersion.current)", "pid": "\(getpid())",
+                "generation": "\(node.state.reconciler.writer.tables.generation)", "cgroup": "\(configuration.cgroup)",
+                "socket": "\(configuration.socket)",
+            ])
+    }
+
+    /// SIGHUP; set and called on the control thread only.
+    private nonisolated(unsafe) static var onHangup: (() -> Void)?
+
+    /// Serves until SIGTERM or SIGINT, or until the node was uninstalled.
+    ///
+    /// - Throws: ``AgentError`` if the kernel refuses to wait.
+    public func run() throws(AgentError) {
+        do throws(SystemError) { try loop.run() } catch { throw AgentError("event loop: \(error)") }
+        server?.close()
+        logger.info("agent stopped", metadata: ["node": "\(configuration.node)"])
+    }
+
+    /// Lets go of everything in the kernel, so that it can be removed.
+    func releaseNode() {
+        node?.stop()
+        node = nil
+    }
+}

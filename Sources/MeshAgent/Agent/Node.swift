@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+import CMeshABI
+import Glibc
+import LinuxIO
+import Logging
+import MeshAdmin
+import MeshManifests
+import MeshModel
+import SockOps
+
+/// The parts of a running node and what each does when.
+///
+/// Belongs to the control thread.
+final class Node {
+    let state: MeshState
+    let flows: FlowLog
+    let selfTest: SelfTestReport
+    let nodeNetns: NetnsCookie
+    private(set) var parameters: ControlParameters
+    private let maintenance: ConnectionMaintenance
+    private let reader: FlowReader
+    private let loop: EventLoop
+    private let logger: Logger
+    private let configuration: AgentConfiguration
+    private var timers: [EventLoop.Timer] = []
+    private var watches: [EventLoop.Watch] = []
+    private let configWatch: WatchedDirectory?
+    private let namespaceWatch: NamespaceWatch
+    private var settling: EventLoop.Timer?
+
+    var writer: KernelWriter { state.reconciler.writer }
+
+    init(_ configuration: AgentConfiguration, loop: EventLoop, logger: Logger) throws(AgentError) {
+        self.configuration = configuration
+        self.loop = loop
+        self.logger = logger
+        let opened: (state: AppliedState, loaded: AppliedState.Loaded)
+        do throws(StateFileError) { opened = try AppliedState.open(configuration.stateDirectory) } catch {
+            throw AgentError("cannot use the state directory: \(error)")
+        }
+        let numbers = NumberFile(stateDirectory: configuration.stateDirectory) { logger.error("\($0)") }
+
+        let plane: DataPlane
+        let addresses: [IPAddress]
+        do throws(BPFError) {
+            let object = try ObjectLocator.find()
+            let cgroup = Cgroup(path: configuration.cgroup)
+            var root: Cgroup?
+            do throws(SystemError) {
+                nodeNetns = try NetworkNamespace.currentCookie()
+                addresses = try Self.nodeAddresses()
+                root = try Mounts.current().cgroup2.map { Cgroup(path: $0) }
+                try cgroup.create()
+            } catch {
+                throw BPFError(error)
+            }
+            selfTest = SelfTest.run(object: try BPFObjectFile(path: object), below: cgroup)
+            plane = try DataPlane(
+                DataPlaneConfiguration(cgroup: cgroup, rootCgroup: root, bpffs: configuration.bpffs),
+                object: try BPFObjectFile(path: object))
+            parameters = ControlParameters.forThisMachine(
+                flags: (selfTest.allowsEnabled ? MESH_CTL_ACCELERATE.rawValue : 0)
+                    | (root == nil ? 0 : MESH_CTL_HOST_RECORDS.rawValue), nodeNetns: nodeNetns)
+            parameters.store(in: plane.maps.control)
+        } catch {
+            throw AgentError("cannot install in the kernel: \(error)")
+        }
+        Self.log(selfTest, plane.adoption, logger)
+
+        let writer: KernelWriter
+        do throws(BPFError) { writer = try KernelWriter(plane) } catch {
+            throw AgentError("cannot read what an earlier agent has left: \(error)")
+        }
+        let probe = PodProbe(nodeNetns: nodeNetns)
+        let reconciler = Reconciler(
+            on: loop,
+            compiler: MeshCompiler(
+                configuration: .init(nodeName: configuration.node, nodeAddresses: addresses),
+                identityNumbers: numbers.identities, serviceNumbers: numbers.services),
+            writer: writer,
+            enrolment: Enrolment(inspect: { (pod) throws(EnrolmentFailure) in
+                try Self.inspect(pod, probe, writer)
+            }))
+        writer.openNamespace = { [weak reconciler] (cookie) throws(BPFError) in reconciler?.openNamespace(cookie) }
+        state = MeshState(
+            on: loop, node: configuration.node, configDirectory: configuration.configDirectory, applied: opened.state,
+            loaded: opened.loaded, numbers: numbers, reconciler: reconciler, logger: logger)
+        flows = FlowLog(logger: logger)
+        maintenance = ConnectionMaintenance(cutter: SocketCutter(logger: logger), logger: logger)
+        do throws(BPFError) {
+            reader = try FlowReader(reconciler, log: flows, cutter: SocketCutter(logger: logger), logger: logger)
+        } catch {
+            throw AgentError("cannot read flow events: \(error)")
+        }
+        configWatch = configuration.configDirectory.map { WatchedDirectory($0, loop: loop, logger: logger) }
+        namespaceWatch = NamespaceWatch(loop: loop, logger: logger)
+        try start()
+    }
+
+    private func start() throws(AgentError) {
+        state.onChange = { [unowned self] in afterChange($0) }
+        do throws(Reconciler.Failure) { try state.start() } catch {
+            throw AgentError("cannot put the configuration in force: \(error)")
+        }
+        state.logEnrolment(since: [:])
+        // The agent before may have died between a flip and the end of the connections it denied.
+        sweep()
+        do throws(SystemError) {
+            watches.append(try loop.watch(reader.descriptor, for: .readable) { [unowned self] _ in reader.drain() })
+        } catch {
+            throw AgentError("cannot wait for flow events: \(error)")
+        }
+        configWatch?.start { [unowned self] in readDirectory() }
+        namespaceWatch.start { [unowned self] directory in state.refreshEnrolment(directory: directory) }
+        namespaceWatch.watch(state.reconciler.enrolment.directories)
+        // Openings and closings do not wake the agent.
+        every(.milliseconds(50)) { $0.reader.drain() }
+        every(.milliseconds(500)) {
+            $0.state.refreshEnrolment()
+            $0.namespaceWatch.watch($0.state.reconciler.enrolment.directories)
+        }
+        every(.seconds(10)) { $0.regularWork() }
+        every(.seconds(60)) { $0.reap() }
+        lookOutside()
+    }
+
+    private func every(_ interval: Duration, _ body: @escaping (Node) -> Void) {
+        timers.append(loop.schedule(every: interval) { [unowned self] in body(self) })
+    }
+
+    /// Ends all regular work; the kernel goes on alone.
+    func stop() {
+        timers.forEach(loop.cancel)
+        watches.forEach(loop.unwatch)
+        (timers, watches) = ([], [])
+        if let settling { loop.cancel(settling) }
+        configWatch?.stop()
+        namespaceWatch.stop()
+        state.reconciler.finishGracePeriod()
+    }
+
+    // MARK: - Work
+
+    /// Takes over flow events that have not been reported yet.
+    func drainFlows() { reader.drain() }
+
+    /// The kernel's verdict and the evaluator's differ: somebody must hear of it.
+    func report(disagreement: String) { logger.critical("\(disagreement)") }
+
+    func readDirectory() {
+        guard state.readDirectory() else { return }
+        // A file that changed a moment ago may still be being written.
+        if let settling { loop.cancel(settling) }
+        settling = loop.schedule(after: .milliseconds(120)) { [unowned self] in readDirectory() }
+    }
+
+    /// Cuts what the new generation denies. TCP at once; UDP sockets are looked for namespace by namespace, after
+    /// whoever waits for the change has an answer.
+    private func afterChange(_ outcome: Reconciler.Outcome) {
+        cut { (maintenance, maps, tables, isPod) throws(BPFError) in
+            try maintenance.cutDenied(maps, tables, in: self.state.reconciler, isPod: isPod)
+        }
+        loop.enqueue { [weak self] in self?.sweepUDP() }
+    }
+
+    private func sweep() {
+        cut { (maintenance, maps, tables, isPod) throws(BPFError) in
+            try maintenance.cutDenied(maps, tables, in: self.state.reconciler, isPod: isPod)
+        }
+        sweepUDP()
+    }
+
+    private func sweepUDP() {
+        cut { (maintenance, maps, tables, isPod) throws(BPFError) in
+            try maintenance.cutDeniedUDP(maps, tables, in: self.state.reconciler, isPod: isPod)
+        }
+    }
+
+    private func cut(
+        _ body: (ConnectionMaintenance, borrowing MeshMaps, KernelTables, @escaping (IPAddress) -> Bool)
+            throws(BPFError) -> Void
+    ) {
+        let reconciler = state.reconciler
+        do throws(BPFError) {
+            try body(maintenance, writer.plane.maps, writer.tables) {
+                reconciler.compiler.mesh.addresses[$0]?.workload != nil
+            }
+        } catch {
+            logger.error("denied connections not found", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func regularWork() {
+        let now = FlowReader.monotonicNanoseconds()
+        var members: UInt64 = 0
+        do throws(BPFError) {
+            try maintenance.expireUDP(writer.plane, now: now)
+            try writer.plane.maps.ends.forEach { key, end in
+                if ConnectionEnd(key: key, end: end).isMember { members += 1 }
+            }
+        } catch {
+            logger.error("regular work failed", metadata: ["error": "\(error)"])
+        }
+        if members != parameters.members {
+            parameters.members = members
+            parameters.store(in: writer.plane.maps.control)
+        }
+        if let addresses = try? Self.nodeAddresses() { state.setNodeAddresses(addresses) }
+        state.retry()
+        lookOutside()
+    }
+
+    private func reap() {
+        do throws(BPFError) {
+            try maintenance.reapEnds(
+                writer.plane, writer.tables, in: state.reconciler, now: FlowReader.monotonicNanoseconds())
+        } catch {
+            logger.error("ended connections not cleared away", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Looks for processes of enrolled pods that no hook sees.
+    private func lookOutside() {
+        let members = state.reconciler.enrolment.members
+        let files = Dictionary(
+            members.values.compactMap { $0.namespace.map { ($0.file, $0.cookie) } }, uniquingKeysWith: { first, _ in first })
+        state.reconciler.setOutside(OutsideProcess.all(in: files, outside: Cgroup(path: configuration.cgroup)))
+        for (name, member) in state.reconciler.enrolment.members where member.outside != members[name]?.outside {
+            guard !member.outside.isEmpty else { continue }
+            logger.warning(
+                "processes of a pod are outside the hooked cgroup: policy does not see their connections",
+                metadata: [
+                    "pod": "\(name)", "processes": "\(member.outside.map { "\($0.pid) \($0.command)" }.joined(separator: ", "))",
+                    "hint": "start them with meshctl run, or move them below \(configuration.cgroup)",
+                ])
+        }
+    }
+
+    // MARK: - Facts
+
+    private static func inspect(
+        _ pod: Pod, _ probe: PodProbe, _ writer: KernelWriter
+    ) throws(EnrolmentFailure) -> PodNamespace {
+        let found = try probe.inspect(pod)
+        do throws(BPFError) {
+            let namespace: NetworkNamespace
+            do throws(SystemError) { namespace = try NetworkNamespace(path: found.path) } catch { throw BPFError(error) }
+            try writer.plane.requireUnclaimed(namespace, cookie: found.cookie)
+        } catch {
+            throw EnrolmentFailure("\(error)")
+        }
+        return found
+    }
+
+    /// Addresses of the agent's own namespace, which is the node's, without those of the loopback device.
+    private static func nodeAddresses() throws(SystemError) -> [IPAddress] {
+        try LinkInfo.all().filter { !$0.isLoopback }.map { IPAddress($0.address) }.sorted()
+    }
+
+    private static func log(_ report: SelfTestReport, _ adoption: DataPlane.Adoption, _ logger: Logger) {
+        for check in report.failures {
+            logger.notice(
+                "self-test: \(check.title) failed",
+                metadata: ["check": "\(check.name)", "gates": "\(check.gate.rawValue)", "detail": "\(check.detail)"])
+        }
+        guard !adoption.isEmpty else { return }
+        logger.info(
+            "adopted what an earlier agent has left",
+            metadata: [
+                "maps": "\(adoption.maps.count)", "programs": "\(adoption.updated.count)",
+                "pods": "\(adoption.lookups.count)",
+            ])
+        for program in adoption.replaced {
+            logger.warning("program attached anew: its cgroup was gone", metadata: ["program": "\(program)"])
+        }
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+import FoundationEssentials
+import Glibc
+import LinuxIO
+import MeshAdmin
+import MeshModel
+
+/// What the agent must find again after a restart so that the kernel's tables need not change: the numbers of
+/// identities and services, and which generation was which.
+struct NumberFile {
+    /// A generation that the kernel enforced.
+    struct Generation: Codable, Equatable {
+        var generation: UInt32
+        var time: Timestamp
+        var cause: String
+        var changes: [PolicyChange]
+        /// The generation of applied objects that was in force with it, ``AppliedState/generation``.
+        var applied: UInt64
+    }
+
+    private struct Content: Codable {
+        struct Registry: Codable {
+            var next: UInt32
+            var numbers: [String: UInt32]
+        }
+
+        var version = 1
+        var identities: Registry
+        var services: Registry
+        var generations: [Generation]
+    }
+
+    /// Generations that are remembered. Arbitrary, but not less than can be rolled back to.
+    private static let keptGenerations = 200
+
+    private let path: String
+    private(set) var identities = NumberRegistry()
+    private(set) var services = NumberRegistry(first: 1)
+    /// Oldest first.
+    private(set) var generations: [Generation] = []
+
+    /// Reads what an earlier agent has left in the state directory.
+    ///
+    /// A file that is damaged or from the future is no reason not to start: then all numbers are new, which makes a
+    /// new generation with the same verdicts.
+    ///
+    /// - Parameter problem: called with what was wrong with the file.
+    init(stateDirectory: String, problem: (String) -> Void) {
+        path = "\(stateDirectory)/numbers.json"
+        guard access(path, F_OK) == 0 else { return }
+        do {
+            let bytes = try SmallFile.read(path, limit: 256 << 20)
+            let content = try JSONDecoder().decode(Content.self, from: Data(bytes))
+            guard content.version == 1 else {
+                problem("\(path) has version \(content.version), which this agent does not know; numbers begin anew")
+                return
+            }
+            identities = Self.registry(content.identities, first: identities.nextNumber)
+            services = Self.registry(content.services, first: services.nextNumber)
+            generations = content.generations
+        } catch {
+            problem("\(path) cannot be read: \(error); numbers begin anew")
+        }
+    }
+
+    private static func registry(_ stored: Content.Registry, first: UInt32) -> NumberRegistry {
+        NumberRegistry(
+            entries: stored.numbers.map { .init(key: $0.key, number: $0.value) }, nextNumber: stored.next, first: first)
+    }
+
+    /// Notes a generation; the last one is replaced if the number is the same.
+    mutating func append(_ generation: Generation) {
+        if generations.last?.generation == generation.generation { generations.removeLast() }
+        generations.append(generation)
+        generations.removeFirst(max(0, generations.count - Self.keptGenerations))
+    }
+
+    /// The generation in force now goes with a later generation of applied objects, whose verdicts are the same.
+    mutating func setApplied(_ applied: UInt64) {
+        guard !generations.isEmpty else { return }
+        generations[generations.count - 1].applied = applied
+    }
+
+    /// Writes everything, in one step. Not synced: it must survive the process, and after a crash of the machine the
+    /// kernel's tables are gone too.
+    mutating func save(identities: NumberRegistry, services: NumberRegistry) throws {
+        self.identities = identities
+        self.services = services
+        func stored(_ registry: NumberRegistry) -> Content.Registry {
+            .init(
+                next: registry.nextNumber,
+                numbers: Dictionary(registry.entries.map { ($0.key, $0.number) }, uniquingKeysWith: { first, _ in first }))
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        let data = try encoder.encode(
+            Content(identities: stored(identities), services: stored(services), generations: generations))
+        let temporary = "\(path).new"
+        do {
+            let file = try OwnedDescriptor(open: temporary, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
+            var bytes = Array(data)[...]
+            while !bytes.isEmpty {
+                let raw = file.rawValue
+                let written = try SystemError.check("write", temporary) {
+                    bytes.withUnsafeBytes { write(raw, $0.baseAddress, $0.count) }
+                }
+                bytes = bytes.dropFirst(written)
+            }
+        }
+        try SystemError.check("rename", path) { rename(temporary, path) }
+    }
+}
