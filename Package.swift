@@ -67,16 +67,21 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["MeshModel"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "MeshModelTests", dependencies: ["MeshModel", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "MeshManifestsTests", dependencies: ["MeshManifests", "MeshModel"], swiftSettings: settings),
-        .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO"], swiftSettings: settings),
+        .target(
+            name: "AdminTestSupport", dependencies: ["MeshAdmin", "LinuxIO"], path: "Tests/AdminTestSupport",
+            swiftSettings: settings),
+        .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "AdminTestSupport"], swiftSettings: settings),
         .testTarget(
             name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], exclude: ["Fixtures"],
             swiftSettings: settings),
-        .testTarget(name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO"], swiftSettings: settings),
         .testTarget(
-            name: "MeshctlTests", dependencies: ["meshctl", "MeshAdmin", "LinuxIO"], swiftSettings: settings),
+            name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO", "AdminTestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "MeshctlTests", dependencies: ["meshctl", "MeshAdmin", "LinuxIO", "AdminTestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "MeshAgentTests",
-            dependencies: ["MeshAgent", "MeshModel", "MeshManifests", "SockOps", "CMeshABI"],
+            dependencies: ["MeshAgent", "MeshAdmin", "MeshModel", "MeshManifests", "SockOps", "CMeshABI"],
             swiftSettings: settings),
     ]
 )

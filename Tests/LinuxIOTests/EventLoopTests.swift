@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AdminTestSupport
 import Glibc
 import LinuxIO
 import Testing
@@ -159,7 +160,7 @@ private func drain(_ descriptor: CInt) {
 
     @Test func aWatchedSignalReachesItsHandlerAndKillsNobody() throws {
         // Signals are masked per thread: on a thread of its own, the test leaves no other one changed.
-        let thread = try TestThread {
+        let thread = TestThread {
             let loop = try EventLoop()
             var received: [CInt] = []
             try loop.watchSignals([SIGUSR2, SIGHUP]) {

@@ -109,7 +109,11 @@ final class KernelWriter {
         switch batch[batch.startIndex] {
         case .page:
             try write(batch, to: plane.maps.portPages, isArray: true) {
-                if case .page(let number, let page) = $0 { (UInt32(number), page.map { mesh_port_page($0) }) } else { nil }
+                if case .page(let number, let page) = $0 {
+                    (UInt32(number), page.map { mesh_port_page($0) })
+                } else {
+                    nil
+                }
             }
         case .portMap:
             try write(batch, to: plane.maps.portMaps, isArray: true) {
@@ -123,17 +127,27 @@ final class KernelWriter {
             }
         case .cidr:
             try write(batch, to: plane.maps.cidrs) {
-                if case .cidr(let cidr, let row) = $0 { (mesh_cidr_key(cidr), row.map { mesh_address($0) }) } else { nil }
+                if case .cidr(let cidr, let row) = $0 {
+                    (mesh_cidr_key(cidr), row.map { mesh_address($0) })
+                } else {
+                    nil
+                }
             }
         case .service:
             try write(batch, to: plane.maps.services) {
-                if case .service(let key, let row) = $0 { (mesh_service_key(key), row.map { mesh_service($0) }) } else { nil }
+                if case .service(let key, let row) = $0 {
+                    (mesh_service_key(key), row.map { mesh_service($0) })
+                } else {
+                    nil
+                }
             }
         case .backend:
             try write(batch, to: plane.maps.backends) {
                 if case .backend(let set, let index, let column) = $0 {
                     (mesh_backend_key(backend_set: set, index: index), column.map { mesh_backend($0) })
-                } else { nil }
+                } else {
+                    nil
+                }
             }
         case .member:
             try write(batch, to: plane.maps.members) {
@@ -141,7 +155,11 @@ final class KernelWriter {
             }
         case .skipPort:
             try write(batch, to: plane.maps.skipPorts) {
-                if case .skipPort(let key, let isSkipped) = $0 { (mesh_skip_key(key), isSkipped ? 1 : nil) } else { nil }
+                if case .skipPort(let key, let isSkipped) = $0 {
+                    (mesh_skip_key(key), isSkipped ? 1 : nil)
+                } else {
+                    nil
+                }
             }
         case .attachLookup(let cookie):
             if let namespace = try openNamespace(cookie) { try plane.attachLookup(namespace, cookie: cookie) }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import Testing
 
-/// A thread for a test body that blocks: a server's loop.
-struct TestThread: ~Copyable {
+/// A thread for a test body that blocks, or that changes what belongs to a thread.
+public struct TestThread: ~Copyable {
     private final class Job {
         let body: () throws -> Void
         var failure: (any Error)?
@@ -17,7 +16,8 @@ struct TestThread: ~Copyable {
     private let thread: pthread_t
     private let job: Unmanaged<Job>
 
-    init(_ body: @escaping @Sendable () throws -> Void) throws {
+    /// Starts at once.
+    public init(_ body: @escaping @Sendable () throws -> Void) {
         job = Unmanaged.passRetained(Job(body))
         var started = pthread_t()
         let status = pthread_create(
@@ -28,12 +28,12 @@ struct TestThread: ~Copyable {
                 do { try job.body() } catch { job.failure = error }
                 return nil
             }, job.toOpaque())
-        try #require(status == 0)
+        precondition(status == 0, "pthread_create: errno \(status)")
         thread = started
     }
 
     /// Waits for the body and throws what it threw. To be called exactly once.
-    consuming func join() throws {
+    public consuming func join() throws {
         pthread_join(thread, nil)
         if let failure = job.takeRetainedValue().failure { throw failure }
     }

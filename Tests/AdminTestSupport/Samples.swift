@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import MeshAdmin
+public import MeshAdmin
 
 /// One plausible value of every report.
-enum Samples {
-    static func status(notReady: [String] = []) -> StatusReport {
+public enum Samples {
+    public static func status(notReady: [String] = []) -> StatusReport {
         StatusReport(
             node: "n1", version: "0.1.0", pid: 41, uptimeSeconds: 12.5, ready: notReady.isEmpty, notReady: notReady,
             generation: 7, kernel: "6.18.44",
@@ -19,15 +19,15 @@ enum Samples {
                 bpffs: "/b", socket: "/s"))
     }
 
-    static let identity = IdentityReport(number: 256, name: "spiffe://cluster.local/ns/shop/sa/web")
-    static let policy = PolicyReference(kind: "NetworkPolicy", namespace: "shop", name: "deny-all")
-    static let change = PolicyChangeResult(
+    public static let identity = IdentityReport(number: 256, name: "spiffe://cluster.local/ns/shop/sa/web")
+    public static let policy = PolicyReference(kind: "NetworkPolicy", namespace: "shop", name: "deny-all")
+    public static let change = PolicyChangeResult(
         changes: [PolicyChange(policy, .created)], generation: 8, previousGeneration: 7, milliseconds: 1.25,
         findings: [])
-    static let generation = GenerationReport(
+    public static let generation = GenerationReport(
         generation: 7, time: Timestamp(nanoseconds: 1_700_000_000_000_000_000), cause: "apply by root (uid 0)",
         changes: [PolicyChange(policy, .created)], current: true, restorable: true)
-    static let service = ServiceReport(
+    public static let service = ServiceReport(
         namespace: "shop", name: "web", type: "ClusterIP", affinitySeconds: 60,
         frontends: [
             FrontendReport(
@@ -38,10 +38,10 @@ enum Samples {
                         workload: "shop/web-1")
                 ])
         ])
-    static let source = EndReport(workload: "shop/web-1", address: "10.1.0.2", port: 4000, identity: identity)
-    static let destination = EndReport(workload: "data/db", address: "10.1.0.9", port: 5432, identity: identity)
+    public static let source = EndReport(workload: "shop/web-1", address: "10.1.0.2", port: 4000, identity: identity)
+    public static let destination = EndReport(workload: "data/db", address: "10.1.0.9", port: 5432, identity: identity)
 
-    static func workload(number: Int) -> WorkloadReport {
+    public static func workload(number: Int) -> WorkloadReport {
         WorkloadReport(
             namespace: "shop", name: "web-\(number)", serviceAccount: "web", addresses: ["10.1.0.2", "fd00::2"],
             node: "n1", netns: "/run/netns/web", netnsCookie: 4097, identity: identity,
@@ -52,13 +52,13 @@ enum Samples {
             outsideProcesses: [ProcessReport(pid: 77, command: "nginx -g daemon off;", cgroup: "/system.slice")])
     }
 
-    static let connection = ConnectionReport(
+    public static let connection = ConnectionReport(
         source: source, destination: destination,
         serviceAddress: ServiceAddressReport(service: "data/db", address: "10.96.0.9", port: 5432),
         sent: PathReport(.redirect), received: PathReport(.tcp, reason: "small-writes"), bytesSent: 1 << 20,
         bytesReceived: 2048, bytesRedirected: 1 << 20, ageSeconds: 61.5, generation: 7)
 
-    static func flow(number: UInt32) -> FlowEvent {
+    public static func flow(number: UInt32) -> FlowEvent {
         FlowEvent(
             time: Timestamp(nanoseconds: 1_700_000_000_000_000_000 + Int64(number)), kind: .closed, protocol: "TCP",
             source: source, destination: destination, direction: .egress, reporter: "shop/web-1",
@@ -67,12 +67,12 @@ enum Samples {
             durationSeconds: 1.5, rttMicroseconds: 40, retransmits: 0)
     }
 
-    static let policyReport = PolicyReport(
+    public static let policyReport = PolicyReport(
         policy: policy, origin: .directory, file: "/etc/sockmesh/n1/a.yaml", state: .enforced,
         selects: ["shop/web-1"], findings: [], manifest: "kind: NetworkPolicy\n")
-    static let diff = PolicyDiff(
+    public static let diff = PolicyDiff(
         entries: [PolicyDiff.Entry(change: PolicyChange(policy, .updated), before: "a\n", after: "b\n")], findings: [])
-    static let explain = ExplainReport(
+    public static let explain = ExplainReport(
         source: source, service: nil, port: 5432, protocol: "TCP", verdict: .deny,
         answers: [
             ExplainReport.Answer(
@@ -84,8 +84,8 @@ enum Samples {
                 path: nil)
         ],
         generation: 7, findings: [])
-    static let step = UninstallStep("link mesh_sockops", .failed, detail: "busy")
-    static let run = RunTarget(
+    public static let step = UninstallStep("link mesh_sockops", .failed, detail: "busy")
+    public static let run = RunTarget(
         netns: "/run/netns/web", netnsCookie: 7, cgroup: "/c", redirection: RedirectionReport(.enabled))
-    static let check = CheckReport(items: [CheckItem("cgroup2", .failed, "not mounted", hint: "mount it")])
+    public static let check = CheckReport(items: [CheckItem("cgroup2", .failed, "not mounted", hint: "mount it")])
 }

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshAdmin
+import Testing
+
+@testable import MeshAgent
+
+@Suite struct AgentConfigurationTests {
+    private static func machine(hostname: String = "Node-1.example", cgroup2: String? = "/cg") -> Machine {
+        Machine(
+            hostname: hostname, cgroup2Mount: cgroup2, currentDirectory: "/here",
+            isDirectory: { ["/etc/sockmesh/node-1.example", "/here/demo"].contains($0) },
+            groupNumber: { ["sockmesh": 500, "ops": 600][$0] })
+    }
+
+    private static func problems(
+        _ machine: Machine = machine(), _ change: (inout AgentOptions) -> Void
+    ) -> [ConfigurationError.Problem] {
+        var options = AgentOptions()
+        change(&options)
+        do throws(ConfigurationError) {
+            _ = try AgentConfiguration(options, on: machine)
+            return []
+        } catch {
+            return error.problems
+        }
+    }
+
+    @Test func everythingFollowsFromTheMachine() throws {
+        let configuration = try AgentConfiguration(AgentOptions(), on: Self.machine())
+        #expect(configuration.node == "node-1.example")
+        #expect(configuration.configDirectory == "/etc/sockmesh/node-1.example")
+        #expect(configuration.stateDirectory == "/var/lib/sockmesh/node-1.example")
+        #expect(configuration.cgroup == "/cg/sockmesh/node-1.example")
+        #expect(configuration.bpffs == "/sys/fs/bpf/sockmesh/node-1.example")
+        #expect(configuration.socket == "/run/sockmesh/node-1.example.sock")
+        let readers = AdminGroup(name: "sockmesh", number: 500)
+        #expect(configuration.authorization == AdminAuthorization(adminGroup: readers, writeGroup: nil))
+        #expect(configuration.logFormat == .text)
+        #expect(configuration.logLevel == .info)
+    }
+
+    @Test func whatTheOperatorSaysWins() throws {
+        var options = AgentOptions()
+        options.node = "n2"
+        options.configDirectory = "demo"
+        options.stateDirectory = "/state//x/../y/"
+        options.cgroup = "/cg/pods"
+        options.bpffs = "/b/"
+        options.socket = "s.sock"
+        options.adminGroup = "ops"
+        options.writeGroup = "77"
+        let configuration = try AgentConfiguration(options, on: Self.machine())
+        #expect(configuration.configDirectory == "/here/demo")
+        #expect(configuration.stateDirectory == "/state/y")
+        #expect(configuration.cgroup == "/cg/pods")
+        #expect(configuration.bpffs == "/b")
+        #expect(configuration.socket == "/here/s.sock")
+        #expect(configuration.authorization.adminGroup == AdminGroup(name: "ops", number: 600))
+        #expect(configuration.authorization.writeGroup == AdminGroup(name: "77", number: 77))
+    }
+
+    @Test func withoutAConfigDirectoryThereIsNone() throws {
+        let configuration = try AgentConfiguration(AgentOptions(), on: Self.machine(hostname: "other"))
+        #expect(configuration.configDirectory == nil)
+    }
+
+    @Test(arguments: ["", "A", "a b", "-a", "a-", "a..b", ".a", "a/b", "a_b", String(repeating: "a", count: 254)])
+    func aNodeNameMustBeAKubernetesName(name: String) {
+        let problems = Self.problems { $0.node = name }
+        #expect(problems.contains { $0.flag == "--node" })
+    }
+
+    @Test func everyProblemIsReportedAtOnce() {
+        let problems = Self.problems {
+            $0.configDirectory = "/nowhere"
+            $0.cgroup = "/elsewhere"
+            $0.socket = "/" + String(repeating: "s", count: 107)
+            $0.adminGroup = "nobody-knows"
+            $0.writeGroup = "-1"
+        }
+        #expect(problems.map(\.flag) == ["--config-dir", "--cgroup", "--socket", "--admin-group", "--write-group"])
+        #expect(problems[0].description.contains("/nowhere is not a directory"))
+        #expect(problems[1].message.contains("mounted on /cg"))
+        #expect(problems.allSatisfy { !$0.hint.isEmpty })
+    }
+
+    @Test func theRootOfTheHierarchyIsNotOurs() {
+        #expect(Self.problems { $0.cgroup = "/cg" }.first?.message.contains("every process") == true)
+        #expect(Self.problems { $0.cgroup = "/cg/a/.." }.first?.message.contains("every process") == true)
+        #expect(Self.problems { $0.cgroup = "/cgroup" }.first?.message.contains("not in the cgroup v2") == true)
+        let bare = Self.problems(Self.machine(cgroup2: nil)) { _ in }
+        #expect(bare.first?.hint.contains("mount -t cgroup2") == true)
+    }
+}
