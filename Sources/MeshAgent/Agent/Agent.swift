@@ -53,15 +53,21 @@ public final class Agent {
                 if signal == SIGHUP { Agent.onHangup?() } else { loop?.stop() }
             }
             try Mounts.makeDirectories(configuration.stateDirectory, mode: 0o700)
+            let state = try NodeLock(configuration.stateDirectory, flag: "--state-dir")
             try Mounts.ensureBPFFS(configuration.bpffs)
-            locks = Locks(
-                state: try NodeLock(configuration.stateDirectory, flag: "--state-dir"),
-                pins: try NodeLock(configuration.bpffs, flag: "--bpffs"))
+            locks = Locks(state: state, pins: try NodeLock(configuration.bpffs, flag: "--bpffs"))
         } catch {
             throw AgentError("cannot start: \(error)")
         }
         self.loop = loop
-        let node = try Node(configuration, loop: loop, logger: logger)
+        let node: Node
+        do throws(AgentError) {
+            node = try Node(configuration, loop: loop, logger: logger)
+        } catch {
+            // Refuses what is not empty: pins of an earlier agent.
+            rmdir(configuration.bpffs)
+            throw error
+        }
         self.node = node
         do throws(SystemError) {
             server = try AdminServer(

@@ -252,9 +252,12 @@ final class Node {
         return found
     }
 
-    /// Addresses of the agent's own namespace, which is the node's, without those of the loopback device.
+    /// Addresses of the agent's own namespace, which is the node's. Not those of the loopback device, and not
+    /// link-local ones: every veth brings one, and no pod is reached from there.
     private static func nodeAddresses() throws(SystemError) -> [IPAddress] {
-        try LinkInfo.all().filter { !$0.isLoopback }.map { IPAddress($0.address) }.sorted()
+        guard let linkLocal = CIDR("fe80::/10") else { preconditionFailure("fe80::/10 is a prefix") }
+        return try LinkInfo.all().filter { !$0.isLoopback }.map { IPAddress($0.address) }
+            .filter { !linkLocal.contains($0) }.sorted()
     }
 
     private static func log(_ report: SelfTestReport, _ adoption: DataPlane.Adoption, _ logger: Logger) {
