@@ -54,8 +54,13 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 	conn->identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;
 	if (conn->protocol == MESH_PROTO_TCP) {
 		record = record_of(conn);
+		/*
+		 * A late segment of a connection that this node knows, whose socket here has gone:
+		 * TCP answers it with RST. Were it a SYN all the same, no child without the proof
+		 * of its sequence number survives PASSIVE_ESTABLISHED.
+		 */
 		if (record && (record->role != MESH_ROLE_CLIENT || (record->flags & MESH_END_CLOSED)))
-			record = NULL;
+			return SK_PASS;
 		if (record && (record->flags & MESH_END_SPOOFED)) {
 			refuse(conn, conn->peer_netns, MESH_REASON_SPOOFED);
 			return SK_DROP;
