@@ -180,6 +180,19 @@ import Testing
         }
     }
 
+    /// What a validator should refuse must still not make two peers one.
+    @Test func oddLabelsAreToldApart() throws {
+        var one = Fixture.pod("shop", "one", ["10.0.0.50"], account: "x", node: "far")
+        var two = Fixture.pod("shop", "two", ["10.0.0.51"], account: "x", node: "far")
+        one.metadata.labels = ["app": "a,tier=b"]
+        two.metadata.labels = ["app": "a", "tier": "b"]
+        let selector = LabelSelector(matchExpressions: [.exists(key: "app"), .exists(key: "tier")])
+        let policy = Fixture.network(ingress: [.init(peers: [.pods(pods: selector, namespaces: nil)])])
+        let mesh = PolicyFixture([policy], extra: [.pod(one), .pod(two)]).compiler.mesh
+        #expect(mesh.addresses[one.podIPs[0]]?.identity != mesh.addresses[two.podIPs[0]]?.identity)
+        #expect(Set(mesh.identities.values.map(\.description)).count == mesh.identities.count)
+    }
+
     @Test func withoutNumbersPeersAreUnknown() throws {
         var compiler = MeshCompiler(
             configuration: .init(nodeName: "here"), identityNumbers: NumberRegistry(first: 256, limit: 256))

@@ -75,14 +75,33 @@ public struct IdentityKey: Hashable, Sendable {
 
 extension IdentityKey: CustomStringConvertible {
     /// One line that differs for different keys; the registry persists numbers under it.
-    ///
-    /// No part can contain the separators: names and labels are of a DNS-like alphabet.
     public var description: String {
         let cidrs = cidrs.map(\.description).joined(separator: ",")
         guard kind == .pod else { return "\(kind.rawValue) cidrs=\(cidrs)" }
-        let labels = labels.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
-        let ports = namedPorts.map { "\($0.name)/\($0.transport.rawValue)=\($0.port)" }.joined(separator: ",")
-        return "pod \(trustDomain)/ns/\(namespace)/sa/\(serviceAccount) labels=\(labels) ports=\(ports) "
-            + "cidrs=\(cidrs) \(isAuthenticated ? "authenticated" : "by-address")"
+        let labels = labels.map { "\($0.key.escaped)=\($0.value.escaped)" }.joined(separator: ",")
+        let ports = namedPorts.map { "\($0.name.escaped):\($0.transport.rawValue)=\($0.port)" }.joined(separator: ",")
+        return "pod trust=\(trustDomain.escaped) ns=\(namespace.escaped) sa=\(serviceAccount.escaped) labels=\(labels) "
+            + "ports=\(ports) cidrs=\(cidrs) \(isAuthenticated ? "authenticated" : "by-address")"
+    }
+}
+
+extension String {
+    /// With every byte that could be taken for a separator as `%XX`, although valid names have none.
+    fileprivate var escaped: String {
+        let isPlain = { (byte: UInt8) in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"),
+                UInt8(ascii: "/"):
+                true
+            default: false
+            }
+        }
+        if utf8.allSatisfy(isPlain) { return self }
+        return utf8.map { byte in
+            isPlain(byte)
+                ? String(UnicodeScalar(byte))
+                : "%" + String(byte >> 4, radix: 16, uppercase: true) + String(byte & 15, radix: 16, uppercase: true)
+        }.joined()
     }
 }
