@@ -50,6 +50,7 @@ struct sock {
 	} sk_backlog;
 	int sk_rcvlowat;
 	unsigned char sk_shutdown;
+	int sk_err;
 	void *sk_user_data;
 };
 

@@ -21,6 +21,18 @@ static __always_inline struct mesh_end *record_of(const struct mesh_conn *conn)
 	return bpf_map_lookup_elem(&mesh_ends, &key);
 }
 
+/* True for late segments of a connection that was cut or reset. */
+static __always_inline bool was_aborted(const struct mesh_conn *conn)
+{
+	struct mesh_flow_key key = {};
+
+	key.local = conn->source;
+	key.remote = conn->destination;
+	key.local_port = conn->source_port;
+	key.remote_port = conn->port;
+	return bpf_map_lookup_elem(&mesh_aborted, &key) != NULL;
+}
+
 static __noinline int inbound_decide(struct mesh_conn *conn)
 {
 	struct mesh_address *address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
@@ -66,6 +78,8 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 			return SK_DROP;
 		}
 		if (!record && address && (address->flags & MESH_ADDR_NEEDS_RECORD)) {
+			if (was_aborted(conn))
+				return SK_DROP;
 			refuse(conn, conn->peer_netns, MESH_REASON_NO_RECORD);
 			return SK_DROP;
 		}

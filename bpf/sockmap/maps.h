@@ -118,6 +118,18 @@ struct {
 	__type(value, __u32);
 } mesh_skip_ports SEC(".maps");
 
+/*
+ * Connections that were aborted or reset: segments of theirs that are still on their way
+ * are no refusals. Programs only. Full: the oldest is forgotten, its late segments are
+ * reported as such without a record.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MESH_MAX_ABORTED);
+	__type(key, struct mesh_flow_key);
+	__type(value, __u64);
+} mesh_aborted SEC(".maps");
+
 /* Rushes of short connections by server port. Programs only. Full: the quietest port is forgotten. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

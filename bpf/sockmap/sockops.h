@@ -334,6 +334,7 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 	struct mesh_end *own, *peer;
 	struct mesh_usage *usage;
 	struct mesh_sock *state;
+	__u64 now;
 
 	flow_of(ops, &key, netns);
 	own = bpf_map_lookup_elem(&mesh_ends, &key);
@@ -357,6 +358,11 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 		churn_note(netns, key.local_port, own->opened_ns);
 
 	flow_reverse(&key, &peer_key);
+	if (tp->inet_conn.icsk_inet.sk.sk_err && own->peer_netns) {
+		now = bpf_ktime_get_ns();
+		bpf_map_update_elem(&mesh_aborted, &key, &now, BPF_ANY);
+		bpf_map_update_elem(&mesh_aborted, &peer_key, &now, BPF_ANY);
+	}
 	peer = own->peer_netns ? bpf_map_lookup_elem(&mesh_ends, &peer_key) : NULL;
 	if (peer && !(peer->flags & MESH_END_ESTABLISHED))
 		peer = NULL;

@@ -34,6 +34,7 @@
 #define MESH_MAX_UDP_FLOWS 131072
 #define MESH_MAX_UDP_REVERSE 65536   /* translated unconnected UDP peers (LRU) */
 #define MESH_MAX_SKIP_PORTS 16384
+#define MESH_MAX_ABORTED 4096        /* connections that ended by RST a moment ago (LRU) */
 #define MESH_MAX_CHURN 8192          /* ports under a rush of short connections (LRU) */
 #define MESH_EVENTS_BYTES (1 << 20)
 

@@ -157,17 +157,29 @@ final class Node {
     /// Cuts what the new generation denies. TCP at once; UDP sockets are looked for namespace by namespace, after
     /// whoever waits for the change has an answer.
     private func afterChange(_ outcome: Reconciler.Outcome) {
-        cut { (maintenance, maps, tables, isPod) throws(BPFError) in
-            try maintenance.cutDenied(maps, tables, in: self.state.reconciler, isPod: isPod)
-        }
+        sweepTCP()
         loop.enqueue { [weak self] in self?.sweepUDP() }
     }
 
     private func sweep() {
-        cut { (maintenance, maps, tables, isPod) throws(BPFError) in
-            try maintenance.cutDenied(maps, tables, in: self.state.reconciler, isPod: isPod)
-        }
+        sweepTCP()
         sweepUDP()
+    }
+
+    private func sweepTCP() {
+        cut { (maintenance, maps, tables, isPod) throws(BPFError) in
+            let denied = try maintenance.cutDenied(maps, tables, in: self.state.reconciler, isPod: isPod)
+            // After the cut: naming the policies takes longer.
+            if !denied.isEmpty { self.report(denied, generation: tables.generation) }
+        }
+    }
+
+    /// One event per connection: by the initiator's end, or the only one that is here.
+    private func report(_ denied: [(connection: ConnectionEnd, reason: mesh_reason)], generation: UInt32) {
+        let names = AgentNames(state.reconciler)
+        for (connection, reason) in denied where connection.isClient || connection.end.peer_netns == 0 {
+            flows.record(FlowEvent(cut: connection, reason: reason, generation: generation, names: names))
+        }
     }
 
     private func sweepUDP() {

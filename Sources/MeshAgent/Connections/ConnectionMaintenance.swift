@@ -12,25 +12,27 @@ struct ConnectionMaintenance {
 
     /// Cuts the TCP connections that the tables deny, both ends of local ones.
     ///
-    /// - Returns: how many sockets were destroyed.
-    @discardableResult
+    /// - Returns: the ends that were denied, and why: `enum mesh_reason`.
     func cutDenied(
         _ maps: borrowing MeshMaps, _ tables: KernelTables, in namespaces: some NamespaceOpening,
         isPod: @escaping (IPAddress) -> Bool
-    ) throws(BPFError) -> Int {
+    ) throws(BPFError) -> [(connection: ConnectionEnd, reason: mesh_reason)] {
         var sweeper = ConnectionSweeper(tables, isPod: isPod)
         var targets: [CutTarget] = []
+        var denied: [(connection: ConnectionEnd, reason: mesh_reason)] = []
         try maps.ends.forEach { key, end in
             let connection = ConnectionEnd(key: key, end: end)
-            guard sweeper.verdict(on: connection) != MESH_REASON_NONE else { return }
+            let reason = sweeper.verdict(on: connection)
+            guard reason != MESH_REASON_NONE else { return }
+            denied.append((connection, reason))
             targets.append(connection.target)
             // The other end of a backend that has gone has no verdict of its own.
             if end.peer_netns != 0 { targets.append(contentsOf: Self.peer(of: connection, maps)) }
         }
-        guard !targets.isEmpty else { return 0 }
+        guard !targets.isEmpty else { return [] }
         let destroyed = cutter.cut(Array(Set(targets)), in: namespaces)
         logger.info("connections cut", metadata: ["sockets": "\(destroyed)", "generation": "\(tables.generation)"])
-        return destroyed
+        return denied
     }
 
     private static func peer(of connection: ConnectionEnd, _ maps: borrowing MeshMaps) -> [CutTarget] {

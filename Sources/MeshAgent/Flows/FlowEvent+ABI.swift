@@ -37,28 +37,46 @@ extension FlowEvent {
         if source.isUnspecified, let workload = names.workload(in: event.netns), isEgress {
             self.source.workload = workload.description
         }
-        policy = Self.decidingPolicy(event, transport, self.source, self.destination, names)
+        policy = Self.decidingPolicy(
+            mesh_reason(UInt32(event.reason)), event.destination_port, transport, self.source, self.destination, names)
         if kind == .closed { setClosing(event) }
     }
 
+    /// A connection that the agent has cut because `generation` denies it.
+    init(cut connection: ConnectionEnd, reason: mesh_reason, generation: UInt32, names: some MeshNames) {
+        let flow = connection.flow
+        let end = connection.end
+        let isClient = connection.isClient
+        self.init(
+            time: .now, kind: .cut, protocol: TransportProtocol.tcp.rawValue,
+            source: names.end(
+                flow.source, isClient ? connection.key.local_port : connection.key.remote_port,
+                netns: flow.sourceNetns ?? 0, identity: isClient ? end.identity : end.peer_identity),
+            destination: names.end(
+                flow.destination, flow.port, netns: flow.destinationNetns ?? 0,
+                identity: isClient ? end.peer_identity : end.identity),
+            serviceAddress: names.serviceAddress(IPAddress(end.service_address), end.service_port, .tcp),
+            direction: isClient ? .egress : .ingress, reporter: names.workload(in: end.netns)?.description,
+            reason: ReasonName.of(reason.rawValue), generation: generation)
+        policy = Self.decidingPolicy(reason, flow.port, .tcp, source, destination, names)
+    }
+
     private static func decidingPolicy(
-        _ event: mesh_event, _ transport: TransportProtocol, _ source: EndReport, _ destination: EndReport,
-        _ names: some MeshNames
+        _ reason: mesh_reason, _ port: UInt16, _ transport: TransportProtocol, _ source: EndReport,
+        _ destination: EndReport, _ names: some MeshNames
     ) -> PolicyReference? {
         let direction: PolicyDirection
-        switch mesh_reason(UInt32(event.reason)) {
+        switch reason {
         case MESH_REASON_POLICY_EGRESS: direction = .egress
         case MESH_REASON_POLICY_INGRESS: direction = .ingress
         default: return nil
         }
-        func peer(_ end: EndReport, _ address: mesh_ip) -> PolicyPeer {
-            end.workload.flatMap({ NamespacedName($0) }).map(PolicyPeer.pod) ?? .address(IPAddress(address))
+        func peer(_ end: EndReport) -> PolicyPeer? {
+            end.workload.flatMap { NamespacedName($0) }.map(PolicyPeer.pod) ?? IPAddress(end.address).map { .address($0) }
         }
+        guard let source = peer(source), let destination = peer(destination) else { return nil }
         return names.decidingPolicy(
-            PolicyQuestion(
-                source: peer(source, event.source), destination: peer(destination, event.destination),
-                port: event.destination_port, transport: transport),
-            direction)
+            PolicyQuestion(source: source, destination: destination, port: port, transport: transport), direction)
     }
 
     private mutating func setClosing(_ event: mesh_event) {
