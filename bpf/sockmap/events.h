@@ -62,11 +62,12 @@ static __always_inline struct mesh_event *event_reserve(__u64 netns, __u8 type)
 /*
  * Refusals and cuts wake the agent at once. Openings and closings wait for its next
  * look (every 50 ms) unless the ring fills: a wake-up per connection costs more than
- * the connection's record.
+ * the connection's record. By force, because the kernel's own rule is to wake only a
+ * reader that has read everything, and unread openings would keep a cut waiting.
  */
 static __always_inline void event_submit(struct mesh_event *event)
 {
-	__u64 flags = 0;
+	__u64 flags = BPF_RB_FORCE_WAKEUP;
 
 	if (event->type == MESH_EVENT_OPENED || event->type == MESH_EVENT_CLOSED)
 		flags = bpf_ringbuf_query(&mesh_events, BPF_RB_AVAIL_DATA) > MESH_EVENTS_BYTES / 8 ?
