@@ -34,14 +34,26 @@ public struct Uninstaller: Sendable {
         }
         for directory in versions { try Self.removeVersion(directory) }
         do throws(SystemError) {
+            try releaseProcesses()
             try configuration.cgroup.remove()
         } catch  where error.errnoCode == EBUSY {
-            // Processes of pods still run in it; leftovers() says so.
+            // One was started this moment; leftovers() says so.
         } catch {
             throw BPFError(error)
         }
         removeEmptyDirectories(cgroup: true)
         return try awaitNothingLeft(using: maps)
+    }
+
+    /// Moves the processes of pods to the root of the hierarchy: they run on, without the mesh.
+    private func releaseProcesses() throws(SystemError) {
+        guard configuration.cgroup.exists, let root = try Mounts.current().cgroup2 else { return }
+        for cgroup in try configuration.cgroup.subtree() {
+            // ESRCH: it has ended meanwhile.
+            for pid in try cgroup.processes() {
+                do throws(SystemError) { try Cgroup(path: root).add(pid) } catch where error.errnoCode == ESRCH {}
+            }
+        }
     }
 
     /// What the kernel and the file systems still have of this node, as `kind: object`; empty if nothing.

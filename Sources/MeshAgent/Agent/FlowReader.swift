@@ -14,6 +14,8 @@ final class FlowReader {
     private let log: FlowLog
     private let cutter: SocketCutter
     private let logger: Logger
+    /// Cookies of sockets whose cut the sweep of this generation has reported, with the policy that denies them.
+    var reported: Set<UInt64> = []
 
     /// Events of one turn: other work must have its turn too.
     private static let limit = 4096
@@ -45,6 +47,8 @@ final class FlowReader {
         let wallClock = Self.wallClock()
         let names = AgentNames(reconciler)
         for event in batch {
+            // The kernel met it as well, on the way to its end.
+            if event.type == UInt8(MESH_EVENT_CUT.rawValue), reported.contains(event.cookie) { continue }
             if let event = FlowEvent(event, wallClock: wallClock, names: names) { log.record(event) }
         }
     }

@@ -177,6 +177,7 @@ final class Node {
     /// One event per connection: by the initiator's end, or the only one that is here.
     private func report(_ denied: [(connection: ConnectionEnd, reason: mesh_reason)], generation: UInt32) {
         let names = AgentNames(state.reconciler)
+        reader.reported = Set(denied.map(\.connection.end.cookie))
         for (connection, reason) in denied where connection.isClient || connection.end.peer_netns == 0 {
             flows.record(FlowEvent(cut: connection, reason: reason, generation: generation, names: names))
         }

@@ -11,10 +11,6 @@ import SockOps
 public struct LocalNode: Sendable {
     private let configuration: AgentConfiguration
 
-    /// Bytes that were redirected and not yet read live in the receiver's socket only as long as the sockhash does:
-    /// what a receiver has not read after this time is given up.
-    private static let drainTime = Duration.seconds(2)
-
     /// A node as `mesh-agent` with the same flags would have it.
     public init(_ configuration: AgentConfiguration) {
         self.configuration = configuration
@@ -48,11 +44,12 @@ public struct LocalNode: Sendable {
         try Self.requireRoot("uninstall")
         let before: [UninstallStep]
         let left: Set<String>
+        var unread = 0
         do throws(BPFError) {
             before = try leftoverSteps()
             left = Set(
                 try uninstaller().run { (maps) throws(BPFError) in
-                    if try Self.hasRedirected(maps) { usleep(UInt32(Self.drainTime / .microseconds(1))) }
+                    unread = try RedirectDrain.wait(maps)
                 })
         } catch {
             throw AdminError(.failed, "cannot uninstall: \(error)", hint: "run it again; it continues where it stopped")
@@ -60,6 +57,12 @@ public struct LocalNode: Sendable {
         for step in before {
             let isLeft = left.contains(step.subject)
             report(UninstallStep(step.subject, isLeft ? .failed : .removed, detail: isLeft ? "still there" : nil))
+        }
+        if unread > 0 {
+            report(
+                UninstallStep(
+                    "redirected bytes", .failed,
+                    detail: "\(unread) sockets did not read theirs in time and have lost them"))
         }
         if before.isEmpty { report(UninstallStep("programs, links and maps of node \(configuration.node)", .absent)) }
         removeFile(configuration.socket, report)
@@ -75,12 +78,6 @@ public struct LocalNode: Sendable {
         Uninstaller(
             DataPlaneConfiguration(
                 cgroup: Cgroup(path: configuration.cgroup), rootCgroup: nil, bpffs: configuration.bpffs))
-    }
-
-    private static func hasRedirected(_ maps: borrowing MeshMaps) throws(BPFError) -> Bool {
-        var found = false
-        try maps.ends.forEach { _, end in found = found || end.path == UInt8(MESH_PATH_REDIRECT.rawValue) }
-        return found
     }
 
     private func removeFile(_ path: String, _ report: (UninstallStep) -> Void) {
