@@ -6,8 +6,10 @@ import socket
 
 import pytest
 
+from harness.node import TCP_RMEM_MAX, TCP_WMEM_MAX
+
 # docs/limits.md: what TCP could hold for the pair, twice (the redirected bytes and then TCP's own buffers), some slack.
-BOUND = 2 * ((6 << 20) + (4 << 20)) + (8 << 20)
+BOUND = 2 * (TCP_RMEM_MAX + TCP_WMEM_MAX) + (8 << 20)
 # One message of a redirect is 1 KiB of kernel memory, at most 1024 of them; TCP's small skbs cost about as much.
 SLAB_BOUND_KILOBYTES = 24 << 10
 

@@ -5,9 +5,11 @@ import socket
 
 import pytest
 
+from harness.node import TCP_RMEM_MAX, TCP_WMEM_MAX
+
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-# More than TCP itself holds for a pair: tcp_rmem[2] + tcp_wmem[2] is 10 MiB, the high-water mark of a redirect.
-PAST_HIGH_WATER = 24 << 20
+# More than a redirected direction may hold (what TCP could hold for the pair) and TCP's own buffers together.
+PAST_HIGH_WATER = 2 * (TCP_RMEM_MAX + TCP_WMEM_MAX) + (4 << 20)
 
 
 def receive_all(server, count):

@@ -85,7 +85,9 @@ struct sk_psock {
 };
 
 enum sock_flags {
-	SOCK_ZEROCOPY = 0, /* the kernel's own value is read by bpf_core_enum_value */
+	/* the kernel's own values are read by bpf_core_enum_value */
+	SOCK_ZEROCOPY = 0,
+	SOCK_DONE = 1,
 };
 
 #pragma clang attribute pop

@@ -15,14 +15,23 @@ PREFIX = "meshtest"
 _NETNS = Path("/run/netns")
 _numbers = itertools.count(1)
 
-# Deterministic and fast: no autotuned surprises between modes, no ports held by TIME_WAIT, fast open both ways.
+# Deterministic and fast: the kernel's own buffer limits whatever this machine's are (the agent's high-water mark is
+# their sum), no ports held by TIME_WAIT, fast open both ways.
+TCP_RMEM_MAX, TCP_WMEM_MAX = 6 << 20, 4 << 20
+_BUFFERS = (f"net/ipv4/tcp_rmem=4096 131072 {TCP_RMEM_MAX}", f"net/ipv4/tcp_wmem=4096 16384 {TCP_WMEM_MAX}")
 _SYSCTLS = (
+    *_BUFFERS,
     "net/ipv4/tcp_fastopen=3",
     "net/ipv4/tcp_max_tw_buckets=512",
     "net/ipv4/ip_local_port_range=10000 65000",
     "net/ipv6/conf/all/accept_dad=0",
     "net/ipv6/conf/default/accept_dad=0",
 )
+
+
+def _writes(sysctls):
+    """Shell words that set them in the namespace they run in."""
+    return "".join(f"echo {value} > /proc/sys/{key} && " for key, value in (line.split("=") for line in sysctls))
 
 
 class Pod:
@@ -58,6 +67,7 @@ class Node:
         atexit.register(self.remove)
         try:
             self._add(self.netns)
+            run(*self.enter("sh", "-c", _writes(_BUFFERS) + "true"))
             self._ip("link set lo up", "link add br0 type bridge", "addr add 10.81.0.1/16 dev br0",
                      "addr add fd81::1/64 dev br0 nodad", "link set br0 up")
         except BaseException:
@@ -70,8 +80,7 @@ class Node:
         run("ip", "-n", self.netns, "link", "add", f"v{pod.index}", "type", "veth",
             "peer", "name", "eth0", "netns", pod.netns)
         self._ip(f"link set v{pod.index} master br0 up")
-        script = "".join(f"echo {value} > /proc/sys/{key} && " for key, value in
-                         (line.split("=") for line in _SYSCTLS))
+        script = _writes(_SYSCTLS)
         script += "".join(f"ip {words} && " for words in (
             "link set lo up", f"addr add {pod.ipv4}/16 dev eth0", f"addr add {pod.ipv6}/64 dev eth0 nodad",
             "link set eth0 up", "route add default via 10.81.0.1", "-6 route add default via fd81::1"))
