@@ -14,7 +14,7 @@ LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
 MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
 MeshAgent      MeshModel MeshManifests MeshAdmin LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
-mesh-agent     MeshAgent MeshAdmin LinuxIO ArgumentParser Foundation FoundationEssentials Glibc
+mesh-agent     MeshAgent MeshAdmin LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc
 meshctl        MeshAgent MeshAdmin LinuxIO ArgumentParser Yams Foundation FoundationEssentials Glibc
 '
 

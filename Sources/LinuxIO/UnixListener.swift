@@ -40,6 +40,8 @@ public struct UnixListener: ~Copyable {
     }
 
     deinit {
+        // Somebody may have removed our files, and another process made its own.
+        guard Self.isLocked(Self.lockPath(path), by: lock.rawValue) else { return }
         // Before the lock is released: afterwards the name may be somebody else's.
         unlink(path)
         unlink(Self.lockPath(path))
@@ -73,10 +75,15 @@ public struct UnixListener: ~Copyable {
                 throw inUse(path)
             }
             // The holder before us may have removed the name between our open and our lock.
-            var (ours, current) = (stat(), stat())
-            try SystemError.check("fstat", name) { fstat(raw, &ours) }
-            if stat(name, &current) == 0, current.st_ino == ours.st_ino, current.st_dev == ours.st_dev { return lock }
+            if isLocked(name, by: raw) { return lock }
         }
+    }
+
+    /// Whether the file that is called `name` now is the one that is open as `descriptor`.
+    private static func isLocked(_ name: String, by descriptor: CInt) -> Bool {
+        var (ours, current) = (stat(), stat())
+        return fstat(descriptor, &ours) == 0 && stat(name, &current) == 0 && current.st_ino == ours.st_ino
+            && current.st_dev == ours.st_dev
     }
 
     private static func removeStaleSocket(_ path: String) throws(SystemError) {

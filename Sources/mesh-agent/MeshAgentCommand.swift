@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ArgumentParser
-import Logging
 import Foundation
 import Glibc
+import Logging
 import MeshAdmin
 public import MeshAgent
 

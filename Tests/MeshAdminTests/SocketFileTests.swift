@@ -62,6 +62,22 @@ import Testing
         _ = try agent.stop()
     }
 
+    /// As `meshctl uninstall` does while the agent still runs.
+    @Test func aListenerWhoseFilesWereRemovedLeavesThoseOfItsSuccessor() throws {
+        let directory = try TestDirectory.make()
+        defer { TestDirectory.remove(directory) }
+        let path = "\(directory)/n1.sock"
+        let first = try UnixListener(path: path, group: nil, mode: 0o600)
+        #expect(unlink(path) == 0)
+        #expect(unlink("\(path).lock") == 0)
+        let second = try UnixListener(path: path, group: nil, mode: 0o600)
+        _ = consume first
+        #expect(access(path, F_OK) == 0)
+        #expect(access("\(path).lock", F_OK) == 0)
+        _ = consume second
+        #expect(access(path, F_OK) != 0)
+    }
+
     @Test func aFileThatIsNoSocketIsNotRemoved() throws {
         let directory = try TestDirectory.make()
         defer { TestDirectory.remove(directory) }

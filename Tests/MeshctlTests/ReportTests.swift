@@ -176,6 +176,11 @@ import Testing
 
     @Test func uninstall() {
         #expect(UninstallText.render([Samples.step]) == "failed  link mesh_sockops: busy\n")
+        let pins = (0..<4).map { UninstallStep("pin: /b/\($0)", .removed) }
+        let cgroup = UninstallStep("cgroup: /c", .removed)
+        #expect(
+            UninstallText.render(pins + [cgroup, Samples.step])
+                == "removed  4 x pin, from /b/0\nremoved  cgroup: /c\nfailed  link mesh_sockops: busy\n")
         #expect(UninstallText.leftovers([], node: "n1") == "Nothing is left of node n1.\n")
     }
 

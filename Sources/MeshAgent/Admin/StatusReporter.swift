@@ -62,13 +62,7 @@ struct StatusReporter {
         return AccelerationReport(
             enabled: report.allowsEnabled,
             reason: report.allowsEnabled ? nil : "self-test failed: \(failed.joined(separator: "; "))",
-            selfTest: report.checks.map { check in
-                CheckItem(
-                    check.name, check.passed ? .passed : check.gate == .enabled ? .failed : .warning,
-                    check.detail.isEmpty ? check.title : "\(check.title): \(check.detail)",
-                    hint: check.passed || check.gate == .enabled
-                        ? nil : "pods with sockmesh.io/accelerate: auto are not accelerated")
-            })
+            selfTest: report.checks.map(CheckItem.init))
     }
 
     private func counters() throws(BPFError) -> [CounterReport] {

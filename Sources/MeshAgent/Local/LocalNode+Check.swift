@@ -6,59 +6,30 @@ public import MeshAdmin
 import SockOps
 
 extension LocalNode {
-    /// Whether Sockmesh can run on this machine, as far as that can be seen without starting it.
+    /// Whether Sockmesh can run on this machine: the kernel's features by trying them, and the BPF object.
     public static func check() -> CheckReport {
-        CheckReport(items: [
-            privileges(), kernel(), typeInformation(), cgroup2(), bpffs(), object(),
-        ])
+        CheckReport(items: KernelFeatures.probe().features.map(CheckItem.init) + [object()])
     }
 
-    private static func privileges() -> CheckItem {
-        geteuid() == 0
-            ? CheckItem("privileges", .passed, "root")
-            : CheckItem("privileges", .warning, "not root: parts of the machine cannot be seen", hint: "run it as root")
-    }
-
-    /// `bpf_set_retval`, by which a refused connect says why, came with Linux 5.18.
-    private static func kernel() -> CheckItem {
-        var name = utsname()
-        uname(&name)
-        let release = withUnsafeBytes(of: name.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        let numbers = release.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
-        let isRecent = numbers.count == 2 && (numbers[0], numbers[1]) >= (5, 18)
-        return isRecent
-            ? CheckItem("kernel", .passed, "Linux \(release)")
-            : CheckItem("kernel", .failed, "Linux \(release)", hint: "Sockmesh needs Linux 5.18 or newer")
-    }
-
-    private static func typeInformation() -> CheckItem {
-        let path = "/sys/kernel/btf/vmlinux"
-        return access(path, R_OK) == 0
-            ? CheckItem("BTF", .passed, path)
-            : CheckItem(
-                "BTF", .failed, "\(path): \(SystemError.message(of: errno))",
-                hint: "the kernel must be built with CONFIG_DEBUG_INFO_BTF")
-    }
-
-    private static func cgroup2() -> CheckItem {
-        do throws(SystemError) {
-            if let mount = try Mounts.current().cgroup2 { return CheckItem("cgroup2", .passed, "mounted on \(mount)") }
-            return CheckItem(
-                "cgroup2", .failed, "no cgroup v2 hierarchy is mounted",
-                hint: "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
-        } catch {
-            return CheckItem("cgroup2", .skipped, "\(error)")
+    /// Tries the fast path, in a cgroup and namespaces of its own. Takes about a second; needs root.
+    public static func selfTest() -> [CheckItem] {
+        guard geteuid() == 0 else {
+            return [CheckItem("self-test", .skipped, "not root", hint: "run it as root")]
         }
-    }
-
-    private static func bpffs() -> CheckItem {
+        let mount: String
         do throws(SystemError) {
-            if let mount = try Mounts.current().bpffs.first {
-                return CheckItem("bpffs", .passed, "mounted on \(mount)")
+            guard let found = try Mounts.current().cgroup2 else {
+                return [CheckItem("self-test", .skipped, "no cgroup v2 hierarchy is mounted")]
             }
-            return CheckItem("bpffs", .warning, "not mounted; mesh-agent mounts it on /sys/fs/bpf when it starts")
+            mount = found
         } catch {
-            return CheckItem("bpffs", .skipped, "\(error)")
+            return [CheckItem("self-test", .skipped, "\(error)")]
+        }
+        do throws(BPFError) {
+            let file = try BPFObjectFile(path: ObjectLocator.find())
+            return SelfTest.run(object: file, below: Cgroup(path: mount)).checks.map(CheckItem.init)
+        } catch {
+            return [CheckItem("self-test", .skipped, "\(error)")]
         }
     }
 
@@ -70,5 +41,25 @@ extension LocalNode {
                 "BPF object", .failed, "\(error)", hint: "install Sockmesh completely; from a source tree, run make bpf"
             )
         }
+    }
+}
+
+extension CheckItem {
+    /// A property of the kernel that the self-test of the fast path has tried.
+    init(_ check: SelfTestReport.Check) {
+        let outcome: Outcome = check.passed ? .passed : .warning
+        let hint =
+            check.gate == .enabled
+            ? "no connection of this node is redirected" : "pods with sockmesh.io/accelerate: auto are not accelerated"
+        self.init(
+            check.name, outcome, check.passed ? check.title : "\(check.title): \(check.detail)",
+            hint: check.passed ? nil : hint)
+    }
+
+    /// A feature that the kernel has or lacks.
+    init(_ feature: KernelFeatures.Feature) {
+        let outcome: Outcome = feature.isPresent ? .passed : feature.isRequired ? .failed : .warning
+        let hint = outcome == .failed ? feature.minimumKernel.map { "mainline Linux has it since \($0)" } : nil
+        self.init(feature.name, outcome, feature.detail, hint: hint)
     }
 }

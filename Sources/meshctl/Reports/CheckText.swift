@@ -4,6 +4,15 @@ import MeshAdmin
 
 /// What was looked at, one line each, and below what is not well the thing to do.
 enum CheckText {
+    /// - Parameter all: also list what is well; else it is only counted.
+    static func render(_ items: [CheckItem], all: Bool) -> String {
+        let shown = all ? items : items.filter { $0.outcome != .passed }
+        let passed = items.count { $0.outcome == .passed }
+        let summary = "\(passed) of \(items.count) checks passed\(all ? "" : "; --all lists them").\n"
+        guard !shown.isEmpty else { return summary }
+        return render(shown) + "\n" + summary
+    }
+
     static func render(_ items: [CheckItem]) -> String {
         var table = Table("RESULT", "CHECK", "FOUND")
         for item in items {
