@@ -51,7 +51,7 @@ public struct Uninstaller: Sendable {
         for cgroup in try configuration.cgroup.subtree() {
             // ESRCH: it has ended meanwhile.
             for pid in try cgroup.processes() {
-                do throws(SystemError) { try Cgroup(path: root).add(pid) } catch where error.errnoCode == ESRCH {}
+                do throws(SystemError) { try Cgroup(path: root).add(pid) } catch  where error.errnoCode == ESRCH {}
             }
         }
     }

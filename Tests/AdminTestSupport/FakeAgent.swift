@@ -8,8 +8,9 @@ public import MeshAdmin
 public struct FakeAgent: ~Copyable {
     /// What is left when the server has stopped.
     public final class Outcome: Sendable {
-        public nonisolated(unsafe) internal(set) var cancelled = 0  // Written by the server's thread, read after it was joined.
-        public nonisolated(unsafe) internal(set) var clients = 0  // As above.
+        // Both are written by the server's thread and read after it was joined.
+        public nonisolated(unsafe) internal(set) var cancelled = 0
+        public nonisolated(unsafe) internal(set) var clients = 0
     }
 
     let directory: String

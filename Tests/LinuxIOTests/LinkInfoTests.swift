@@ -10,7 +10,8 @@ struct LinkInfoTests {
         let links = try NetworkNamespace.makeNew().run { () throws(SystemError) -> [LinkInfo] in
             for command in [
                 "ip link set lo up", "ip link add eth0 type veth peer name other", "ip addr add 10.9.8.7/24 dev eth0",
-                "ip -6 addr add fd00::7/64 dev eth0 nodad", "ip link add d0 type bridge", "ip addr add 10.9.9.1/32 dev d0",
+                "ip -6 addr add fd00::7/64 dev eth0 nodad", "ip link add d0 type bridge",
+                "ip addr add 10.9.9.1/32 dev d0",
             ] {
                 try SystemError.check(command) { system(command) == 0 ? 0 : -1 }
             }

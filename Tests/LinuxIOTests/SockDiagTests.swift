@@ -177,7 +177,9 @@ private struct Socket: ~Copyable {
         try SystemError.check("bind or connect") {
             form == .ipv4
                 ? withUnsafePointer(to: &ipv4) {
-                    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+                    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                    }
                 }
                 : withUnsafePointer(to: &ipv6) {
                     $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {

@@ -26,9 +26,10 @@ struct RandomWorld {
         (NetnsCookie(4000 + $0), IPAddress(v4: 0x0a00_0000 + UInt32($0)))
     }
     private static let others = [0x0a00_0009, 0x0a01_0001, 0xc0a8_0001, 0xc0a8_0101].map { IPAddress(v4: $0) }
-    private static let prefixes = ["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/30", "192.168.0.0/16", "192.168.1.0/24"].compactMap {
-        CIDR($0)
-    }
+    private static let prefixes = ["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/30", "192.168.0.0/16", "192.168.1.0/24"]
+        .compactMap {
+            CIDR($0)
+        }
     private static let ports: [UInt16] = [0, 80, 255, 256, 65535]
 
     init(seed: UInt64) { random = SplitMix64(state: seed &* 0x9e37_79b9_7f4a_7c15 &+ 1) }

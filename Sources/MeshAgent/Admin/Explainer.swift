@@ -138,7 +138,8 @@ struct Explainer {
 
     // MARK: - Answers
 
-    private func ask(_ source: End, _ destination: End, _ transport: TransportProtocol) throws(AdminError) -> mesh_query {
+    private func ask(_ source: End, _ destination: End, _ transport: TransportProtocol) throws(AdminError) -> mesh_query
+    {
         var question = mesh_query()
         question.source_netns = cookie(source.peer)
         question.source = mesh_ip(source.address)

@@ -40,7 +40,8 @@ struct ServiceReporter {
                 return BackendReport(
                     address: backend.address.description, port: backend.port, weight: backend.weight,
                     ready: pod?.ready ?? true, terminating: pod?.isTerminating ?? false,
-                    local: pod.map(node.state.isLocal) ?? address?.isNode ?? false, workload: address?.workload?.description)
+                    local: pod.map(node.state.isLocal) ?? address?.isNode ?? false,
+                    workload: address?.workload?.description)
             })
     }
 

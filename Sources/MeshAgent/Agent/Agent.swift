@@ -43,7 +43,8 @@ public final class Agent {
         self.configuration = configuration
         self.logger = logger
         guard geteuid() == 0 else {
-            throw AgentError("mesh-agent needs root: it enters network namespaces and loads BPF programs (run it as root)")
+            throw AgentError(
+                "mesh-agent needs root: it enters network namespaces and loads BPF programs (run it as root)")
         }
         let loop: EventLoop
         do throws(SystemError) {

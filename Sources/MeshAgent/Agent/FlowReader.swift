@@ -35,7 +35,9 @@ final class FlowReader {
         var batch: [mesh_event] = []
         do throws(BPFError) {
             try events.consume(limit: Self.limit) { bytes in
-                if bytes.count >= MemoryLayout<mesh_event>.size { batch.append(bytes.loadUnaligned(as: mesh_event.self)) }
+                if bytes.count >= MemoryLayout<mesh_event>.size {
+                    batch.append(bytes.loadUnaligned(as: mesh_event.self))
+                }
             }
         } catch {
             logger.error("flow events not read", metadata: ["error": "\(error)"])

@@ -29,7 +29,8 @@ public struct StandardErrorLog: LogHandler {
             line = "\(Timestamp.now) \(event.level.rawValue) \(event.message)"
             for (key, value) in fields { line += " \(key)=\(Self.quoted("\(value)"))" }
         case .json:
-            line = "{\"time\":\"\(Timestamp.now)\",\"level\":\"\(event.level.rawValue)\",\"message\":\(Self.json("\(event.message)"))"
+            line =
+                "{\"time\":\"\(Timestamp.now)\",\"level\":\"\(event.level.rawValue)\",\"message\":\(Self.json("\(event.message)"))"
             for (key, value) in fields { line += ",\(Self.json(key)):\(Self.json("\(value)"))" }
             line += "}"
         }

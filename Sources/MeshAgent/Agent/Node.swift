@@ -236,14 +236,16 @@ final class Node {
     private func lookOutside() {
         let members = state.reconciler.enrolment.members
         let files = Dictionary(
-            members.values.compactMap { $0.namespace.map { ($0.file, $0.cookie) } }, uniquingKeysWith: { first, _ in first })
+            members.values.compactMap { $0.namespace.map { ($0.file, $0.cookie) } },
+            uniquingKeysWith: { first, _ in first })
         state.reconciler.setOutside(OutsideProcess.all(in: files, outside: Cgroup(path: configuration.cgroup)))
         for (name, member) in state.reconciler.enrolment.members where member.outside != members[name]?.outside {
             guard !member.outside.isEmpty else { continue }
             logger.warning(
                 "processes of a pod are outside the hooked cgroup: policy does not see their connections",
                 metadata: [
-                    "pod": "\(name)", "processes": "\(member.outside.map { "\($0.pid) \($0.command)" }.joined(separator: ", "))",
+                    "pod": "\(name)",
+                    "processes": "\(member.outside.map { "\($0.pid) \($0.command)" }.joined(separator: ", "))",
                     "hint": "start them with meshctl run, or move them below \(configuration.cgroup)",
                 ])
         }
@@ -257,7 +259,9 @@ final class Node {
         let found = try probe.inspect(pod)
         do throws(BPFError) {
             let namespace: NetworkNamespace
-            do throws(SystemError) { namespace = try NetworkNamespace(path: found.path) } catch { throw BPFError(error) }
+            do throws(SystemError) { namespace = try NetworkNamespace(path: found.path) } catch {
+                throw BPFError(error)
+            }
             try writer.plane.requireUnclaimed(namespace, cookie: found.cookie)
         } catch {
             throw EnrolmentFailure("\(error)")

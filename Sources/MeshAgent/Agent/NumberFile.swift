@@ -89,7 +89,8 @@ struct NumberFile {
         func stored(_ registry: NumberRegistry) -> Content.Registry {
             .init(
                 next: registry.nextNumber,
-                numbers: Dictionary(registry.entries.map { ($0.key, $0.number) }, uniquingKeysWith: { first, _ in first }))
+                numbers: Dictionary(
+                    registry.entries.map { ($0.key, $0.number) }, uniquingKeysWith: { first, _ in first }))
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys

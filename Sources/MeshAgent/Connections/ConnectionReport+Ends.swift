@@ -28,7 +28,9 @@ struct ConnectionList {
             source: flow.source, destination: flow.destination,
             sourcePort: end.isClient ? end.key.local_port : end.key.remote_port, destinationPort: flow.port,
             netns: end.key.netns)
-        if end.isClient { connections[key, default: Ends()].client = end } else {
+        if end.isClient {
+            connections[key, default: Ends()].client = end
+        } else {
             connections[key, default: Ends()].server = end
         }
     }

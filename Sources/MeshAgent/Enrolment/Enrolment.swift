@@ -72,7 +72,9 @@ struct Enrolment {
         members = members.filter { pods[$0.key] != nil }
         for (name, pod) in pods {
             if var member = members[name] {
-                let mustLook = member.pod.podIPs != pod.podIPs || (try? PodProbe.path(of: member.pod)) != (try? PodProbe.path(of: pod))
+                let mustLook =
+                    member.pod.podIPs != pod.podIPs
+                    || (try? PodProbe.path(of: member.pod)) != (try? PodProbe.path(of: pod))
                 member.pod = pod
                 if mustLook { member.retryAt = now }
                 members[name] = member

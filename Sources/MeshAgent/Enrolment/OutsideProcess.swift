@@ -26,7 +26,9 @@ struct OutsideProcess: Hashable, Sendable {
         var found: [NetnsCookie: [OutsideProcess]] = [:]
         var count = 0
         while count < limit, let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             guard let pid = Int32(name) else { continue }
             count += 1
             guard let file = PodProbe.file(at: "/proc/\(pid)/ns/net"), let cookie = pods[file],

@@ -72,7 +72,8 @@ extension FlowEvent {
         default: return nil
         }
         func peer(_ end: EndReport) -> PolicyPeer? {
-            end.workload.flatMap { NamespacedName($0) }.map(PolicyPeer.pod) ?? IPAddress(end.address).map { .address($0) }
+            end.workload.flatMap { NamespacedName($0) }.map(PolicyPeer.pod)
+                ?? IPAddress(end.address).map { .address($0) }
         }
         guard let source = peer(source), let destination = peer(destination) else { return nil }
         return names.decidingPolicy(
@@ -104,4 +105,3 @@ extension PathReport {
         self.init(kind, reason: ReasonName.of(reason))
     }
 }
-

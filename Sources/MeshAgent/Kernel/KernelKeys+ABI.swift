@@ -50,7 +50,6 @@ extension KernelTables.Workload {
     }
 }
 
-
 extension Slots<IdentityNumber> {
     fileprivate init(_ pair: (UInt32, UInt32)) {
         self.init(even: IdentityNumber(rawValue: pair.0), odd: IdentityNumber(rawValue: pair.1))

@@ -62,7 +62,8 @@ extension KernelTables {
         if let source, let netns = flow.sourceNetns, !skips(netns, source, flow.port, .egress) {
             guard source.flags & MESH_WL_READY.rawValue != 0 else { return MESH_REASON_NOT_READY }
             switch verdict(
-                ofSet: source.policySet[generation], peer: destinationIdentity, .egress, flow.transport, port: flow.port)
+                ofSet: source.policySet[generation], peer: destinationIdentity, .egress, flow.transport, port: flow.port
+            )
             {
             case .allow: break
             case .deny: return MESH_REASON_POLICY_EGRESS
@@ -83,7 +84,8 @@ extension KernelTables {
         return MESH_REASON_NONE
     }
 
-    private func skips(_ netns: NetnsCookie, _ workload: Workload, _ port: UInt16, _ direction: PolicyDirection) -> Bool {
+    private func skips(_ netns: NetnsCookie, _ workload: Workload, _ port: UInt16, _ direction: PolicyDirection) -> Bool
+    {
         workload.flags & MESH_WL_SKIP_PORTS.rawValue != 0
             && skipPorts.contains(SkipPortKey(netns: netns, port: port, direction: direction))
     }

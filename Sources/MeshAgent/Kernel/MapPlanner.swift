@@ -200,7 +200,9 @@ struct MapPlanner {
             return
         }
         guard old.netns != desired.netns || old.flags & ~desired.flags != 0 else {
-            if row.flags == old.flags { fillSlot(.address(address, row)) } else {
+            if row.flags == old.flags {
+                fillSlot(.address(address, row))
+            } else {
                 plan.prepare.append(.address(address, row))
             }
             return
@@ -211,7 +213,9 @@ struct MapPlanner {
         first.netns = old.netns
         if first != old { fillSlot(.address(address, first)) }
         // What gives an address up comes before who takes one over.
-        if desired.netns != 0 { plan.settle.append(.address(address, row)) } else {
+        if desired.netns != 0 {
+            plan.settle.append(.address(address, row))
+        } else {
             plan.settle.insert(.address(address, row), at: 0)
         }
     }
@@ -249,7 +253,9 @@ struct MapPlanner {
         for key in keys.services {
             let row = image.services[key]
             guard tables.services[key] != row else { continue }
-            if tables.services[key] == nil { plan.prepare.append(.service(key, row)) } else {
+            if tables.services[key] == nil {
+                plan.prepare.append(.service(key, row))
+            } else {
                 plan.settle.append(.service(key, row))
             }
         }

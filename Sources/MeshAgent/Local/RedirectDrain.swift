@@ -59,7 +59,9 @@ enum RedirectDrain {
         defer { closedir(directory) }
         var found: [UInt64: pid_t] = [:]
         while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             guard let pid = pid_t(name) else { continue }
             var status = stat()
             if stat("/proc/\(pid)/ns/net", &status) == 0 { found[UInt64(status.st_ino)] = pid }

@@ -79,7 +79,9 @@ final class MeshState {
         cause: String, changes: [PolicyChange] = [], _ change: MeshChange, reverse: MeshChange = MeshChange(),
         makeDurable: () throws(StateFileError) -> Void = { () throws(StateFileError) in }
     ) throws(Reconciler.Failure) -> Reconciler.Outcome {
-        let concernsPods = (change.changed.map(\.kind) + change.removed.map(\.kind)).contains { $0 == "Pod" || $0 == "Namespace" }
+        let concernsPods = (change.changed.map(\.kind) + change.removed.map(\.kind)).contains {
+            $0 == "Pod" || $0 == "Namespace"
+        }
         let pods = concernsPods ? localPods() : nil
         let outcome = try reconciler.reconcile(change, reverse: reverse, pods: pods, makeDurable: makeDurable)
         finish(outcome, cause: cause, changes: changes)
@@ -143,9 +145,11 @@ final class MeshState {
     func logEnrolment(since before: [NamespacedName: Enrolment.State]) {
         for (name, member) in reconciler.enrolment.members where before[name] != member.state {
             switch member.state {
-            case .enabled: logger.info("pod enrolled", metadata: ["pod": "\(name)", "netns": "\(member.namespace?.path ?? "")"])
+            case .enabled:
+                logger.info("pod enrolled", metadata: ["pod": "\(name)", "netns": "\(member.namespace?.path ?? "")"])
             case .pending: logger.debug("pod pending", metadata: ["pod": "\(name)"])
-            case .failed(let reason): logger.warning("pod not enrolled", metadata: ["pod": "\(name)", "reason": "\(reason)"])
+            case .failed(let reason):
+                logger.warning("pod not enrolled", metadata: ["pod": "\(name)", "reason": "\(reason)"])
             }
         }
         for name in before.keys where reconciler.enrolment.members[name] == nil {
@@ -166,7 +170,9 @@ final class MeshState {
     /// Tries again what went wrong after a flip, or when the state was saved.
     func retry() {
         guard hasStarted else { return }
-        if lateProblem != nil, let outcome = try? reconciler.retryLate() { finish(outcome, cause: "retry", changes: []) }
+        if lateProblem != nil, let outcome = try? reconciler.retryLate() {
+            finish(outcome, cause: "retry", changes: [])
+        }
         if mustSave { scheduleSave() }
     }
 
@@ -217,7 +223,8 @@ final class MeshState {
 
     private func logFindings() {
         for finding in store.findings {
-            logger.log(level: finding.severity == .error ? .error : .warning, "manifest", metadata: ["finding": "\(finding)"])
+            logger.log(
+                level: finding.severity == .error ? .error : .warning, "manifest", metadata: ["finding": "\(finding)"])
         }
         for status in store.statuses {
             let errors: [ManifestError] =
@@ -269,7 +276,9 @@ final class MeshState {
         guard !plan.changes.isEmpty else { return (plan, nil) }
         var reverse = MeshChange()
         for reference in plan.changes.map(\.reference) {
-            if let object = store.objects[reference] { reverse.changed.append(object) } else {
+            if let object = store.objects[reference] {
+                reverse.changed.append(object)
+            } else {
                 reverse.removed.append(reference)
             }
         }

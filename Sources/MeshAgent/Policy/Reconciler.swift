@@ -203,7 +203,9 @@ final class Reconciler {
     private func beginGracePeriod() {
         do throws(SystemError) {
             let period = try GracePeriod()
-            graceWatch = try loop.watch(period.rawDescriptor, for: .readable) { [unowned self] _ in finishGracePeriod() }
+            graceWatch = try loop.watch(period.rawDescriptor, for: .readable) { [unowned self] _ in
+                finishGracePeriod()
+            }
             grace = consume period
         } catch {
             // No thread or no descriptor: then the next change waits itself.
