@@ -3,14 +3,14 @@
  * The kernel half of the mesh, one object. Each header holds one subject and includes
  * the one below it:
  *
- *   kernel.h   kernel structures read by CO-RE      connect.h   connect(), getpeername()
- *   maps.h     every map, its writer and its limit  datagram.h  sendmsg(), recvmsg(), UDP flows
- *   flow.h     addresses, ports, keys               lookup.h    sk_lookup: ingress
- *   policy.h   the verdict                          ends.h      records of connection ends
- *   events.h   counters, flow events                sockops.h   life of a connection
+ *   kernel.h   kernel structures read by CO-RE      lookup.h    sk_lookup: ingress
+ *   maps.h     every map, its writer and its limit  ends.h      records of connection ends
+ *   flow.h     addresses, ports, keys               member.h    joining and leaving the sockhash
+ *   policy.h   the verdict                          sockops.h   life of a connection
+ *   events.h   counters, flow events                host.h      the node's own connections
  *   service.h  service address to backend           verdict.h   sk_msg: redirect or TCP
- *                                                   guards.h    setsockopt, raw sockets
- *                                                   query.h     the verdict for user space
+ *   connect.h  connect(), getpeername()             guards.h    setsockopt, raw sockets
+ *   datagram.h sendmsg(), recvmsg(), UDP flows      query.h     the verdict for user space
  */
 #include "query.h"
 

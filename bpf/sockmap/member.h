@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Membership of the sockhash: who may join, and how a socket whose bytes go by TCP leaves
+ * again without losing or reordering one.
+ */
+#ifndef MESH_MEMBER_H
+#define MESH_MEMBER_H
+
+#include "ends.h"
+
+/* Loopback and hairpin flows are named with their pod's cookie, so that equal addresses of two pods differ. */
+static __always_inline bool flow_of(struct bpf_sock_ops *ops, struct mesh_flow_key *key, __u64 netns)
+{
+	struct mesh_address *address;
+
+	FLOW_KEY_FROM(ops, key);
+	address = bpf_map_lookup_elem(&mesh_addresses, &key->remote);
+	if (ip_is_loopback(&key->remote) || (address && (address->flags & MESH_ADDR_LOCAL) && address->netns == netns)) {
+		key->netns = netns;
+		return true;
+	}
+	return false;
+}
+
+/* MESH_REASON_NONE if both workloads want redirection and this node is fit for it. */
+static __always_inline __u8 acceleration_gate(__u64 netns, __u64 peer_netns, struct tcp_sock *tp)
+{
+	struct mesh_workload *own = workload_of(netns), *peer;
+	struct mesh_control *ctl = control();
+
+	if (!peer_netns)
+		return MESH_REASON_PEER_REMOTE;
+	peer = workload_of(peer_netns);
+	if (!own || !peer || !ctl)
+		return MESH_REASON_PEER_UNKNOWN;
+	if (!(own->flags & peer->flags & MESH_WL_ACCELERATE))
+		return (own->flags | peer->flags) & MESH_WL_AUTO ? MESH_REASON_ACCEL_AUTO : MESH_REASON_ACCEL_DISABLED;
+	if (!(own->flags & peer->flags & MESH_WL_LOCAL_VETH))
+		return MESH_REASON_PEER_REMOTE;
+	if (!(ctl->flags & MESH_CTL_ACCELERATE))
+		return MESH_REASON_NODE_GATE;
+	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
+		return MESH_REASON_MPTCP;
+	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags &
+	    (1UL << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY)))
+		return MESH_REASON_ZEROCOPY;
+	if (tp->inet_conn.icsk_inet.sk.sk_rcvlowat > 1)
+		return MESH_REASON_RCVLOWAT;
+	return MESH_REASON_NONE;
+}
+
+/* Joins the sockhash if redirection is wanted and possible; otherwise says why not. */
+static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct mesh_end *end,
+			   struct mesh_flow_key *key, struct tcp_sock *tp)
+{
+	struct mesh_sock *state;
+	__u64 cookie;
+	__u8 gate;
+
+	if (!end || !tp || !sk)
+		return 0;
+	gate = acceleration_gate(end->netns, end->peer_netns, tp);
+	if (gate == MESH_REASON_NONE) {
+		bool client = end->role == MESH_ROLE_CLIENT;
+
+		if (churn_held(client ? end->peer_netns : end->netns, client ? key->remote_port : key->local_port))
+			gate = MESH_REASON_SHORT_LIVED;
+	}
+	if (gate != MESH_REASON_NONE) {
+		end_path(end, MESH_PATH_TCP, gate);
+		return 0;
+	}
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		end_path(end, MESH_PATH_TCP, MESH_REASON_MAP_FULL);
+		return 0;
+	}
+	state->netns = end->netns;
+	state->cookie = end->cookie;
+	state->peer_netns = end->peer_netns;
+	state->generation = end->generation;
+	state->role = end->role;
+	/* A socket can connect again after connect(AF_UNSPEC): nothing of its last life counts. */
+	state->path = MESH_PATH_NEW;
+	state->tx_redirected = 0;
+	state->messages = 0;
+	state->window_bytes = 0;
+	cookie = end->cookie;
+	/* The flag first: a peer that finds the socket must find its record complete. */
+	end->flags |= MESH_END_MEMBER;
+	if (bpf_sock_hash_update(ops, &mesh_sockets, &cookie, BPF_ANY)) {
+		end->flags &= ~MESH_END_MEMBER;
+		end_path(end, MESH_PATH_TCP, MESH_REASON_MAP_FULL);
+		return 0;
+	}
+	state->flags |= MESH_END_MEMBER;
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG |
+					       BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+	return 0;
+}
+
+/* A socket that must not send joins too: the verdict program drops what it sends until it is destroyed. */
+static __noinline int cut(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct mesh_end *end,
+			  struct mesh_flow_key *key, __u8 reason)
+{
+	struct mesh_sock *state;
+	__u64 cookie;
+
+	if (!end || !sk)
+		return 0;
+	conn_cut(end, key, reason);
+	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state)
+		return 0;
+	state->netns = end->netns;
+	state->cookie = end->cookie;
+	state->peer_netns = end->peer_netns;
+	state->path = MESH_PATH_DENIED;
+	state->reason = reason;
+	cookie = end->cookie;
+	if (!bpf_sock_hash_update(ops, &mesh_sockets, &cookie, BPF_ANY))
+		state->flags |= MESH_END_MEMBER;
+	return 0;
+}
+
+#define LEAVE_OPTION_KIND 254 /* RFC 4727: experiments; never leaves the node */
+#define LEAVE_OPTION_BYTES 4
+#define LEAVE_OPTION_MAGIC 0x534d
+
+/*
+ * Runs for each segment that takes TCP's slow path, that is only once something goes by
+ * TCP. When what the peer sends is final TCP and all that it redirected has been read,
+ * nothing can be redirected to this socket any more: it leaves the sockhash and runs at
+ * TCP's own speed, at best before the first TCP byte is queued. Its own direction becomes
+ * TCP first, so that no send of its own is in between.
+ */
+static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
+{
+	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	struct mesh_flow_key key = {}, peer_key = {};
+	struct mesh_end *own, *peer;
+	struct sk_psock *psock;
+	void *first;
+	__u64 cookie;
+
+	if (!state || !(state->flags & MESH_END_MEMBER) || state->path == MESH_PATH_DENIED)
+		return 0;
+	flow_of(ops, &key, state->netns);
+	flow_reverse(&key, &peer_key);
+	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
+	if (peer && peer->path != MESH_PATH_TCP)
+		return 0;
+	/* The low bits of sk_user_data are flags (include/net/sock.h, SK_USER_DATA_*). */
+	psock = (void *)((unsigned long)tp->inet_conn.icsk_inet.sk.sk_user_data & ~7UL);
+	if (!psock)
+		return 0;
+	first = BPF_CORE_READ(psock, ingress_msg.next);
+	if (first != (void *)psock + bpf_core_field_offset(struct sk_psock, ingress_msg))
+		return 0;
+	if (state->path != MESH_PATH_TCP)
+		path_set(state, &key, MESH_PATH_TCP, MESH_REASON_LEFT_MAP);
+	cookie = state->cookie;
+	if (bpf_map_delete_elem(&mesh_sockets, &cookie))
+		return 0;
+	state->flags &= ~MESH_END_MEMBER;
+	own = bpf_map_lookup_elem(&mesh_ends, &key);
+	if (own)
+		own->flags &= ~MESH_END_MEMBER;
+	count(MESH_STAT_LEFT_MAP);
+	/* The peer may have to leave too: go on with the option until it has. */
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+	return 0;
+}
+
+/*
+ * A segment is about to be built by a socket that has been a member. Header prediction
+ * (net/ipv4/tcp_input.c, tcp_rcv_established) would hide it from the peer's on_segment,
+ * so as long as this end sends by TCP and the peer is still a member, segments carry an
+ * option: their header length takes them off the fast path. Both ends are on this node.
+ */
+static __noinline int on_header(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct mesh_sock *state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
+	struct mesh_flow_key key = {}, peer_key = {};
+	struct mesh_end *peer;
+	__u32 flags = BPF_SOCK_OPS_STATE_CB_FLAG;
+
+	if (!state || state->path != MESH_PATH_TCP)
+		return 0;
+	flow_of(ops, &key, state->netns);
+	flow_reverse(&key, &peer_key);
+	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
+	if (!peer)
+		return 0; /* a deferred accept: the peer is made, and joins, by this very segment */
+	if (peer->flags & MESH_END_MEMBER) {
+		bpf_reserve_hdr_opt(ops, LEAVE_OPTION_BYTES, 0);
+		return 0;
+	}
+	if (state->flags & MESH_END_MEMBER)
+		flags |= BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG;
+	bpf_sock_ops_cb_flags_set(ops, flags);
+	return 0;
+}
+
+static __noinline int on_option(struct bpf_sock_ops *ops)
+{
+	__u8 option[LEAVE_OPTION_BYTES] = { LEAVE_OPTION_KIND, LEAVE_OPTION_BYTES, LEAVE_OPTION_MAGIC >> 8,
+					    LEAVE_OPTION_MAGIC & 0xff };
+
+	bpf_store_hdr_opt(ops, option, sizeof(option), 0);
+	return 0;
+}
+
+#endif /* MESH_MEMBER_H */
