@@ -20,6 +20,7 @@ static __always_inline bool event_permitted(__u64 netns, __u8 type, __u64 now)
 {
 	struct mesh_usage *usage = usage_of(netns);
 	struct mesh_control *ctl = control();
+	__u32 budget;
 
 	if (type == MESH_EVENT_CUT || !usage || !ctl)
 		return true;
@@ -27,7 +28,10 @@ static __always_inline bool event_permitted(__u64 netns, __u8 type, __u64 now)
 		usage->events_window_ns = now;
 		usage->events_in_window = 0;
 	}
-	if (usage->events_in_window >= ctl->events_per_second) {
+	/* Half is kept for refusals: a busy pod's must not go unexplained. */
+	budget = type == MESH_EVENT_OPENED || type == MESH_EVENT_CLOSED ? ctl->events_per_second / 2 :
+									  ctl->events_per_second;
+	if (usage->events_in_window >= budget) {
 		__sync_fetch_and_add(&usage->events_lost, 1);
 		count(MESH_STAT_EVENT_LOST);
 		return false;

@@ -38,7 +38,7 @@ public struct LocalNode: Sendable {
     ///
     /// - Parameters:
     ///   - purge: remove the state directory as well.
-    ///   - report: called with each step when it is done. A cgroup that processes of pods still run in is `present`.
+    ///   - report: called with each step when it is done.
     /// - Throws: ``AdminError``; running it again continues.
     public func uninstall(purge: Bool, _ report: (UninstallStep) -> Void) throws(AdminError) {
         try Self.requireRoot("uninstall")
@@ -55,14 +55,8 @@ public struct LocalNode: Sendable {
             throw AdminError(.failed, "cannot uninstall: \(error)", hint: "run it again; it continues where it stopped")
         }
         for step in before {
-            if !left.contains(step.subject) {
-                report(UninstallStep(step.subject, .removed))
-            } else if step.subject.hasPrefix("cgroup: "), step.subject.contains(" with processes ") {
-                // Nothing of the mesh acts on them any more; where else they should go, only their owner knows.
-                report(UninstallStep(step.subject, .present, detail: "run it again when they have ended"))
-            } else {
-                report(UninstallStep(step.subject, .failed, detail: "still there"))
-            }
+            let isLeft = left.contains(step.subject)
+            report(UninstallStep(step.subject, isLeft ? .failed : .removed, detail: isLeft ? "still there" : nil))
         }
         if unread > 0 {
             report(
