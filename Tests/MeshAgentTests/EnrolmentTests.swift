@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+import LinuxIO
+import MeshAdmin
+import MeshModel
+import Testing
+
+@testable import MeshAgent
+
+/// Who is enrolled, with namespaces that the test makes up.
+@Suite struct EnrolmentTests {
+    /// Namespaces by path; the test changes them while enrolment looks.
+    final class World {
+        var namespaces: [String: PodNamespace] = [:]
+        var looks = 0
+
+        func enrolment() -> Enrolment {
+            Enrolment(
+                inspect: { [self] (pod) throws(EnrolmentFailure) in
+                    looks += 1
+                    let path = try PodProbe.path(of: pod)
+                    guard let found = namespaces[path] else {
+                        throw EnrolmentFailure("network namespace \(path) does not exist")
+                    }
+                    return found
+                },
+                file: { [self] in namespaces[$0]?.file })
+        }
+
+        func add(_ path: String, cookie: NetnsCookie, inode: UInt64? = nil) {
+            namespaces[path] = PodNamespace(
+                path: path, file: FileIdentity(device: 4, inode: inode ?? cookie), cookie: cookie, isOnVeth: true)
+        }
+    }
+
+    private static let a = NamespacedName(namespace: "shop", name: "a")
+    private static let b = NamespacedName(namespace: "shop", name: "b")
+    private let now = ContinuousClock.now
+
+    private static func pod(_ name: NamespacedName, netns: String?) -> Pod {
+        Pod(
+            metadata: ObjectMetadata(name: name.name, namespace: name.namespace), podIPs: [IPAddress(v4: 0x0a00_0001)],
+            mesh: PodMeshSettings(membership: .enabled, netnsPath: netns))
+    }
+
+    @Test func aFitPodIsPendingUntilItsPolicyIsInForce() {
+        let world = World()
+        world.add("/run/netns/a", cookie: 10)
+        var enrolment = world.enrolment()
+        enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
+        #expect(enrolment.members[Self.a]?.state == .pending)
+        #expect(enrolment.enrolled == [Self.a: EnrolledPod(netns: 10, isOnVeth: true)])
+        enrolment.succeeded([Self.a])
+        #expect(enrolment.members[Self.a]?.state == .enabled)
+        #expect(enrolment.directories == ["/run/netns"])
+    }
+
+    @Test func aMissingNamespaceIsTriedAgainAndFoundWhenItComes() {
+        let world = World()
+        var enrolment = world.enrolment()
+        enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
+        #expect(enrolment.members[Self.a]?.state == .failed("network namespace /run/netns/a does not exist"))
+        #expect(enrolment.enrolled.isEmpty)
+        world.add("/run/netns/a", cookie: 10)
+        enrolment.refresh(now: now + .milliseconds(10))
+        #expect(enrolment.enrolled.isEmpty, "too soon")
+        enrolment.refresh(now: now + .milliseconds(10), directory: "/run/netns")
+        #expect(enrolment.enrolled[Self.a]?.netns == 10, "the directory has changed")
+    }
+
+    @Test func retriesBecomeRarer() {
+        let world = World()
+        var enrolment = world.enrolment()
+        enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
+        for milliseconds in stride(from: 0, through: 10_000, by: 50) {
+            enrolment.refresh(now: now + .milliseconds(milliseconds))
+        }
+        #expect((5...10).contains(world.looks), "\(world.looks) looks in ten seconds")
+    }
+
+    @Test func aVanishedOrReplacedNamespaceIsNoticedAtOnce() {
+        let world = World()
+        world.add("/run/netns/a", cookie: 10)
+        var enrolment = world.enrolment()
+        enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
+        enrolment.succeeded([Self.a])
+        world.add("/run/netns/a", cookie: 11)
+        enrolment.refresh(now: now + .milliseconds(1))
+        #expect(enrolment.enrolled[Self.a]?.netns == 11)
+        #expect(enrolment.members[Self.a]?.state == .pending, "another namespace is another pod to the kernel")
+        world.namespaces = [:]
+        enrolment.refresh(now: now + .milliseconds(2))
+        #expect(enrolment.enrolled.isEmpty)
+    }
+
+    @Test func aReusedInodeIsNoticedWithinSeconds() {
+        let world = World()
+        world.add("/run/netns/a", cookie: 10, inode: 77)
+        var enrolment = world.enrolment()
+        enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
+        world.add("/run/netns/a", cookie: 11, inode: 77)
+        enrolment.refresh(now: now + .seconds(11))
+        #expect(enrolment.enrolled[Self.a]?.netns == 11)
+    }
+
+    @Test func oneNamespaceIsOnePod() {
+        let world = World()
+        world.add("/run/netns/a", cookie: 10)
+        world.add("/run/netns/b", cookie: 10)
+        var enrolment = world.enrolment()
+        enrolment.update(
+            [
+                Self.b: Self.pod(Self.b, netns: "/run/netns/b"), Self.a: Self.pod(Self.a, netns: "/run/netns/a"),
+            ], now: now)
+        #expect(enrolment.enrolled.keys.sorted() == [Self.a])
+        #expect(enrolment.members[Self.b]?.state == .failed("/run/netns/b is already the network namespace of shop/a"))
+    }
+
+    @Test func whoNoLongerAsksIsForgotten() {
+        let world = World()
+        world.add("/run/netns/a", cookie: 10)
+        var enrolment = world.enrolment()
+        enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
+        enrolment.update([:], now: now)
+        #expect(enrolment.members.isEmpty)
+    }
+
+    @Test func aPodWithoutANamespaceSaysWhatIsMissing() {
+        let world = World()
+        var enrolment = world.enrolment()
+        enrolment.update([Self.a: Self.pod(Self.a, netns: nil)], now: now)
+        guard case .failed(let reason)? = enrolment.members[Self.a]?.state else {
+            Issue.record("not failed")
+            return
+        }
+        #expect(reason.contains("sockmesh.io/netns") && reason.contains("sockmesh.io/pid"))
+    }
+
+    @Test func processesOutsideAreReportedByNamespace() {
+        let world = World()
+        world.add("/run/netns/a", cookie: 10)
+        var enrolment = world.enrolment()
+        enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
+        enrolment.succeeded([Self.a])
+        enrolment.setOutside([10: [OutsideProcess(pid: 42, command: "nc", cgroup: "/x")]])
+        #expect(WorkloadReporter.redirection(of: Self.a, enrolment).text == "enabled: processes outside the hooked cgroup: 42")
+        enrolment.setOutside([:])
+        #expect(WorkloadReporter.redirection(of: Self.a, enrolment).text == "enabled")
+    }
+}
