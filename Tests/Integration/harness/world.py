@@ -72,7 +72,7 @@ class World:
         for option in options:
             listener.setsockopt(*option)
         listener.bind((self.pod(name).address(family), port))
-        listener.listen(128)
+        listener.listen(1024)
         return listener, (self.pod(name).address(family), port)
 
     def connect(self, family=4, client_options=(), listener_options=(), first=b"", clients="a", servers="b"):
