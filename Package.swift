@@ -81,7 +81,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "MeshAgentTests",
-            dependencies: ["MeshAgent", "MeshAdmin", "MeshModel", "MeshManifests", "SockOps", "CMeshABI"],
+            dependencies: [
+                "MeshAgent", "MeshAdmin", "MeshModel", "MeshManifests", "SockOps", "LinuxIO", "CMeshABI", "TestSupport",
+            ],
             swiftSettings: settings),
     ]
 )

@@ -99,6 +99,13 @@ public struct RandomCluster: Sendable {
         public let destination: IPAddress
         public let port: UInt16
         public let transport: TransportProtocol
+
+        public init(source: IPAddress, destination: IPAddress, port: UInt16, transport: TransportProtocol) {
+            self.source = source
+            self.destination = destination
+            self.port = port
+            self.transport = transport
+        }
     }
 
     /// A connection that may well meet a policy: mostly between pods, on ports that policies name or their neighbours.

@@ -46,14 +46,21 @@ final class Reconciler {
     private var grace: GracePeriod?
     private var graceWatch: EventLoop.Watch?
     private let loop: EventLoop
+    private let quiesce: (() -> Void)?
 
     /// - Parameters:
     ///   - loop: tells when a grace period is over.
     ///   - compiler: has seen no object yet.
     ///   - writer: with what an earlier agent has left in the kernel. The first change must be of all objects:
     ///     it decides what of that stays.
-    init(on loop: EventLoop, compiler: MeshCompiler, writer: KernelWriter, enrolment: Enrolment) {
+    ///   - quiesce: returns when nobody reads the maps any more who did so at the call; `nil`: after a grace period of
+    ///     the kernel, while the loop goes on.
+    init(
+        on loop: EventLoop, compiler: MeshCompiler, writer: KernelWriter, enrolment: Enrolment,
+        quiesce: (() -> Void)? = nil
+    ) {
         self.loop = loop
+        self.quiesce = quiesce
         self.compiler = compiler
         self.writer = writer
         self.enrolment = enrolment
@@ -201,6 +208,7 @@ final class Reconciler {
     // MARK: - Grace periods
 
     private func beginGracePeriod() {
+        guard quiesce == nil else { return }
         do throws(SystemError) {
             let period = try GracePeriod()
             graceWatch = try loop.watch(period.rawDescriptor, for: .readable) { [unowned self] _ in
@@ -219,7 +227,13 @@ final class Reconciler {
     @discardableResult
     func finishGracePeriod() -> KernelWriter.Failure? {
         guard let plan = uncollected else { return nil }
-        if let graceWatch { loop.unwatch(graceWatch) } else { try? Membarrier.waitForGracePeriod() }
+        if let quiesce {
+            quiesce()
+        } else if let graceWatch {
+            loop.unwatch(graceWatch)
+        } else {
+            try? Membarrier.waitForGracePeriod()
+        }
         graceWatch = nil
         // Joins the helper thread.
         grace = nil
