@@ -47,21 +47,6 @@ struct KernelNode: ~Copyable {
     }
 }
 
-/// Who is in which namespace: numbers that no real namespace of this machine has, and that are not used twice.
-struct InventedNamespaces {
-    private var cookies: [NamespacedName: NetnsCookie] = [:]
-    private var last: NetnsCookie = 0x6f72_6163_6c65_0000
-
-    subscript(name: NamespacedName) -> NetnsCookie {
-        mutating get {
-            if let cookie = cookies[name] { return cookie }
-            last += 1
-            cookies[name] = last
-            return last
-        }
-    }
-}
-
 /// The verdict function of the loaded programs, for a thread of its own: ``DataPlane`` belongs to the control thread.
 struct KernelVerdict: ~Copyable, Sendable {
     private let program: BPFProgram

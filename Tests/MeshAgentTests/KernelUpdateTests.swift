@@ -19,13 +19,11 @@ extension KernelPolicyTests {
             // The asker is the only reader of these maps, so its own word is a grace period, a thousand times as fast as
             // the kernel's; that one is taken now and then.
             var turns = 0
-            let world = try KernelCluster(
-                RandomCluster(seed: 77), on: writer,
-                quiesce: {
-                    turns += 1
-                    if turns % 64 == 0 { try? Membarrier.waitForGracePeriod() } else { asker.quiesce() }
-                })
-            let counts = try run(10_000, world, asker)
+            let mesh = try KernelMesh(on: writer) {
+                turns += 1
+                if turns % 64 == 0 { try? Membarrier.waitForGracePeriod() } else { asker.quiesce() }
+            }
+            let counts = try run(10_000, mesh, asker)
             #expect(counts.flips > 3000, "\(counts)")
             #expect(counts.turned > 1500, "\(counts)")
             #expect(counts.answers > 500_000, "\(counts)")
@@ -37,7 +35,7 @@ extension KernelPolicyTests {
             let node = try KernelNode("grace")
             let writer = try node.writer()
             let asker = try Asker(KernelVerdict(of: writer))
-            let counts = try run(200, KernelCluster(RandomCluster(seed: 78), on: writer), asker)
+            let counts = try run(200, KernelMesh(on: writer), asker)
             #expect(counts.flips > 60, "\(counts)")
             #expect(counts.duringChanges > 1000, "\(counts)")
         }
@@ -52,7 +50,8 @@ extension KernelPolicyTests {
         }
 
         /// - Parameter updates: random changes of one object or of one pod's enrolment; each hundredth is of everything.
-        private func run(_ updates: Int, _ world: KernelCluster, _ asker: borrowing Asker) throws -> Counts {
+        private func run(_ updates: Int, _ mesh: KernelMesh, _ asker: borrowing Asker) throws -> Counts {
+            var world = KernelCluster(RandomCluster(seed: 77), on: mesh)
             var counts = Counts()
             var flows: [RandomCluster.Flow] = []
             // What each generation says to `flows`. All since they were chosen: an answer may come late.
@@ -61,15 +60,15 @@ extension KernelPolicyTests {
                 if update % 100 == 0 { try world.replace(by: RandomCluster(seed: UInt64(7000 + update))) }
                 if update % 20 == 0 {
                     flows = (0..<20).map { _ in world.flow() }
-                    expected = [world.generation: Self.allowed(flows, world)]
+                    expected = [world.mesh.generation: world.allowed(flows)]
                     asker.setQuestions(flows.map(world.question))
                 }
-                let old = world.generation
+                let old = world.mesh.generation
                 let before = asker.count
                 try world.mutate()
                 counts.duringChanges += asker.count - before
-                let new = world.generation
-                let now = Self.allowed(flows, world)
+                let new = world.mesh.generation
+                let now = world.allowed(flows)
                 #expect(new != old || now == expected[old], "update \(update): verdicts differ without a generation")
                 if new != old { counts.flips += 1 }
                 counts.turned += zip(expected[old] ?? now, now).count { $0 != $1 }
@@ -84,13 +83,6 @@ extension KernelPolicyTests {
             }
             counts.answers = asker.count
             return counts
-        }
-
-        private static func allowed(_ flows: [RandomCluster.Flow], _ world: KernelCluster) -> [Bool] {
-            let oracle = world.oracle
-            return flows.map {
-                oracle.allows(from: $0.source, to: $0.destination, port: $0.port, transport: $0.transport)
-            }
         }
     }
 }

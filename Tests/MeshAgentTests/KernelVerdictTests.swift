@@ -22,12 +22,12 @@ extension KernelPolicyTests {
             let node = try KernelNode("verdict")
             let writer = try node.writer()
             let ask = try KernelVerdict(of: writer)
-            let world = try KernelCluster(RandomCluster(seed: 0), on: writer)
+            var world = try KernelCluster(RandomCluster(seed: 0), on: KernelMesh(on: writer))
             var counts = Counts()
             for seed in 0..<200 as Range<UInt64> {
                 // Each cluster replaces the one before in one change: the maps never start empty.
                 try world.replace(by: RandomCluster(seed: 9000 + seed))
-                for _ in 0..<25 { try check(world, world.flow(), ask, &counts, "seed \(seed)") }
+                for _ in 0..<25 { try check(world.flow(), world, ask, &counts, "seed \(seed)") }
             }
             // A generator whose flows never meet a policy would prove nothing.
             #expect(counts.flows == 20_000)
@@ -39,7 +39,7 @@ extension KernelPolicyTests {
 
         /// The flow and its reverse, by TCP and by UDP.
         private func check(
-            _ world: KernelCluster, _ flow: RandomCluster.Flow, _ ask: borrowing KernelVerdict, _ counts: inout Counts,
+            _ flow: RandomCluster.Flow, _ world: KernelCluster, _ ask: borrowing KernelVerdict, _ counts: inout Counts,
             _ context: String
         ) throws {
             let oracle = world.oracle
@@ -51,7 +51,7 @@ extension KernelPolicyTests {
                     let answer = try ask(question)
                     let allowed = oracle.allows(
                         from: source, to: destination, port: flow.port, transport: transport)
-                    #expect(answer.generation == world.generation)
+                    #expect(answer.generation == world.mesh.generation)
                     #expect(answer.allowed == allowed, "\(context): \(flow)")
                     if !allowed {
                         // Only flows to others are denied, so the two sides are those of the oracle.
@@ -61,7 +61,7 @@ extension KernelPolicyTests {
                         #expect(answer.egress == egress, "\(context): \(flow)")
                         #expect(answer.reason == reason.rawValue, "\(context): \(flow)")
                     }
-                    let tables = world.reconciler.writer.tables
+                    let tables = world.mesh.reconciler.writer.tables
                     counts.flows += 1
                     if !allowed { counts.denied += 1 }
                     if allowed, tables.workloads[question.source_netns] != nil { counts.allowedUnderPolicy += 1 }

@@ -7,7 +7,7 @@ import Testing
 
 /// Applies plans write by write to tables in memory, and asks for verdicts after every single one.
 @Suite struct MapPlanTests {
-    @Test(arguments: 0..<3)
+    @Test(arguments: 0..<6)
     func everyVerdictIsOfOneGeneration(seed: UInt64) {
         var world = RandomWorld(seed: seed)
         var tables = KernelTables()
@@ -19,9 +19,21 @@ import Testing
             let after = Self.answers(Self.settled(next, generation: 0), world.questions)
             let plan = MapPlan(from: tables, to: next)
             var flipped = false
+            // A program that has read the generation before the flip goes on with it until the grace period is over.
+            var late: UInt32?
             for operation in plan.operations {
+                if case .flip = operation { (flipped, late) = (true, tables.generation) }
+                if operation == .gracePeriod, flipped { late = nil }
                 tables.apply(operation)
-                if case .flip = operation { flipped = true }
+                if let late {
+                    var seen = tables
+                    seen.generation = late
+                    let then = Self.answers(seen, world.questions)
+                    if let wrong = then.indices.first(where: { then[$0] != before[$0] && then[$0] != after[$0] }) {
+                        Issue.record("\(world.questions[wrong]), read before the flip, is \(then[wrong]) after \(operation)")
+                        return
+                    }
+                }
                 let now = Self.answers(tables, world.questions)
                 let expected = flipped ? after : before
                 if let wrong = now.indices.first(where: { now[$0] != expected[$0] }) {

@@ -42,8 +42,13 @@ struct ImageBuilder: Sendable {
             if let set = mesh.policySets[id] { try retain(set, id, &keys) }
         }
         var addresses = changes.addresses
-        for name in changes.workloads.union(changedPods) {
-            addresses.formUnion(setWorkload(name, mesh.workloads[name], pods[name], &keys))
+        let names = changes.workloads.union(changedPods)
+        // Who gives a namespace up before who takes it over.
+        for name in names { addresses.formUnion(removeWorkload(name, &keys)) }
+        for name in names {
+            guard let workload = mesh.workloads[name], let pod = pods[name] else { continue }
+            setWorkload(name, workload, pod, &keys)
+            addresses.formUnion(workload.addresses)
         }
         for address in addresses { setAddress(address, mesh.addresses[address], pods, &keys) }
         for cidr in changes.cidrs {
@@ -105,20 +110,20 @@ struct ImageBuilder: Sendable {
 
     // MARK: - Workloads and addresses
 
-    /// - Returns: addresses whose rows name the workload, or did.
-    private mutating func setWorkload(
-        _ name: NamespacedName, _ workload: CompiledWorkload?, _ pod: EnrolledPod?, _ keys: inout ImageKeys
-    ) -> [IPAddress] {
-        var addresses: [IPAddress] = []
-        if let cookie = cookies.removeValue(forKey: name) {
-            addresses += image.workloads.removeValue(forKey: cookie)?.addresses ?? []
-            keys.workloads.insert(cookie)
-            for key in image.skipPorts where key.netns == cookie {
-                image.skipPorts.remove(key)
-                keys.skipPorts.insert(key)
-            }
+    /// - Returns: addresses whose rows name the workload.
+    private mutating func removeWorkload(_ name: NamespacedName, _ keys: inout ImageKeys) -> [IPAddress] {
+        guard let cookie = cookies.removeValue(forKey: name) else { return [] }
+        keys.workloads.insert(cookie)
+        for key in image.skipPorts where key.netns == cookie {
+            image.skipPorts.remove(key)
+            keys.skipPorts.insert(key)
         }
-        guard let workload, let pod else { return addresses }
+        return image.workloads.removeValue(forKey: cookie)?.addresses ?? []
+    }
+
+    private mutating func setWorkload(
+        _ name: NamespacedName, _ workload: CompiledWorkload, _ pod: EnrolledPod, _ keys: inout ImageKeys
+    ) {
         cookies[name] = pod.netns
         keys.workloads.insert(pod.netns)
         var flags = MESH_WL_READY.rawValue
@@ -138,7 +143,6 @@ struct ImageBuilder: Sendable {
         image.workloads[pod.netns] = KernelImage.Workload(
             identity: workload.identity, policySet: number(of: workload.policySet),
             dryRunSet: number(of: workload.dryRunSet), flags: flags, addresses: workload.addresses)
-        return addresses + workload.addresses
     }
 
     private mutating func setAddress(

@@ -11,6 +11,8 @@ struct MapPlanner {
     private var plan = MapPlan()
     /// Some address or workload is judged otherwise than in the generation in force.
     private var verdictsDiffer = false
+    /// Rows of pods that leave the mesh: the last that goes, because their addresses name them.
+    private var leaving: [MapOperation] = []
     /// Operations of `prepare` that only fill the inactive slot.
     private var slotWrites: Set<Int> = []
     private lazy var oldCovers = PrefixIndex(tables.cidrs.lazy.map { ($0.key, $0.value) })
@@ -123,7 +125,7 @@ struct MapPlanner {
         changed.policySet[next] = 0
         changed.dryRunSet[next] = 0
         if changed != row { fillSlot(.workload(cookie, changed)) }
-        plan.garbage.append(.workload(cookie, nil))
+        leaving.append(.workload(cookie, nil))
     }
 
     /// The generation in force does not know the pod: its policy there is that of a pod outside the mesh, and it is
@@ -180,8 +182,9 @@ struct MapPlanner {
         }
         for cookie in enrolling.keys.sorted() { plan.prepare += enrolling[cookie] ?? [] }
         for cookie in keys.workloads.sorted() where image.workloads[cookie] == nil && tables.lookups.contains(cookie) {
-            plan.settle.append(.detachLookup(cookie))
+            plan.garbage.append(.detachLookup(cookie))
         }
+        plan.garbage += leaving
     }
 
     private mutating func planAddress(
@@ -215,9 +218,17 @@ struct MapPlanner {
         // What gives an address up comes before who takes one over.
         if desired.netns != 0 {
             plan.settle.append(.address(address, row))
+        } else if isLeaving(old) {
+            plan.garbage.append(.address(address, row))
         } else {
             plan.settle.insert(.address(address, row), at: 0)
         }
+    }
+
+    /// Whether a row is of a pod that leaves the mesh. Its address goes on naming it until nobody reads the old
+    /// generation, who would find half a verdict: the new generation allows everything at that pod's end anyway.
+    private func isLeaving(_ row: KernelTables.Address) -> Bool {
+        row.netns != 0 && tables.workloads[row.netns] != nil && image.workloads[row.netns] == nil
     }
 
     private mutating func planRemoval(of address: IPAddress, _ old: KernelTables.Address) {
@@ -226,7 +237,7 @@ struct MapPlanner {
         var row = old
         row.identity[next] = cover
         if row != old { fillSlot(.address(address, row)) }
-        if old.netns != 0 || old.flags != 0 {
+        if old.flags != 0, !isLeaving(old) {
             row.flags = 0
             row.netns = 0
             plan.settle.insert(.address(address, row), at: 0)
