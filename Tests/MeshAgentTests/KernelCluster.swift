@@ -44,11 +44,19 @@ struct KernelCluster {
     /// A flow that may well meet a policy.
     mutating func flow() -> RandomCluster.Flow { cluster.flow() }
 
-    func question(_ flow: RandomCluster.Flow) -> mesh_query {
+    func question(_ flow: RandomCluster.Flow) -> mesh_query { mesh_query(flow, from: namespace(of: flow)) }
+
+    /// Whether a question still is the flow's: its source's address may have gone to a pod with another namespace.
+    func isOf(_ question: mesh_query, _ flow: RandomCluster.Flow) -> Bool {
+        namespace(of: flow) == question.source_netns
+    }
+
+    /// 0 if the source is no pod of this node.
+    private func namespace(of flow: RandomCluster.Flow) -> NetnsCookie {
         let pod = cluster.pods.first {
             $0.podIPs.contains(flow.source) && !$0.hostNetwork && $0.nodeName == RandomCluster.nodeName
         }
-        return mesh_query(flow, from: pod.map { mesh.namespace(of: $0.namespacedName) })
+        return pod.map { mesh.namespace(of: $0.namespacedName) } ?? 0
     }
 
     /// What the oracle says to each.

@@ -80,10 +80,10 @@ struct KernelVerdict: ~Copyable, Sendable {
 }
 
 extension mesh_query {
-    /// - Parameter netns: of the source, if it is a pod of this node.
-    init(_ flow: RandomCluster.Flow, from netns: NetnsCookie?) {
+    /// - Parameter netns: of the source if it is a pod of this node, else 0.
+    init(_ flow: RandomCluster.Flow, from netns: NetnsCookie) {
         self.init()
-        source_netns = netns ?? 0
+        source_netns = netns
         source = mesh_ip(flow.source)
         destination = mesh_ip(flow.destination)
         port = flow.port

@@ -89,6 +89,7 @@ public struct RandomCluster: Sendable {
         }
         if random.chance(5) { pod.phase = .succeeded }
         pods.append(pod)
+        enrolled.remove(pod.namespacedName)
         if isLocal, !isHostNetwork, random.chance(80) { enrolled.insert(pod.namespacedName) }
     }
 
@@ -137,15 +138,16 @@ public struct RandomCluster: Sendable {
             random = generator.random
             addPod(100 + pods.count + Int.random(in: 0..<100, using: &random))
             generator.random = random
-            // Another pod may have the name by chance, and then is replaced.
-            let pod = pods[pods.count - 1]
-            pods.removeAll {
-                $0.namespacedName == pod.namespacedName || Set($0.podIPs) == Set(pod.podIPs) && !pod.hostNetwork
-            }
+            // Another pod may have the number by chance, and with it name or address: it makes room.
+            let pod = pods.removeLast()
+            let former = pods.filter { $0.metadata.name == pod.metadata.name }
+            pods.removeAll { $0.metadata.name == pod.metadata.name }
             pods.append(pod)
-            let names = Set(pods.map(\.namespacedName))
-            enrolled.formIntersection(names)
-            return MeshChange(changed: [.pod(pod)], enrolled: enrolled)
+            enrolled.formIntersection(pods.map(\.namespacedName))
+            return MeshChange(
+                changed: [.pod(pod)],
+                removed: former.filter { $0.namespacedName != pod.namespacedName }.map { MeshObject.pod($0).reference },
+                enrolled: enrolled)
         case 0..<4:
             let policy = generator.policy(named: "p\(Int.random(in: 0..<10, using: &generator.random))")
             policies.removeAll { $0.reference == policy.reference }
