@@ -61,7 +61,7 @@ extension KernelPolicyTests {
                 if update % 100 == 0 { try world.replace(by: RandomCluster(seed: UInt64(7000 + update))) }
                 // An address may have gone to a pod with another namespace.
                 if update % 20 == 0 || zip(flows, questions).contains(where: { !world.isOf($1, $0) }) {
-                    flows = (0..<20).map { _ in world.flow() }
+                    flows = (0..<14).map { _ in world.flow() }
                     questions = flows.map(world.question)
                     expected = [world.mesh.generation: world.allowed(flows)]
                     asker.setQuestions(questions)
