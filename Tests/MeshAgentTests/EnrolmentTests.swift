@@ -142,7 +142,9 @@ import Testing
         enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
         enrolment.succeeded([Self.a])
         enrolment.setOutside([10: [OutsideProcess(pid: 42, command: "nc", cgroup: "/x")]])
-        #expect(WorkloadReporter.redirection(of: Self.a, enrolment).text == "enabled: processes outside the hooked cgroup: 42")
+        #expect(
+            WorkloadReporter.redirection(of: Self.a, enrolment).text
+                == "enabled: processes outside the hooked cgroup: 42")
         enrolment.setOutside([:])
         #expect(WorkloadReporter.redirection(of: Self.a, enrolment).text == "enabled")
     }

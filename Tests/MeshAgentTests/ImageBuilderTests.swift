@@ -60,7 +60,9 @@ import Testing
                                 sourceNetns: pods[source]?.netns, source: IPAddress(v4: 0),
                                 destinationNetns: pods[destination]?.netns, destination: IPAddress(v4: 0), port: port,
                                 transport: .tcp), prefixes)
-                        #expect((reason == MESH_REASON_NONE) == (answer.verdict == .allow), "\(source) -> \(destination):\(port)")
+                        #expect(
+                            (reason == MESH_REASON_NONE) == (answer.verdict == .allow),
+                            "\(source) -> \(destination):\(port)")
                     }
                 }
             }
@@ -95,7 +97,9 @@ private struct RandomCluster {
         for case .pod(let pod) in objects.values {
             let name = pod.namespacedName
             // A pod that comes back has another namespace.
-            if pick(6) > 0 { next[name] = enrolled[name] ?? EnrolledPod(netns: random.next() | 1, isOnVeth: pick(3) > 0) }
+            if pick(6) > 0 {
+                next[name] = enrolled[name] ?? EnrolledPod(netns: random.next() | 1, isOnVeth: pick(3) > 0)
+            }
         }
         enrolled = next
         change.enrolled = Set(next.keys)
@@ -130,7 +134,8 @@ private struct RandomCluster {
             metadata: ObjectMetadata(name: "np\(pick(4))", namespace: "shop"),
             podSelector: LabelSelector(matchLabels: pick(3) == 0 ? [:] : ["app": "a\(pick(3))"]),
             policyTypes: pick(2) == 0 ? [.ingress] : [.ingress, .egress],
-            ingress: pick(4) == 0 ? [] : [.init(peers: [peers[pick(2)]], ports: pick(2) == 0 ? [] : [.init(port: .name("http"))])],
+            ingress: pick(4) == 0
+                ? [] : [.init(peers: [peers[pick(2)]], ports: pick(2) == 0 ? [] : [.init(port: .name("http"))])],
             egress: [.init(peers: [peers[pick(2)]], ports: [.init(port: .number(80), endPort: 8999)])])
     }
 

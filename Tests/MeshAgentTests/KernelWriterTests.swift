@@ -9,7 +9,8 @@ import Testing
 @testable import MeshAgent
 
 /// The writer and the reader over real maps. Needs root and the built BPF object.
-@Suite(.serialized, .enabled(if: geteuid() == 0 || getenv("MESH_REQUIRE_ROOT") != nil, "needs root; use `make test-root`"))
+@Suite(
+    .serialized, .enabled(if: geteuid() == 0 || getenv("MESH_REQUIRE_ROOT") != nil, "needs root; use `make test-root`"))
 struct KernelWriterTests {
     @Test func whatIsWrittenIsReadBack() throws {
         try withWriter { writer in

@@ -30,7 +30,8 @@ import Testing
                     seen.generation = late
                     let then = Self.answers(seen, world.questions)
                     if let wrong = then.indices.first(where: { then[$0] != before[$0] && then[$0] != after[$0] }) {
-                        Issue.record("\(world.questions[wrong]), begun before the flip, is of neither after \(operation)")
+                        Issue.record(
+                            "\(world.questions[wrong]), begun before the flip, is of neither after \(operation)")
                         return
                     }
                 }
