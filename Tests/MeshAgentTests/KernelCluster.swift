@@ -24,15 +24,20 @@ struct KernelCluster {
 
     /// Puts another cluster in force, in one change that leaves nothing of the one before.
     mutating func replace(by other: RandomCluster) throws(Reconciler.Failure) {
+        let before = cluster
         cluster = other
-        try enforce()
+        try enforce(else: before)
     }
 
-    /// Replaces, removes or adds one object, or enrols or removes one pod; a change that failed is forgotten, and is
-    /// made again by the next call.
+    /// Replaces, removes or adds one object, or enrols or removes one pod.
     mutating func mutate() throws(Reconciler.Failure) {
         let before = cluster
         _ = cluster.mutate()
+        try enforce(else: before)
+    }
+
+    /// A change that fails has not happened.
+    private mutating func enforce(else before: RandomCluster) throws(Reconciler.Failure) {
         do throws(Reconciler.Failure) {
             try enforce()
         } catch {

@@ -42,8 +42,12 @@ struct KernelNode: ~Copyable {
     }
 
     /// Loads the programs, or adopts what an earlier writer has left.
-    func writer() throws -> KernelWriter {
-        try KernelWriter(DataPlane(configuration, object: BPFObjectFile(path: ObjectLocator.find())))
+    ///
+    /// - Parameter capacities: entries of the maps that shall have others than mesh_abi.h says.
+    func writer(capacities: [String: UInt32] = [:]) throws -> KernelWriter {
+        let object = try BPFObjectFile(path: ObjectLocator.find())
+        for (map, entries) in capacities { try object.setCapacity(entries, of: map) }
+        return try KernelWriter(DataPlane(configuration, object: object))
     }
 }
 
