@@ -22,8 +22,7 @@ for source in bpf/*/*.bpf.c; do
     install -m 644 ".build/bpf/$(basename "$source" .c).o" "$root$prefix/lib/sockmesh/"
 done
 printf 'installed %s/bin/{mesh-agent,meshctl} and %s/lib/sockmesh/\n' "$root$prefix" "$root$prefix"
-"$build/meshctl" --generate-completion-script bash >/dev/null 2>&1 && {
-    install -d "$root$prefix/share/bash-completion/completions"
-    "$build/meshctl" --generate-completion-script bash >"$root$prefix/share/bash-completion/completions/meshctl"
-    printf 'installed the bash completion of meshctl\n'
-}
+completions="$root$prefix/share/bash-completion/completions"
+install -d "$completions"
+"$build/meshctl" --generate-completion-script bash >"$completions/meshctl"
+printf 'installed the bash completion of meshctl\n'
