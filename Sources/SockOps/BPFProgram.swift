@@ -35,6 +35,12 @@ public struct BPFProgram: ~Copyable, Sendable {
         try self.init(adopting: OwnedDescriptor(adopting: raw))
     }
 
+    /// Pins the program at `path`, which must not exist; the program then outlives the process.
+    func pin(_ path: String) throws(BPFError) {
+        let status = bpf_obj_pin(descriptor.rawValue, path)
+        guard status == 0 else { throw BPFError(.pin, "program \(name) at \(path)", errnoCode: status) }
+    }
+
     /// Runs the program once on a packet that is not sent anywhere (BPF_PROG_TEST_RUN).
     ///
     /// - Parameter packet: at least 14 bytes, an Ethernet header for programs of type SCHED_CLS.

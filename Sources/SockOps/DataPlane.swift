@@ -69,6 +69,7 @@ public struct DataPlane: ~Copyable {
         try BPFError.telling { () throws(SystemError) in
             try Mounts.makeDirectories(configuration.mapDirectory, mode: 0o700)
             try Mounts.makeDirectories(configuration.linkDirectory, mode: 0o700)
+            try Mounts.makeDirectories(configuration.programDirectory, mode: 0o700)
         }
 
         var adoption = Adoption()
@@ -86,6 +87,9 @@ public struct DataPlane: ~Copyable {
         let verdict = try object.program(MeshProgram.verdict.name)
         let query = try object.program(MeshProgram.query.name)
         let reap = try object.program(MeshProgram.reap.name)
+        let queryPath = "\(configuration.programDirectory)/\(query.name)"
+        if PinTree.exists(queryPath) { try PinTree.unpin(queryPath) }
+        try query.pin(queryPath)
 
         // Readers of records first, writers last; see MeshProgram.ofCgroups.
         adoption.lookups = try LookupLinks(configuration: configuration).adopt(lookup)

@@ -37,6 +37,9 @@ public struct DataPlaneConfiguration: Hashable, Sendable {
             .map { "\(bpffs)/\($0)" }
     }
 
+    /// Programs that are attached nowhere, for tools: the verdict function over the live maps.
+    var programDirectory: String { "\(versionDirectory)/progs" }
+
     func mapPath(_ name: String) -> String { "\(mapDirectory)/\(name)" }
     func linkPath(_ program: MeshProgram) -> String { "\(linkDirectory)/\(program.name)" }
     func lookupPath(_ cookie: UInt64) -> String { "\(linkDirectory)/\(Self.lookupPrefix)\(cookie)" }
