@@ -61,7 +61,8 @@ def test_a_rule_with_http_fields_allows_nothing_and_denies_more(meshed, policies
     http = {"to": [{"operation": {"methods": ["GET"]}}]}
     report = policies(authorization_policy("http", B, "ALLOW", [http]))
     assert reached(meshed) == set()
-    assert any("methods" in str(finding) for finding in report["findings"]), report["findings"]
+    assert any("HTTP" in finding["message"] and finding["field"] == "spec.rules[0].to[0].operation"
+               for finding in report["findings"]), report["findings"]
     policies(authorization_policy("http", B, "DENY", [
         {**http, "from": [{"source": {"serviceAccounts": ["sa-a"]}}]}]))
     assert reached(meshed) == {"c", "o", "u"}
@@ -69,7 +70,8 @@ def test_a_rule_with_http_fields_allows_nothing_and_denies_more(meshed, policies
 
 def test_dry_run_denies_nothing_and_is_counted(meshed, policies):
     def counted():
-        return next(entry["value"] for entry in meshed.agent.json("status")["counters"] if entry["name"] == "dry-run")
+        return next((entry["value"] for entry in meshed.agent.json("status")["counters"]
+                     if entry["name"] == "dry-run-differences"), 0)
     before = counted()
     policies(authorization_policy("try", B, "DENY", [{}], annotations={"istio.io/dry-run": "true"}))
     assert reached(meshed) == {"a", "c", "o", "u"}

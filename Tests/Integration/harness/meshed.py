@@ -6,7 +6,7 @@ import socket
 import statistics
 
 from . import manifests
-from .world import World, family_number
+from .world import World, eventually, family_number
 
 OTHER = "other"
 
@@ -69,12 +69,17 @@ class Meshed(World):
             times_taken.append(seconds)
         return statistics.median(times_taken)
 
-    def last_denial(self, port, protocol="TCP"):
-        """The newest denied event for a port in the flow log."""
-        for event in reversed(self.agent.json("flows", "--verdict", "denied")):
-            if event["destination"]["port"] == port or (event.get("serviceAddress") or {}).get("port") == port:
-                return event
-        return None
+    def denials(self, port):
+        """The denied events of the flow log for a port, oldest first."""
+        return [event for event in self.agent.json("flows", "--verdict", "denied")
+                if event["destination"]["port"] == port or (event.get("serviceAddress") or {}).get("port") == port]
+
+    def denial(self, port, reason):
+        """The newest event for a port, once it is one with this reason: events arrive a moment after the refusal."""
+        def newest():
+            events = self.denials(port)
+            return events and events[-1]["reason"] == reason and events[-1]
+        return eventually(newest, what=f"a denial of port {port} for {reason}")
 
 
 class Applied:

@@ -86,8 +86,9 @@ class Oracle:
 
     def _peer(self, peer, subject, other, family):
         if "ipBlock" in peer:
-            return in_range(other.addresses[family == 6], peer["ipBlock"]["cidr"]) and not any(
-                in_range(other.addresses[family == 6], one) for one in peer["ipBlock"].get("except", []))
+            # docs/policy.md: a range that holds one of a pod's addresses means the pod, with all of them.
+            return any(in_range(address, peer["ipBlock"]["cidr"]) and not any(
+                in_range(address, one) for one in peer["ipBlock"].get("except", [])) for address in other.addresses)
         if "namespaceSelector" in peer:
             if not selected(peer["namespaceSelector"], tuple(self._namespaces[other.namespace].items())):
                 return False
@@ -120,13 +121,12 @@ class Oracle:
         principal = f"cluster.local/ns/{source.namespace}/sa/{source.service_account}" if source.enrolled else None
         namespace = source.namespace if source.enrolled else None
         account = f"{source.namespace}/{source.service_account}" if source.enrolled else None
-        address = source.addresses[family == 6]
         tests = {
             "principals": lambda value: principal is not None and glob(value, principal),
             "namespaces": lambda value: namespace is not None and glob(value, namespace),
             "serviceAccounts": lambda value: account == (
                 value if "/" in value else f"{destination.namespace}/{value}"),
-            "ipBlocks": lambda value: in_range(address, value),
+            "ipBlocks": lambda value: any(in_range(address, value) for address in source.addresses),
         }
         for field, values in fields.items():
             negative = field.startswith("not")
