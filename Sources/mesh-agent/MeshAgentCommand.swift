@@ -99,6 +99,10 @@ struct MeshAgentCommand: ParsableCommand {
     }
 
     func run() throws {
+        // Before anything is looked at: without rights even what exists seems not to.
+        do throws(AgentError) { try Agent.requireRoot() } catch {
+            throw ValidationError(error.description)
+        }
         let configuration: AgentConfiguration
         do {
             configuration = try AgentConfiguration(options, on: Machine.current())

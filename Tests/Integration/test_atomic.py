@@ -20,18 +20,18 @@ class Asker(threading.Thread):
         super().__init__(daemon=True)
         self._verdicts = verdicts
         self._questions = questions
-        self._stop = threading.Event()
+        self._ended = threading.Event()
         self.heard = set()
 
     def run(self):
         pick = random.Random(1)
-        while not self._stop.is_set():
+        while not self._ended.is_set():
             key, packet = pick.choice(self._questions)
             generation, allowed, _ = self._verdicts.ask(packet)
             self.heard.add((generation, key, allowed))
 
     def stop(self):
-        self._stop.set()
+        self._ended.set()
         self.join()
 
 

@@ -42,7 +42,7 @@ BAD = [
      ["spec.podSelector.matchExpressions[0].operator", "Equals"]),
     ("label", HEAD + "  podSelector: {matchLabels: {-bad: x}}\n", 5, ["spec.podSelector.matchLabels"]),
     ("type", HEAD + "  podSelector: {}\n  ingress: {}\n", 6, ["spec.ingress", "list"]),
-    ("duplicate key", HEAD + "  podSelector: {}\n  podSelector: {}\n", 6, ["podSelector"]),
+    ("duplicate key", HEAD + "  podSelector: {}\n  podSelector: {}\n", 5, ["podSelector", "twice"]),
     ("second document", "---\n" + HEAD + "  podSelector: {}\n---\nkind: NetworkPolicy\nspec: {}\n", 8, ["bad.yaml:"]),
 ]
 

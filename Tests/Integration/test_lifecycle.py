@@ -127,6 +127,7 @@ def test_a_new_pod_with_the_address_of_an_old_one(node):
     node.peer("a").close()
     del node._peers["a"]
     node.node.delete_pod("a")
+    eventually(lambda: not node.node.has_veth_of(old), what="the end of the old pod's veth")
     node.node.add_pod("d", index=old.index)
     node.agent.write_config("objects.yaml", *node.pod_objects({}))
     eventually(lambda: any(w["name"] == "d" and w["redirection"]["state"] == "enabled"

@@ -46,7 +46,8 @@ def test_an_overlapping_agent_refuses_to_start(node, tmp_path, what):
     }[what]
     status, output = refused(agent, replaced(agent.argv(), **changes))
     assert status not in (0, None) and status > 0, output
-    assert str(agent.cgroup) in output or str(agent.bpffs) in output or str(agent.socket) in output, output
+    named = (agent.cgroup, agent.bpffs, agent.socket, agent.state, agent.cgroup.parent)
+    assert any(str(path) in output for path in named), output
     assert "Fatal error" not in output
     client, server = node.connect()
     client.send(b"undisturbed")
