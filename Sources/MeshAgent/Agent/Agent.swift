@@ -42,10 +42,7 @@ public final class Agent {
     public init(_ configuration: AgentConfiguration, logger: Logger) throws(AgentError) {
         self.configuration = configuration
         self.logger = logger
-        guard geteuid() == 0 else {
-            throw AgentError(
-                "mesh-agent needs root: it enters network namespaces and loads BPF programs (run it as root)")
-        }
+        try Self.requireRoot()
         let loop: EventLoop
         do throws(SystemError) {
             loop = try EventLoop()
@@ -85,6 +82,14 @@ public final class Agent {
                 "generation": "\(node.state.reconciler.writer.tables.generation)", "cgroup": "\(configuration.cgroup)",
                 "socket": "\(configuration.socket)",
             ])
+    }
+
+    /// - Throws: ``AgentError`` that says what root is needed for.
+    public static func requireRoot() throws(AgentError) {
+        guard geteuid() == 0 else {
+            throw AgentError(
+                "mesh-agent needs root: it enters network namespaces and loads BPF programs (run it as root)")
+        }
     }
 
     /// SIGHUP; set and called on the control thread only.
