@@ -54,7 +54,8 @@ test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 
 test-root: build ## all Swift tests and the integration tests; fails, not skips, without root
 	@[ "$$(id -u)" -eq 0 ] || { echo "make test-root: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
-	MESH_REQUIRE_ROOT=1 $(SWIFT) test
+	# One after another: tests of the kernel look at the whole machine, and two cores are few for time limits.
+	MESH_REQUIRE_ROOT=1 $(SWIFT) test --no-parallel
 	$(SWIFT) test --package-path Benchmarks
 	$(PYTHON) -m pytest Tests/Integration
 	scripts/test-of-tests.sh
