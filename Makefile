@@ -59,7 +59,6 @@ test-root: build ## all Swift tests and the integration tests; fails, not skips,
 	$(SWIFT) test --package-path Benchmarks
 	$(PYTHON) -m pytest Tests/Integration
 	scripts/test-of-tests.sh
-	scripts/test-of-tests.sh
 
 bench: ## measure same-node traffic; docs/benchmarks keeps the results (root)
 	@$(call bootstrap,--bench)
