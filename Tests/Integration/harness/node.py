@@ -146,15 +146,15 @@ def remove_cgroup(path):
 
 
 def sweep():
-    """Removes what killed runs have left: namespaces, cgroups and pins whose process is gone."""
-    for place in (_NETNS, cgroup2_mount(), Path("/sys/fs/bpf")):
+    """Removes what killed runs have left: namespaces, cgroups, pins and directories whose process is gone."""
+    for place in (_NETNS, cgroup2_mount(), Path("/sys/fs/bpf"), Path("/run")):
         for entry in sorted(place.glob(f"{PREFIX}-*")) if place.is_dir() else []:
             owner = re.match(rf"{PREFIX}-(\d+)-", entry.name)
             if not owner or is_running(owner[1]):
                 continue
             if place == _NETNS:
                 run("ip", "netns", "delete", entry.name, check=False)
-            elif place == Path("/sys/fs/bpf"):
+            elif place in (Path("/sys/fs/bpf"), Path("/run")):
                 shutil.rmtree(entry)
             else:
                 remove_cgroup(entry)
