@@ -147,7 +147,9 @@ static __noinline int conn_redecide(struct mesh_conn *conn)
 	}
 	if (conn->peer_netns) {
 		destination = workload_of(conn->peer_netns);
-		conn->peer_identity = destination ? destination->identity[slot] : MESH_IDENTITY_UNKNOWN;
+		if (!destination)
+			return MESH_REASON_NOT_READY; /* on its way in or out: nobody can say yes for it */
+		conn->peer_identity = destination->identity[slot];
 	} else {
 		entry = address_of(&conn->destination);
 		conn->peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;

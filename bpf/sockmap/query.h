@@ -51,6 +51,10 @@ int mesh_query(struct __sk_buff *skb)
 				       MESH_VERDICT_ALLOW;
 	reason = is_self(&conn.destination, entry, conn.netns) ? MESH_REASON_NONE :
 								 conn_decide(&conn, source, destination, ctl) & 0xff;
+	if (conn.peer_netns && !destination) {
+		reason = MESH_REASON_NOT_READY;
+		query->ingress = MESH_VERDICT_DENY;
+	}
 	query->reason = reason;
 	query->verdict = reason == MESH_REASON_NONE ? MESH_VERDICT_ALLOW : MESH_VERDICT_DENY;
 	return TC_ACT_OK;
