@@ -146,10 +146,9 @@ static __noinline int conn_redecide(struct mesh_conn *conn)
 		conn->identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
 	}
 	if (conn->peer_netns) {
+		/* A pod that has left the mesh decides no more; what it has open goes on. */
 		destination = workload_of(conn->peer_netns);
-		if (!destination)
-			return MESH_REASON_NOT_READY; /* on its way in or out: nobody can say yes for it */
-		conn->peer_identity = destination->identity[slot];
+		conn->peer_identity = destination ? destination->identity[slot] : MESH_IDENTITY_UNKNOWN;
 	} else {
 		entry = address_of(&conn->destination);
 		conn->peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
