@@ -80,7 +80,7 @@ extension MeshCompiler {
                 direction: direction, verdict: verdict, isEnforced: true, stage: nil, policies: [], rule: nil,
                 sentence: "\(peer.name) has no identity: several pods claim its address")
         }
-        var cache = PeerCache()
+        var cache = RuleCache()
         let program = PolicyProgram(
             direction, policies: selecting, subject: PolicySubject(pod), index: index, cache: &cache)
         let decision = program.decide(slot: slot, port: question.port, transport: question.transport)

@@ -10,7 +10,8 @@ extension MeshCompiler {
     public func findings(for references: Set<ObjectReference>? = nil) -> [Finding] {
         let local = pods.pods.values.filter(isOfThisNode)
         var findings: [Finding] = []
-        for (reference, object) in policyObjects where references?.contains(reference) ?? true {
+        for reference in references ?? Set(policyObjects.keys) {
+            guard let object = policyObjects[reference] else { continue }
             findings += object.policyFindings()
             if let policy = policies.lowered(reference) {
                 for pod in local where policy.selects(namespace: pod.metadata.namespace, labels: pod.metadata.labels) {

@@ -76,8 +76,9 @@ extension MeshCompiler {
         if let old, old.revision == index.revision { return (old.enforced, old.dryRun) }
         let selecting = policies.policies(selecting: pod.namespacedName)
         let subject = PolicySubject(pod)
-        let enforced = programPair(selecting.filter { !$0.isDryRun }, subject)
-        let dryRun = selecting.contains(where: \.isDryRun) ? programPair(selecting, subject) : nil
+        let hasDryRun = selecting.contains(where: \.isDryRun)
+        let enforced = programPair(hasDryRun ? selecting.filter { !$0.isDryRun } : selecting, subject)
+        let dryRun = hasDryRun ? programPair(selecting, subject) : nil
         var new = CompiledPrograms(
             programs: enforced + (dryRun ?? []), enforced: .none, dryRun: .none, revision: index.revision,
             users: old?.users ?? 0)
@@ -101,8 +102,8 @@ extension MeshCompiler {
 
     private mutating func programPair(_ policies: [LoweredPolicy], _ subject: PolicySubject) -> [PolicyProgram] {
         [
-            PolicyProgram(.egress, policies: policies, subject: subject, index: index, cache: &peerCache),
-            PolicyProgram(.ingress, policies: policies, subject: subject, index: index, cache: &peerCache),
+            PolicyProgram(.egress, policies: policies, subject: subject, index: index, cache: &ruleCache),
+            PolicyProgram(.ingress, policies: policies, subject: subject, index: index, cache: &ruleCache),
         ]
     }
 

@@ -47,7 +47,7 @@ public struct MeshCompiler: Sendable {
     var cidrSlots: [CIDR: Int] = [:]
     var nodeAddresses: Set<IPAddress> = []
     var interned = PolicySetTable()
-    var peerCache = PeerCache()
+    var ruleCache = RuleCache()
     var programs: [PolicyProgramKey: CompiledPrograms] = [:]
     var programKeys: [NamespacedName: PolicyProgramKey] = [:]
     /// The state of `index` that all policy sets were compiled from.

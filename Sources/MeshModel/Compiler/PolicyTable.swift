@@ -13,8 +13,8 @@ struct PolicyTable: Sendable {
     private struct Selection: Sendable {
         let namespace: String
         let labels: Labels
-        /// Ids of policies, ascending.
-        var policies: [Int]
+        /// Ascending by id.
+        var policies: [LoweredPolicy]
     }
 
     private var selections: [NamespacedName: Selection] = [:]
@@ -29,7 +29,7 @@ struct PolicyTable: Sendable {
 
     /// The policies that select a workload, oldest version first.
     func policies(selecting workload: NamespacedName) -> [LoweredPolicy] {
-        selections[workload]?.policies.compactMap { policies[$0] } ?? []
+        selections[workload]?.policies ?? []
     }
 
     func lowered(_ reference: ObjectReference) -> LoweredPolicy? {
@@ -49,7 +49,8 @@ struct PolicyTable: Sendable {
             for (name, selection) in selections
             where old.selects(namespace: selection.namespace, labels: selection.labels) {
                 affected.insert(name)
-                deselect(id, name, &projection)
+                selections[name]?.policies.removeAll { $0.id == id }
+                disuse(old, &projection)
             }
             policies[id] = nil
             switch old.scope {
@@ -73,7 +74,7 @@ struct PolicyTable: Sendable {
         where policy.selects(namespace: selection.namespace, labels: selection.labels) {
             affected.insert(name)
             // Ids ascend in time, so the order is kept.
-            selections[name]?.policies.append(policy.id)
+            selections[name]?.policies.append(policy)
             use(policy, &projection)
         }
         return affected
@@ -84,19 +85,18 @@ struct PolicyTable: Sendable {
         let name = pod.namespacedName
         if let selection = selections[name], selection.labels == pod.metadata.labels { return }
         let candidates = (byNamespace[name.namespace] ?? []).union(meshWide)
-        let selected = candidates.filter {
-            policies[$0]?.selects(namespace: name.namespace, labels: pod.metadata.labels) ?? false
-        }
-        for id in selected { policies[id].map { use($0, &projection) } }
+        let selected = candidates.sorted().compactMap { policies[$0] }
+            .filter { $0.selects(namespace: name.namespace, labels: pod.metadata.labels) }
+        for policy in selected { use(policy, &projection) }
         deselectAll(for: name, projection: &projection)
         selections[name] = Selection(
-            namespace: name.namespace, labels: pod.metadata.labels, policies: selected.sorted())
+            namespace: name.namespace, labels: pod.metadata.labels, policies: selected)
     }
 
     /// `workload` is one no more.
     mutating func deselectAll(for workload: NamespacedName, projection: inout IdentityProjection) {
         guard let selection = selections[workload] else { return }
-        for id in selection.policies { deselect(id, workload, &projection) }
+        for policy in selection.policies { disuse(policy, &projection) }
         selections[workload] = nil
     }
 
@@ -105,10 +105,9 @@ struct PolicyTable: Sendable {
         if uses[policy.id] == 1 { projection.add(policy.demand) }
     }
 
-    private mutating func deselect(_ id: Int, _ workload: NamespacedName, _ projection: inout IdentityProjection) {
-        selections[workload]?.policies.removeAll { $0 == id }
-        guard let count = uses[id] else { return }
-        uses[id] = count == 1 ? nil : count - 1
-        if count == 1, let policy = policies[id] { projection.remove(policy.demand) }
+    private mutating func disuse(_ policy: LoweredPolicy, _ projection: inout IdentityProjection) {
+        guard let count = uses[policy.id] else { return }
+        uses[policy.id] = count == 1 ? nil : count - 1
+        if count == 1 { projection.remove(policy.demand) }
     }
 }

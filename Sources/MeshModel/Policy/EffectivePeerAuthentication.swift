@@ -13,7 +13,7 @@ struct EffectivePeerAuthentication: Sendable {
         var workload: Candidate?
         var namespace: Candidate?
         var mesh: Candidate?
-        for policy in policies {
+        for policy in policies where policy.dependsOnProbes {
             guard case .peerAuthentication(let value) = policy.body else { continue }
             let candidate = (policy, value)
             if value.hasSelector {

@@ -25,12 +25,20 @@ final class LoweredPolicy: Sendable {
     let isDryRun: Bool
     let body: Body
 
+    /// A NetworkPolicy that says something about the direction.
+    private let isolatesIngress: Bool
+    private let isolatesEgress: Bool
+    let isAuthorization: Bool
+
     /// What identities must tell apart for this policy's sake.
     let demand: ProjectionDemand
     /// Parts of the workload, besides its labels, on which the policy's meaning depends.
     let dependsOnNamedPorts: Bool
     let dependsOnAddresses: Bool
     let dependsOnProbes: Bool
+
+    /// Whether the rules mean another thing for each workload.
+    var dependsOnSubject: Bool { dependsOnNamedPorts || dependsOnAddresses }
 
     init(
         id: Int, object: MeshObject, scope: Scope, selector: LabelSelector, isDryRun: Bool, body: Body
@@ -63,10 +71,29 @@ final class LoweredPolicy: Sendable {
         case .peerAuthentication:
             break
         }
+        if case .network(let ingress, let egress) = body {
+            (isolatesIngress, isolatesEgress) = (ingress != nil, egress != nil)
+        } else {
+            (isolatesIngress, isolatesEgress) = (false, false)
+        }
+        if case .authorization = body { isAuthorization = true } else { isAuthorization = false }
         if case .peerAuthentication = body { dependsOnProbes = true } else { dependsOnProbes = false }
         self.demand = demand
         self.dependsOnNamedPorts = dependsOnNamedPorts
         self.dependsOnAddresses = dependsOnAddresses
+    }
+
+    func isolates(_ direction: PolicyDirection) -> Bool {
+        direction == .ingress ? isolatesIngress : isolatesEgress
+    }
+
+    /// Those that the policy has in a direction; `nil` if it says nothing about it.
+    func rules(_ direction: PolicyDirection) -> [LoweredRule]? {
+        switch body {
+        case .network(let ingress, let egress): direction == .ingress ? ingress : egress
+        case .authorization(_, let rules): direction == .ingress ? rules : nil
+        case .peerAuthentication: nil
+        }
     }
 
     func selects(namespace: String, labels: Labels) -> Bool {

@@ -22,12 +22,20 @@ struct PolicyProgram: Sendable {
         var rules: [Rule]
     }
 
-    struct Rule: Sendable {
+    /// Immutable; shared by the programs of all workloads for which it means the same.
+    final class Rule: Sendable {
         /// `nil` for what no object says: the node reaches its pods.
         let policy: LoweredPolicy?
         let index: Int?
         let peers: IdentitySet
         let ports: TransportPorts
+
+        init(policy: LoweredPolicy?, index: Int?, peers: IdentitySet, ports: TransportPorts) {
+            self.policy = policy
+            self.index = index
+            self.peers = peers
+            self.ports = ports
+        }
     }
 
     let direction: PolicyDirection
@@ -39,7 +47,7 @@ struct PolicyProgram: Sendable {
     /// - Parameter policies: Those that select the workload, in the order of their ids.
     init(
         _ direction: PolicyDirection, policies: [LoweredPolicy], subject: PolicySubject, index: IdentityIndex,
-        cache: inout PeerCache
+        cache: inout RuleCache
     ) {
         self.direction = direction
         addNetworkPolicies(policies, subject, index, &cache)
@@ -51,16 +59,13 @@ struct PolicyProgram: Sendable {
     // MARK: Layers
 
     private mutating func addNetworkPolicies(
-        _ policies: [LoweredPolicy], _ subject: PolicySubject, _ index: IdentityIndex, _ cache: inout PeerCache
+        _ policies: [LoweredPolicy], _ subject: PolicySubject, _ index: IdentityIndex, _ cache: inout RuleCache
     ) {
         var isolating: [LoweredPolicy] = []
         var resolved: [Rule] = []
-        for policy in policies {
-            guard case .network(let ingress, let egress) = policy.body,
-                let rules = direction == .ingress ? ingress : egress
-            else { continue }
+        for policy in policies where policy.isolates(direction) {
             isolating.append(policy)
-            for rule in rules { resolve(rule, of: policy, subject, index, &cache, into: &resolved) }
+            resolved += rules(of: policy, subject, index, &cache)
         }
         guard !isolating.isEmpty else { return }
         if direction == .ingress {
@@ -97,8 +102,9 @@ struct PolicyProgram: Sendable {
     }
 
     private mutating func addAuthorization(
-        _ policies: [LoweredPolicy], _ subject: PolicySubject, _ index: IdentityIndex, _ cache: inout PeerCache
+        _ policies: [LoweredPolicy], _ subject: PolicySubject, _ index: IdentityIndex, _ cache: inout RuleCache
     ) {
+        let policies = policies.filter(\.isAuthorization)
         for (stage, wanted, verdict) in [
             (PolicyStage.authorizationDeny, AuthorizationPolicy.Action.deny, PolicyVerdict.deny),
             (.authorizationAllow, .allow, .allow),
@@ -106,9 +112,9 @@ struct PolicyProgram: Sendable {
             var selecting: [LoweredPolicy] = []
             var resolved: [Rule] = []
             for policy in policies {
-                guard case .authorization(wanted, let rules) = policy.body else { continue }
+                guard case .authorization(wanted, _) = policy.body else { continue }
                 selecting.append(policy)
-                for rule in rules { resolve(rule, of: policy, subject, index, &cache, into: &resolved) }
+                resolved += rules(of: policy, subject, index, &cache)
             }
             if !selecting.isEmpty {
                 layers.append(Layer(stage: stage, matchMeans: verdict, policies: selecting, rules: resolved))
@@ -116,12 +122,23 @@ struct PolicyProgram: Sendable {
         }
     }
 
+    private func rules(
+        of policy: LoweredPolicy, _ subject: PolicySubject, _ index: IdentityIndex, _ cache: inout RuleCache
+    ) -> [Rule] {
+        cache.rules(of: policy, direction, index) { cache in
+            var resolved: [Rule] = []
+            for (rule, peers) in zip(policy.rules(direction) ?? [], cache.peers(of: policy, direction, index)) {
+                resolve(rule, of: policy, peers, subject, index, into: &resolved)
+            }
+            return resolved
+        }
+    }
+
     private func resolve(
-        _ rule: LoweredRule, of policy: LoweredPolicy, _ subject: PolicySubject, _ index: IdentityIndex,
-        _ cache: inout PeerCache, into resolved: inout [Rule]
+        _ rule: LoweredRule, of policy: LoweredPolicy, _ peers: IdentitySet, _ subject: PolicySubject,
+        _ index: IdentityIndex, into resolved: inout [Rule]
     ) {
         guard rule.destinations.allSatisfy({ $0.matches(subject.addresses) }) else { return }
-        let peers = cache.peers(of: rule, of: policy, direction, index)
         var ports = rule.ports
         for name in rule.portNames {
             switch direction {
@@ -189,6 +206,16 @@ extension PolicyProgram.Layer {
         matches == (matchMeans == .allow) ? .allow : .deny
     }
 
+    /// Rules with the same ports as one: policies are many, and the ports that they name few.
+    fileprivate func peersByPorts(_ transport: TransportProtocol) -> [PortSet: IdentitySet] {
+        var merged: [PortSet: IdentitySet] = [:]
+        for rule in rules {
+            let ports = rule.ports[transport]
+            if !ports.isEmpty { merged[ports, default: IdentitySet()].formUnion(rule.peers) }
+        }
+        return merged
+    }
+
     /// The members of `allowed` that the layer lets pass, of those that `matched` some rule of it.
     fileprivate func restrict(_ allowed: inout IdentitySet, matched: IdentitySet) {
         if matchMeans == .allow { allowed.formIntersection(matched) } else { allowed.subtract(matched) }
@@ -206,14 +233,13 @@ extension PolicyProgram {
     /// The verdicts for all ports and all identities in use.
     func table(_ transport: TransportProtocol, index: IdentityIndex) -> PortTable {
         guard !isEmpty else { return .allowAll }
+        let merged = layers.map { $0.peersByPorts(transport) }
         // Between two neighbouring bounds no rule begins or ends, so one answer holds for all the ports.
         var bounds: Set<Int> = [0]
-        for layer in layers {
-            for rule in layer.rules {
-                for range in rule.ports[transport].ranges {
-                    bounds.insert(Int(range.lowerBound))
-                    bounds.insert(Int(range.upperBound) + 1)
-                }
+        for ports in merged.joined().lazy.map(\.key) {
+            for range in ports.ranges {
+                bounds.insert(Int(range.lowerBound))
+                bounds.insert(Int(range.upperBound) + 1)
             }
         }
         bounds.remove(Int(UInt16.max) + 1)
@@ -221,15 +247,13 @@ extension PolicyProgram {
         let position = Dictionary(uniqueKeysWithValues: starts.enumerated().map { ($1, $0) })
 
         var allowed = [IdentitySet](repeating: index.known, count: starts.count)
-        for layer in layers {
-            var everywhere = IdentitySet()
-            for rule in layer.rules where rule.ports[transport].isAll { everywhere.formUnion(rule.peers) }
-            var matched = [IdentitySet](repeating: everywhere, count: starts.count)
-            for rule in layer.rules where !rule.ports[transport].isAll {
-                for range in rule.ports[transport].ranges {
+        for (layer, merged) in zip(layers, merged) {
+            var matched = [IdentitySet](repeating: merged[.all] ?? IdentitySet(), count: starts.count)
+            for (ports, peers) in merged where !ports.isAll {
+                for range in ports.ranges {
                     guard var segment = position[Int(range.lowerBound)] else { continue }
                     while segment < starts.count, starts[segment] <= Int(range.upperBound) {
-                        matched[segment].formUnion(rule.peers)
+                        matched[segment].formUnion(peers)
                         segment += 1
                     }
                 }
