@@ -33,7 +33,18 @@ struct NumberFile {
     /// Generations that are remembered. Arbitrary, but not less than can be rolled back to.
     private static let keptGenerations = 200
 
+    /// The text of a part of the file, made again only if the part has changed: there may be many thousand numbers, and
+    /// each change of policy writes the file.
+    private struct Encoded {
+        var revision: UInt64
+        var text: Data
+    }
+
     private let path: String
+    private var encodedIdentities: Encoded?
+    private var encodedServices: Encoded?
+    private var encodedGenerations: [UInt32: Data] = [:]
+    /// As they were read; those in use are the compiler's.
     private(set) var identities = NumberRegistry()
     private(set) var services = NumberRegistry(first: 1)
     /// Oldest first.
@@ -72,30 +83,23 @@ struct NumberFile {
     mutating func append(_ generation: Generation) {
         if generations.last?.generation == generation.generation { generations.removeLast() }
         generations.append(generation)
-        generations.removeFirst(max(0, generations.count - Self.keptGenerations))
+        encodedGenerations[generation.generation] = nil
+        let surplus = max(0, generations.count - Self.keptGenerations)
+        for old in generations.prefix(surplus) { encodedGenerations[old.generation] = nil }
+        generations.removeFirst(surplus)
     }
 
     /// The generation in force now goes with a later generation of applied objects, whose verdicts are the same.
     mutating func setApplied(_ applied: UInt64) {
         guard !generations.isEmpty else { return }
         generations[generations.count - 1].applied = applied
+        encodedGenerations[generations[generations.count - 1].generation] = nil
     }
 
     /// Writes everything, in one step. Not synced: it must survive the process, and after a crash of the machine the
     /// kernel's tables are gone too.
     mutating func save(identities: NumberRegistry, services: NumberRegistry) throws {
-        self.identities = identities
-        self.services = services
-        func stored(_ registry: NumberRegistry) -> Content.Registry {
-            .init(
-                next: registry.nextNumber,
-                numbers: Dictionary(
-                    registry.entries.map { ($0.key, $0.number) }, uniquingKeysWith: { first, _ in first }))
-        }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        let data = try encoder.encode(
-            Content(identities: stored(identities), services: stored(services), generations: generations))
+        let data = try text(identities, services)
         let temporary = "\(path).new"
         do {
             let file = try OwnedDescriptor(open: temporary, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
@@ -109,5 +113,31 @@ struct NumberFile {
             }
         }
         try SystemError.check("rename", path) { rename(temporary, path) }
+    }
+
+    /// ``Content`` as JSON, joined from its parts.
+    private mutating func text(_ identities: NumberRegistry, _ services: NumberRegistry) throws -> Data {
+        try Self.encode(identities, &encodedIdentities)
+        try Self.encode(services, &encodedServices)
+        let encoder = JSONEncoder()
+        for generation in generations where encodedGenerations[generation.generation] == nil {
+            encodedGenerations[generation.generation] = try encoder.encode(generation)
+        }
+        var text = Data(#"{"version":1,"identities":"#.utf8)
+        text += encodedIdentities?.text ?? Data()
+        text += Data(#","services":"#.utf8)
+        text += encodedServices?.text ?? Data()
+        text += Data(#","generations":["#.utf8)
+        text += Data(generations.compactMap { encodedGenerations[$0.generation] }.joined(separator: Data(",".utf8)))
+        text += Data("]}".utf8)
+        return text
+    }
+
+    private static func encode(_ registry: NumberRegistry, _ encoded: inout Encoded?) throws {
+        if let encoded, encoded.revision == registry.revision { return }
+        let numbers = Dictionary(
+            registry.entries.map { ($0.key, $0.number) }, uniquingKeysWith: { first, _ in first })
+        let content = Content.Registry(next: registry.nextNumber, numbers: numbers)
+        encoded = Encoded(revision: registry.revision, text: try JSONEncoder().encode(content))
     }
 }

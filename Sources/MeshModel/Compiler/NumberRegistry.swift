@@ -32,6 +32,8 @@ public struct NumberRegistry: Sendable {
     private var freed: [String] = []
     private var next: UInt32
     private var generation: UInt64 = 0
+    /// Grows whenever ``entries`` change, so that what is persisted need not be made again.
+    public private(set) var revision: UInt64 = 0
     private let first: UInt32
     private let limit: UInt32
 
@@ -82,6 +84,7 @@ public struct NumberRegistry: Sendable {
         advance()
         taken.insert(number)
         assignments[key] = Assignment(number: number)
+        revision += 1
         return number
     }
 
@@ -107,6 +110,7 @@ public struct NumberRegistry: Sendable {
                 surplus -= 1
                 assignments[key] = nil
                 taken.remove(assignment.number)
+                revision += 1
             } else {
                 keep.append(key)
             }
