@@ -118,9 +118,10 @@ struct MapPlanner {
 
     private mutating func planRemoval(of cookie: NetnsCookie, _ row: KernelTables.Workload) {
         verdictsDiffer = true
-        // Not enrolled in the new generation: nothing of it is refused, and it is what its address is.
+        // Not enrolled in the new generation: nothing of it is refused, and it is what its address is. A row has one
+        // identity: where a pod's addresses are in different named prefixes, all are what the first is until it goes.
         var changed = row
-        let address = keys.addresses.first { tables.addresses[$0]?.netns == cookie }
+        let address = keys.addresses.filter { tables.addresses[$0]?.netns == cookie }.min()
         changed.identity[next] = address.map { image.addresses[$0]?.identity ?? newCover($0) } ?? .world
         changed.policySet[next] = 0
         changed.dryRunSet[next] = 0
@@ -129,7 +130,7 @@ struct MapPlanner {
     }
 
     /// The generation in force does not know the pod: its policy there is that of a pod outside the mesh, and it is
-    /// what its address is.
+    /// what its first address is.
     private mutating func enrolledRow(_ desired: KernelImage.Workload) -> KernelTables.Workload {
         let before =
             desired.addresses.first.map { tables.addresses[$0]?.identity[tables.generation] ?? oldCover($0) } ?? .world
