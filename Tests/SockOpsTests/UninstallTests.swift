@@ -46,7 +46,8 @@ extension KernelTests {
             let pod = Cgroup(path: node.configuration.cgroup.path + "/pods/a_b")
             try pod.create()
             try pod.add(child)
-            #expect(try Uninstaller(node.configuration).leftovers().contains { $0.hasSuffix("with processes \(child)") })
+            #expect(
+                try Uninstaller(node.configuration).leftovers().contains { $0.hasSuffix("with processes \(child)") })
             #expect(try Uninstaller(node.configuration).run { _ in } == [])
             #expect(!node.configuration.cgroup.exists)
             #expect(kill(child, 0) == 0)
