@@ -69,13 +69,7 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 			return ECONNREFUSED;
 		}
 	}
-	reason = conn_decide(conn, workload, peer, ctl);
-	if (reason & CONN_DRY_RUN) {
-		count(MESH_STAT_DRY_RUN);
-		conn->reason = reason & 0xff;
-		event_conn(conn, conn->netns, MESH_EVENT_DRY_RUN);
-	}
-	reason &= 0xff;
+	reason = conn_decide_reporting(conn, workload, peer, conn->netns);
 	if (reason == MESH_REASON_NONE && conn->protocol == MESH_PROTO_TCP && conn->peer_netns) {
 		usage = usage_of(conn->netns);
 		if (usage && usage->ends >= ctl->ends_quota) {
@@ -154,10 +148,8 @@ int mesh_connect4(struct bpf_sock_addr *ctx)
 	ip_from_v4(&conn.source, ctx->sk->src_ip4);
 	if (!connect_run(ctx, &conn))
 		return 0;
-	if (conn.service_port && ip_is_mapped(&conn.destination)) {
-		ctx->user_ip4 = conn.destination.word[3];
-		ctx->user_port = bpf_htons(conn.port);
-	}
+	if (conn.service_port && ip_is_mapped(&conn.destination))
+		user_store4(ctx, &conn.destination, conn.port);
 	return 1;
 }
 
@@ -166,23 +158,12 @@ int mesh_connect6(struct bpf_sock_addr *ctx)
 {
 	struct mesh_conn conn = {};
 
-	conn.destination.word[0] = ctx->user_ip6[0];
-	conn.destination.word[1] = ctx->user_ip6[1];
-	conn.destination.word[2] = ctx->user_ip6[2];
-	conn.destination.word[3] = ctx->user_ip6[3];
-	conn.source.word[0] = ctx->sk->src_ip6[0];
-	conn.source.word[1] = ctx->sk->src_ip6[1];
-	conn.source.word[2] = ctx->sk->src_ip6[2];
-	conn.source.word[3] = ctx->sk->src_ip6[3];
+	user_load6(ctx, &conn.destination);
+	bound_load6(ctx, &conn.source);
 	if (!connect_run(ctx, &conn))
 		return 0;
-	if (conn.service_port) {
-		ctx->user_ip6[0] = conn.destination.word[0];
-		ctx->user_ip6[1] = conn.destination.word[1];
-		ctx->user_ip6[2] = conn.destination.word[2];
-		ctx->user_ip6[3] = conn.destination.word[3];
-		ctx->user_port = bpf_htons(conn.port);
-	}
+	if (conn.service_port)
+		user_store6(ctx, &conn.destination, conn.port);
 	return 1;
 }
 
@@ -211,10 +192,8 @@ int mesh_getpeer4(struct bpf_sock_addr *ctx)
 
 	ip_from_v4(&ip, ctx->user_ip4);
 	state = translated_peer(ctx, &ip, bpf_ntohs(ctx->user_port));
-	if (state) {
-		ctx->user_ip4 = state->service_address.word[3];
-		ctx->user_port = bpf_htons(state->service_port);
-	}
+	if (state)
+		user_store4(ctx, &state->service_address, state->service_port);
 	return 1;
 }
 
@@ -224,18 +203,10 @@ int mesh_getpeer6(struct bpf_sock_addr *ctx)
 	struct mesh_sock *state;
 	struct mesh_ip ip;
 
-	ip.word[0] = ctx->user_ip6[0];
-	ip.word[1] = ctx->user_ip6[1];
-	ip.word[2] = ctx->user_ip6[2];
-	ip.word[3] = ctx->user_ip6[3];
+	user_load6(ctx, &ip);
 	state = translated_peer(ctx, &ip, bpf_ntohs(ctx->user_port));
-	if (state) {
-		ctx->user_ip6[0] = state->service_address.word[0];
-		ctx->user_ip6[1] = state->service_address.word[1];
-		ctx->user_ip6[2] = state->service_address.word[2];
-		ctx->user_ip6[3] = state->service_address.word[3];
-		ctx->user_port = bpf_htons(state->service_port);
-	}
+	if (state)
+		user_store6(ctx, &state->service_address, state->service_port);
 	return 1;
 }
 

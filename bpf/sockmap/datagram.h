@@ -154,10 +154,8 @@ int mesh_sendmsg4(struct bpf_sock_addr *ctx)
 	ip_from_v4(&conn.source, ctx->sk->src_ip4);
 	if (!sendmsg_run(ctx, &conn))
 		return 0;
-	if (conn.service_port && ip_is_mapped(&conn.destination)) {
-		ctx->user_ip4 = conn.destination.word[3];
-		ctx->user_port = bpf_htons(conn.port);
-	}
+	if (conn.service_port && ip_is_mapped(&conn.destination))
+		user_store4(ctx, &conn.destination, conn.port);
 	return 1;
 }
 
@@ -166,23 +164,12 @@ int mesh_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	struct mesh_conn conn = {};
 
-	conn.destination.word[0] = ctx->user_ip6[0];
-	conn.destination.word[1] = ctx->user_ip6[1];
-	conn.destination.word[2] = ctx->user_ip6[2];
-	conn.destination.word[3] = ctx->user_ip6[3];
-	conn.source.word[0] = ctx->sk->src_ip6[0];
-	conn.source.word[1] = ctx->sk->src_ip6[1];
-	conn.source.word[2] = ctx->sk->src_ip6[2];
-	conn.source.word[3] = ctx->sk->src_ip6[3];
+	user_load6(ctx, &conn.destination);
+	bound_load6(ctx, &conn.source);
 	if (!sendmsg_run(ctx, &conn))
 		return 0;
-	if (conn.service_port) {
-		ctx->user_ip6[0] = conn.destination.word[0];
-		ctx->user_ip6[1] = conn.destination.word[1];
-		ctx->user_ip6[2] = conn.destination.word[2];
-		ctx->user_ip6[3] = conn.destination.word[3];
-		ctx->user_port = bpf_htons(conn.port);
-	}
+	if (conn.service_port)
+		user_store6(ctx, &conn.destination, conn.port);
 	return 1;
 }
 
@@ -217,10 +204,8 @@ int mesh_recvmsg4(struct bpf_sock_addr *ctx)
 	struct mesh_ip ip;
 
 	ip_from_v4(&ip, ctx->user_ip4);
-	if (reply_source(ctx, &ip, &port)) {
-		ctx->user_ip4 = ip.word[3];
-		ctx->user_port = bpf_htons(port);
-	}
+	if (reply_source(ctx, &ip, &port))
+		user_store4(ctx, &ip, port);
 	return 1;
 }
 
@@ -230,17 +215,9 @@ int mesh_recvmsg6(struct bpf_sock_addr *ctx)
 	__u16 port = bpf_ntohs(ctx->user_port);
 	struct mesh_ip ip;
 
-	ip.word[0] = ctx->user_ip6[0];
-	ip.word[1] = ctx->user_ip6[1];
-	ip.word[2] = ctx->user_ip6[2];
-	ip.word[3] = ctx->user_ip6[3];
-	if (reply_source(ctx, &ip, &port)) {
-		ctx->user_ip6[0] = ip.word[0];
-		ctx->user_ip6[1] = ip.word[1];
-		ctx->user_ip6[2] = ip.word[2];
-		ctx->user_ip6[3] = ip.word[3];
-		ctx->user_port = bpf_htons(port);
-	}
+	user_load6(ctx, &ip);
+	if (reply_source(ctx, &ip, &port))
+		user_store6(ctx, &ip, port);
 	return 1;
 }
 

@@ -104,6 +104,20 @@ static __noinline int event_conn(struct mesh_conn *conn, __u64 netns, __u8 type)
 	return 0;
 }
 
+/* Decides a flow for `netns`, and reports for it where a dry-run set would have decided otherwise. */
+static __always_inline __u32 conn_decide_reporting(struct mesh_conn *conn, const struct mesh_workload *source,
+						   const struct mesh_workload *destination, __u64 netns)
+{
+	__u32 reason = conn_decide(conn, source, destination);
+
+	if (reason & CONN_DRY_RUN) {
+		count(MESH_STAT_DRY_RUN);
+		conn->reason = reason & 0xff;
+		event_conn(conn, netns, MESH_EVENT_DRY_RUN);
+	}
+	return reason & 0xff;
+}
+
 /* Counts and reports a refusal; the workload that reports it also has it in its own count. */
 static __always_inline void refuse(struct mesh_conn *conn, __u64 netns, __u32 reason)
 {

@@ -75,6 +75,39 @@ static __always_inline bool ip_is_multicast(const struct mesh_ip *ip)
 		(key)->netns = 0;                                          \
 	} while (0)
 
+/* The address and port of a sock_addr context, in and out, by family. The words need constant offsets here too. */
+static __always_inline void user_load6(const struct bpf_sock_addr *ctx, struct mesh_ip *ip)
+{
+	ip->word[0] = ctx->user_ip6[0];
+	ip->word[1] = ctx->user_ip6[1];
+	ip->word[2] = ctx->user_ip6[2];
+	ip->word[3] = ctx->user_ip6[3];
+}
+
+static __always_inline void user_store4(struct bpf_sock_addr *ctx, const struct mesh_ip *ip, __u16 port)
+{
+	ctx->user_ip4 = ip->word[3];
+	ctx->user_port = bpf_htons(port);
+}
+
+static __always_inline void user_store6(struct bpf_sock_addr *ctx, const struct mesh_ip *ip, __u16 port)
+{
+	ctx->user_ip6[0] = ip->word[0];
+	ctx->user_ip6[1] = ip->word[1];
+	ctx->user_ip6[2] = ip->word[2];
+	ctx->user_ip6[3] = ip->word[3];
+	ctx->user_port = bpf_htons(port);
+}
+
+/* The address that the socket is bound to, :: if none. */
+static __always_inline void bound_load6(const struct bpf_sock_addr *ctx, struct mesh_ip *ip)
+{
+	ip->word[0] = ctx->sk->src_ip6[0];
+	ip->word[1] = ctx->sk->src_ip6[1];
+	ip->word[2] = ctx->sk->src_ip6[2];
+	ip->word[3] = ctx->sk->src_ip6[3];
+}
+
 /* The same connection, named from the other end. */
 static __always_inline void flow_reverse(const struct mesh_flow_key *key, struct mesh_flow_key *peer)
 {

@@ -9,33 +9,19 @@
 
 #include "datagram.h"
 
-/* The record of the connection attempt from `conn`'s source, if this node made it. */
-static __always_inline struct mesh_end *record_of(const struct mesh_conn *conn)
+/* The name that the initiator's end of a flow has. */
+static __always_inline void initiator_key(const struct mesh_conn *conn, struct mesh_flow_key *key)
 {
-	struct mesh_flow_key key = {};
-
-	key.local = conn->source;
-	key.remote = conn->destination;
-	key.local_port = conn->source_port;
-	key.remote_port = conn->port;
-	return bpf_map_lookup_elem(&mesh_ends, &key);
-}
-
-/* True for late segments of a connection that was cut or reset. */
-static __always_inline bool was_aborted(const struct mesh_conn *conn)
-{
-	struct mesh_flow_key key = {};
-
-	key.local = conn->source;
-	key.remote = conn->destination;
-	key.local_port = conn->source_port;
-	key.remote_port = conn->port;
-	return bpf_map_lookup_elem(&mesh_aborted, &key) != NULL;
+	key->local = conn->source;
+	key->remote = conn->destination;
+	key->local_port = conn->source_port;
+	key->remote_port = conn->port;
 }
 
 static __noinline int inbound_decide(struct mesh_conn *conn)
 {
 	struct mesh_address *address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
+	struct mesh_flow_key initiator = {};
 	struct mesh_udp_key flow = {};
 	struct mesh_workload *workload, *source;
 	struct mesh_control *ctl = control();
@@ -65,7 +51,9 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 	conn->peer_identity = workload->identity[conn->generation & 1];
 	conn->identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;
 	if (conn->protocol == MESH_PROTO_TCP) {
-		record = record_of(conn);
+		/* The record of this attempt, if this node made it. */
+		initiator_key(conn, &initiator);
+		record = bpf_map_lookup_elem(&mesh_ends, &initiator);
 		/*
 		 * A late segment of a connection that this node knows, whose socket here has gone:
 		 * TCP answers it with RST. Were it a SYN all the same, no child without the proof
@@ -78,8 +66,8 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 			return SK_DROP;
 		}
 		if (!record && address && (address->flags & MESH_ADDR_NEEDS_RECORD)) {
-			if (was_aborted(conn))
-				return SK_DROP;
+			if (bpf_map_lookup_elem(&mesh_aborted, &initiator))
+				return SK_DROP; /* a late segment of a connection that was cut or reset */
 			refuse(conn, conn->peer_netns, MESH_REASON_NO_RECORD);
 			return SK_DROP;
 		}
@@ -107,13 +95,7 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 			conn->netns = address->netns;
 	}
 
-	reason = conn_decide(conn, NULL, workload, ctl);
-	if (reason & CONN_DRY_RUN) {
-		count(MESH_STAT_DRY_RUN);
-		conn->reason = reason & 0xff;
-		event_conn(conn, conn->peer_netns, MESH_EVENT_DRY_RUN);
-	}
-	reason &= 0xff;
+	reason = conn_decide_reporting(conn, NULL, workload, conn->peer_netns);
 	if (reason != MESH_REASON_NONE) {
 		refuse(conn, conn->peer_netns, reason);
 		return SK_DROP;

@@ -99,7 +99,7 @@ static __always_inline __u8 refusal(__u32 verdict, __u8 direction)
  */
 #define CONN_DRY_RUN 0x100
 static __always_inline __u32 conn_decide(struct mesh_conn *conn, const struct mesh_workload *source,
-					 const struct mesh_workload *destination, const struct mesh_control *ctl)
+					 const struct mesh_workload *destination)
 {
 	__u32 slot = conn->generation & 1, differs = 0, verdict;
 
@@ -153,7 +153,7 @@ static __noinline int conn_redecide(struct mesh_conn *conn)
 		entry = address_of(&conn->destination);
 		conn->peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
 	}
-	return conn_decide(conn, source, destination, ctl) & 0xff;
+	return conn_decide(conn, source, destination) & 0xff;
 }
 
 #endif /* MESH_POLICY_H */

@@ -50,7 +50,7 @@ int mesh_query(struct __sk_buff *skb)
 	query->ingress = destination ? side_verdict(destination, slot, conn.identity, MESH_INGRESS, &conn) :
 				       MESH_VERDICT_ALLOW;
 	reason = is_self(&conn.destination, entry, conn.netns) ? MESH_REASON_NONE :
-								 conn_decide(&conn, source, destination, ctl) & 0xff;
+								 conn_decide(&conn, source, destination) & 0xff;
 	if (conn.peer_netns && !destination) {
 		reason = MESH_REASON_NOT_READY;
 		query->ingress = MESH_VERDICT_DENY;

@@ -24,7 +24,7 @@ extension AdminSession {
         flush()
     }
 
-    /// A responder whose cancellation this session reports.
+    /// A responder that learns from here that its client has gone.
     func responder<Item: Codable & Equatable & Sendable>(id: UInt64) -> Responder<Item> {
         let responder = Responder<Item>(self, id: id)
         cancel = { responder.onCancel?() }

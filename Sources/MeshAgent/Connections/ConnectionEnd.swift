@@ -19,6 +19,13 @@ struct ConnectionEnd: Sendable {
 
     private func has(_ flag: mesh_end_flags) -> Bool { UInt32(end.flags) & flag.rawValue != 0 }
 
+    /// Under which the other end of a local connection is recorded.
+    var peerKey: mesh_flow_key {
+        mesh_flow_key(
+            local: key.remote, remote: key.local, local_port: key.remote_port, remote_port: key.local_port, zero: 0,
+            netns: key.netns)
+    }
+
     var local: IPAddress { IPAddress(key.local) }
     var remote: IPAddress { IPAddress(key.remote) }
 

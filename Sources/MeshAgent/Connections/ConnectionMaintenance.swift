@@ -36,9 +36,7 @@ struct ConnectionMaintenance {
     }
 
     private static func peer(of connection: ConnectionEnd, _ maps: borrowing MeshMaps) -> [CutTarget] {
-        var key = connection.key
-        swap(&key.local, &key.remote)
-        swap(&key.local_port, &key.remote_port)
+        let key = connection.peerKey
         guard let end = try? maps.ends.get(key) else { return [] }
         return [ConnectionEnd(key: key, end: end).target]
     }
@@ -147,9 +145,6 @@ struct ConnectionMaintenance {
 
     private func waitsForPeer(_ connection: ConnectionEnd, _ plane: borrowing DataPlane) -> Bool {
         guard connection.isClosed else { return false }
-        var key = connection.key
-        swap(&key.local, &key.remote)
-        swap(&key.local_port, &key.remote_port)
-        return (try? plane.maps.ends.get(key)) != nil
+        return (try? plane.maps.ends.get(connection.peerKey)) != nil
     }
 }
