@@ -19,6 +19,7 @@ public struct DataPlane: ~Copyable {
     private let verdict: BPFProgram
     private let query: BPFProgram
     private let reap: BPFProgram
+    private let fill: BPFProgram
 
     /// What was found at the start.
     public struct Adoption: Hashable, Sendable {
@@ -87,6 +88,7 @@ public struct DataPlane: ~Copyable {
         let verdict = try object.program(MeshProgram.verdict.name)
         let query = try object.program(MeshProgram.query.name)
         let reap = try object.program(MeshProgram.reap.name)
+        let fill = try object.program(MeshProgram.fill.name)
         let queryPath = "\(configuration.programDirectory)/\(query.name)"
         if PinTree.exists(queryPath) { try PinTree.unpin(queryPath) }
         try query.pin(queryPath)
@@ -114,6 +116,7 @@ public struct DataPlane: ~Copyable {
         self.verdict = verdict
         self.query = query
         self.reap = reap
+        self.fill = fill
     }
 
     private static func reuse(
@@ -174,6 +177,14 @@ public struct DataPlane: ~Copyable {
     /// - Throws: ``BPFError`` with `.run`.
     public func reap(_ request: mesh_reap) throws(BPFError) -> Bool {
         try Self.run(reap, request).removed != 0
+    }
+
+    /// Writes a row where it stands, so that no program that is reading it can see another row in its place.
+    ///
+    /// - Returns: whether it was there: for an address or a prefix, with the same flags and namespace.
+    /// - Throws: ``BPFError`` with `.run`.
+    public func fill(_ request: mesh_fill) throws(BPFError) -> Bool {
+        try Self.run(fill, request).done != 0
     }
 
     /// Runs a program that reads and answers one value behind an Ethernet header.

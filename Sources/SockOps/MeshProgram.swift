@@ -41,6 +41,9 @@ public struct MeshProgram: Hashable, Sendable {
     /// Removes what no socket will remove any more, for user space.
     public static let reap = MeshProgram("mesh_reap", nil, .none)
 
+    /// Writes rows of policy where they stand, for user space.
+    public static let fill = MeshProgram("mesh_fill", nil, .none)
+
     /// The programs of cgroups, in the order in which they are attached and replaced: those that read the
     /// records of connections before those that write them, so that no reader meets a record newer than itself.
     public static let ofCgroups = [
@@ -62,7 +65,7 @@ public struct MeshProgram: Hashable, Sendable {
     public static let hostRecords = MeshProgram("mesh_host_ops", .sockOps, .rootCgroup)
 
     /// Every program of the object.
-    public static let all = [lookup, verdict, stub, query, reap] + ofCgroups
+    public static let all = [lookup, verdict, stub, query, reap, fill] + ofCgroups
 
     /// As the kernel shows names: 15 characters (BPF_OBJ_NAME_LEN less its zero).
     public var kernelName: String { String(name.prefix(15)) }

@@ -41,6 +41,7 @@ import Testing
         #expect(size(mesh_event.self) == 152)
         #expect(size(mesh_query.self) == 80)
         #expect(size(mesh_reap.self) == 96)
+        #expect(size(mesh_fill.self) == 96)
     }
 
     @Test func theControlWordIsWhereProgramsReadIt() {
@@ -94,6 +95,8 @@ import Testing
         #expect(MemoryLayout<mesh_query>.offset(of: \.generation) == 48)
         #expect(MemoryLayout<mesh_query>.offset(of: \.verdict) == 68)
         #expect(MemoryLayout<mesh_reap>.offset(of: \.cookie) == 80)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.cidr) == 64)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.done) == 88)
     }
 
     @Test func addressesKeepTheirByteOrder() {

@@ -100,4 +100,54 @@ int mesh_reap(struct __sk_buff *skb)
 	return TC_ACT_OK;
 }
 
+static __always_inline bool fill_address(struct mesh_address *row, const struct mesh_fill *request)
+{
+	/* Another pod's row from now on: that is a change of its own, with a new element. */
+	if (!row || row->flags != request->address.flags || row->netns != request->address.netns)
+		return false;
+	WRITE_ONCE(row->identity[0], request->address.identity[0]);
+	WRITE_ONCE(row->identity[1], request->address.identity[1]);
+	return true;
+}
+
+static __always_inline bool fill_workload(struct mesh_workload *row, const struct mesh_fill *request)
+{
+	if (!row)
+		return false;
+	WRITE_ONCE(row->identity[0], request->workload.identity[0]);
+	WRITE_ONCE(row->identity[1], request->workload.identity[1]);
+	WRITE_ONCE(row->policy_set[0], request->workload.policy_set[0]);
+	WRITE_ONCE(row->policy_set[1], request->workload.policy_set[1]);
+	WRITE_ONCE(row->dry_run_set[0], request->workload.dry_run_set[0]);
+	WRITE_ONCE(row->dry_run_set[1], request->workload.dry_run_set[1]);
+	WRITE_ONCE(row->flags, request->workload.flags);
+	return true;
+}
+
+SEC("tc")
+int mesh_fill(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct mesh_fill *request = data + ETHERNET_HEADER;
+	struct mesh_cidr_key cidr;
+
+	if ((void *)(request + 1) > end)
+		return TC_ACT_SHOT;
+	cidr = request->cidr;
+	request->done = 0;
+	switch (request->kind) {
+	case MESH_FILL_WORKLOAD:
+		request->done = fill_workload(workload_of(request->netns), request);
+		break;
+	case MESH_FILL_ADDRESS:
+		request->done = fill_address(bpf_map_lookup_elem(&mesh_addresses, &cidr.address), request);
+		break;
+	case MESH_FILL_CIDR:
+		/* The row is there, so the longest match is the prefix itself. */
+		request->done = fill_address(bpf_map_lookup_elem(&mesh_cidrs, &cidr), request);
+		break;
+	}
+	return TC_ACT_OK;
+}
+
 #endif /* MESH_QUERY_H */

@@ -491,6 +491,24 @@ struct mesh_reap {
 	__u32 zero;
 };
 
+enum mesh_fill_kind { MESH_FILL_WORKLOAD = 1, MESH_FILL_ADDRESS = 2, MESH_FILL_CIDR = 3 };
+
+/*
+ * Request and answer of the program mesh_fill, run as mesh_query is: writes a row where
+ * it stands. An update through bpf(2) would put a new element in its place and give the
+ * old one to the next update at once, while a program may still be reading it
+ * (kernel/bpf/hashtab.c): it would see the row of another pod.
+ */
+struct mesh_fill {
+	__u64 netns; /* of a workload */
+	struct mesh_workload workload;
+	struct mesh_address address;
+	struct mesh_cidr_key cidr; /* a single address: its `address` */
+	__u32 kind;                /* enum mesh_fill_kind */
+	__u32 done;                /* answer: 1 if the row was there, with these flags and netns if it is an address's */
+	__u32 zero;
+};
+
 #ifdef __cplusplus
 #define MESH_ASSERT static_assert
 #else
@@ -526,5 +544,6 @@ MESH_ASSERT(sizeof(struct mesh_usage) == 64, "mesh_usage");
 MESH_ASSERT(sizeof(struct mesh_event) == 152, "mesh_event");
 MESH_ASSERT(sizeof(struct mesh_query) == 80, "mesh_query");
 MESH_ASSERT(sizeof(struct mesh_reap) == 96, "mesh_reap");
+MESH_ASSERT(sizeof(struct mesh_fill) == 96, "mesh_fill");
 
 #endif /* MESH_ABI_H */

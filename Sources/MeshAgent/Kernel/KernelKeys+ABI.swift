@@ -33,6 +33,34 @@ extension KernelTables.Address {
     }
 }
 
+extension mesh_fill {
+    init(_ netns: NetnsCookie, _ row: KernelTables.Workload) {
+        self.init()
+        self.netns = netns
+        workload = mesh_workload(row)
+        kind = MESH_FILL_WORKLOAD.rawValue
+    }
+
+    init(_ address: IPAddress, _ row: KernelTables.Address) {
+        self.init()
+        self.address = mesh_address(row)
+        cidr.address = mesh_ip(address)
+        kind = MESH_FILL_ADDRESS.rawValue
+    }
+
+    init(_ cidr: CIDR, _ row: KernelTables.Address) {
+        self.init()
+        self.cidr = mesh_cidr_key(cidr)
+        address = mesh_address(row)
+        kind = MESH_FILL_CIDR.rawValue
+    }
+}
+
+extension KernelTables.Address {
+    /// Whether `row` is the same but for identities.
+    func isFilled(by row: Self) -> Bool { flags == row.flags && netns == row.netns }
+}
+
 extension mesh_workload {
     init(_ row: KernelTables.Workload) {
         self.init(

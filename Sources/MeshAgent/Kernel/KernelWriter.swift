@@ -122,11 +122,11 @@ final class KernelWriter {
         case .policySet: try writePolicySets(batch)
         case .workload: try writeWorkloads(batch)
         case .address:
-            try write(batch, to: plane.maps.addresses) {
+            try write(filling(batch), to: plane.maps.addresses) {
                 if case .address(let ip, let row) = $0 { (mesh_ip(ip), row.map { mesh_address($0) }) } else { nil }
             }
         case .cidr:
-            try write(batch, to: plane.maps.cidrs) {
+            try write(filling(batch), to: plane.maps.cidrs) {
                 if case .cidr(let cidr, let row) = $0 {
                     (mesh_cidr_key(cidr), row.map { mesh_address($0) })
                 } else {
@@ -214,12 +214,32 @@ final class KernelWriter {
             if let row {
                 // The share first: programs count only where there is an entry.
                 if try plane.maps.usage.get(cookie) == nil { try plane.maps.usage.set(cookie, mesh_usage()) }
+                if tables.workloads[cookie] != nil, try plane.fill(mesh_fill(cookie, row)) { continue }
                 try plane.maps.workloads.set(cookie, mesh_workload(row))
             } else {
                 try plane.maps.workloads.remove(cookie)
                 try plane.maps.usage.remove(cookie)
             }
         }
+    }
+
+    /// Writes rows that only change identity where they stand.
+    ///
+    /// - Returns: the operations that are left: new rows, rows of another pod, removals.
+    private func filling(_ batch: ArraySlice<MapOperation>) throws(BPFError) -> ArraySlice<MapOperation> {
+        var left: [MapOperation] = []
+        for operation in batch {
+            let request: mesh_fill? =
+                switch operation {
+                case .address(let address, let row?) where tables.addresses[address]?.isFilled(by: row) == true:
+                    mesh_fill(address, row)
+                case .cidr(let cidr, let row?) where tables.cidrs[cidr]?.isFilled(by: row) == true: mesh_fill(cidr, row)
+                default: nil
+                }
+            if let request, try plane.fill(request) { continue }
+            left.append(operation)
+        }
+        return left[...]
     }
 
     private func waitForGracePeriod() throws(BPFError) {
