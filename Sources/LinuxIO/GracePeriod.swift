@@ -36,7 +36,14 @@ public struct GracePeriod: ~Copyable {
         self.thread = thread
     }
 
-    deinit { pthread_join(thread, nil) }
+    /// The thread goes on to its end by itself.
+    deinit { pthread_detach(thread) }
+
+    /// Returns when the period is over.
+    public func wait() {
+        var ready = pollfd(fd: reading.rawValue, events: Int16(POLLIN), revents: 0)
+        while poll(&ready, 1, -1) < 0, errno == EINTR {}
+    }
 
     /// Becomes readable when the period is over; lent for registration with an event loop.
     public var rawDescriptor: CInt { reading.rawValue }

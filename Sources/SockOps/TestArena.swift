@@ -86,7 +86,7 @@ struct TestArena: ~Copyable {
             (cookies.client, clientAddress, UInt32(256)), (cookies.server, serverAddress, UInt32(257)),
         ] {
             var workload = mesh_workload()
-            workload.identity = (identity, identity)
+            workload.identity = ((identity, identity), (identity, identity))
             workload.flags =
                 MESH_WL_READY.rawValue | MESH_WL_ACCELERATE.rawValue | MESH_WL_LOCAL_VETH.rawValue
             try maps.workloads.set(cookie, workload)

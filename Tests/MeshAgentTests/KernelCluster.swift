@@ -56,13 +56,6 @@ struct KernelCluster {
         namespace(of: flow) == question.source_netns
     }
 
-    /// Whether the source is an enrolled pod, as the compiler has it.
-    func isMember(_ flow: RandomCluster.Flow) -> Bool {
-        source(of: flow).map { mesh.reconciler.compiler.mesh.workloads[$0.namespacedName] != nil } ?? false
-    }
-
-    func hasSeveralAddresses(_ flow: RandomCluster.Flow) -> Bool { (source(of: flow)?.podIPs.count ?? 0) > 1 }
-
     /// 0 if the source is no pod of this node.
     private func namespace(of flow: RandomCluster.Flow) -> NetnsCookie {
         source(of: flow).map { mesh.namespace(of: $0.namespacedName) } ?? 0

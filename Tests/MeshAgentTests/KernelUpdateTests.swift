@@ -57,8 +57,6 @@ extension KernelPolicyTests {
             // What each generation says to `flows`. All since they were chosen: an answer may come late.
             var expected: [UInt32: [Bool]] = [:]
             var questions: [mesh_query] = []
-            // Of pods that came or went since.
-            var excused: Set<Int> = []
             for update in 0..<updates {
                 if update % 100 == 0 { try world.replace(by: RandomCluster(seed: UInt64(7000 + update))) }
                 // An address may have gone to a pod with another namespace.
@@ -67,9 +65,7 @@ extension KernelPolicyTests {
                     questions = flows.map(world.question)
                     expected = [world.mesh.generation: world.allowed(flows)]
                     asker.setQuestions(questions)
-                    excused = []
                 }
-                let members = flows.map(world.isMember)
                 let old = world.mesh.generation
                 let before = asker.count
                 try world.mutate()
@@ -81,13 +77,7 @@ extension KernelPolicyTests {
                 counts.turned += zip(expected[old] ?? now, now).count { $0 != $1 }
                 expected[new] = now
                 asker.expect(atLeast: new)
-                // While a pod comes or goes, its row has one identity for all its addresses.
-                for index in flows.indices
-                where world.hasSeveralAddresses(flows[index]) && world.isMember(flows[index]) != members[index] {
-                    excused.insert(index)
-                }
-                for (index, answer) in try asker.takeAnswers()
-                where world.isOf(questions[index], flows[index]) && !excused.contains(index) {
+                for (index, answer) in try asker.takeAnswers() where world.isOf(questions[index], flows[index]) {
                     let allowed = try #require(expected[answer.generation], "update \(update)")[index]
                     try #require(
                         answer.allowed == allowed,

@@ -74,7 +74,8 @@ struct RandomWorld {
             next.image.addresses[address] = KernelImage.Address(
                 identity: identity, flags: MESH_ADDR_LOCAL.rawValue | MESH_ADDR_NEEDS_RECORD.rawValue, netns: cookie)
             next.image.workloads[cookie] = KernelImage.Workload(
-                identity: identity, policySet: 0, dryRunSet: 0, flags: MESH_WL_READY.rawValue, addresses: [address])
+                identity: PerFamily(both: identity), policySet: 0, dryRunSet: 0, flags: MESH_WL_READY.rawValue,
+                addresses: [address])
             if let old = content.sets[cookie], chance(1, of: 2) {
                 next.sets[cookie] = old
             } else {

@@ -18,14 +18,38 @@ import Testing
         let mesh = PolicyFixture([]).compiler.mesh
         let web = try #require(mesh.addresses[Fixture.web.podIPs[0]])
         #expect(web.isLocal && web.needsRecord && web.workload == Fixture.web.namespacedName)
-        #expect(web.identity == mesh.workloads[Fixture.web.namespacedName]?.identity)
+        #expect(mesh.workloads[Fixture.web.namespacedName]?.identity == PerFamily(both: web.identity))
         let job = try #require(mesh.addresses[Fixture.job.podIPs[0]])
         #expect(!job.isLocal && job.workload == Fixture.job.namespacedName && job.identity >= .first)
         #expect(mesh.addresses[Fixture.node] == CompiledAddress(identity: .host, isNode: true))
         let db = Fixture.db.podIPs.map { mesh.addresses[$0]?.identity }
-        #expect(db[0] == db[1], "one pod, one identity")
+        #expect(db[0] == db[1], "no policy names a prefix: one pod, one identity")
         #expect(mesh.identities[web.identity]?.principal == "cluster.local/ns/shop/sa/web")
         #expect(mesh.identities[job.identity]?.principal == nil)
+    }
+
+    @Test func aDualStackPodIsWhatTheAddressOfTheConnectionIs() throws {
+        let range = Fixture.network(
+            on: Fixture.app("web"),
+            ingress: [.init(peers: [.ipBlock(cidr: Fixture.cidr("10.0.0.0/24"), except: [])])])
+        let web = Fixture.pod("shop", "web", ["10.0.0.1", "fd00::1"])
+        let dual = Fixture.pod("shop", "dual", ["10.0.0.9", "fd00::9"], node: "far")
+        var fixture = PolicyFixture([range], extra: [.pod(dual)])
+        _ = fixture.compiler.update(MeshChange(changed: [.pod(web)]))
+        fixture.objects.removeAll { $0.reference == MeshObject.pod(web).reference }
+        fixture.objects.append(.pod(web))
+        let own = try #require(fixture.compiler.mesh.workloads[Fixture.db.namespacedName]?.identity)
+        #expect(own.ipv4 != own.ipv6, "one is in the range, the other is not")
+        for (address, identity) in zip(Fixture.db.podIPs, [own.ipv4, own.ipv6]) {
+            #expect(fixture.compiler.mesh.addresses[address]?.identity == identity)
+        }
+        for source in ["10.0.0.2", "10.0.0.9"] { #expect(try fixture.allows(source, "web", 8080)) }
+        for source in ["fd00::2", "fd00::9"] {
+            #expect(try !fixture.allows(source, "fd00::1", 8080), "the range has only the IPv4 address")
+        }
+        _ = fixture.compiler.update(MeshChange(removed: [range.reference]))
+        let after = try #require(fixture.compiler.mesh.workloads[Fixture.db.namespacedName]?.identity)
+        #expect(after.ipv4 == after.ipv6)
     }
 
     @Test func podsThatNobodyCanTellApartShareAnIdentity() throws {

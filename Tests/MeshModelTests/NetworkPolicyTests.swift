@@ -127,13 +127,13 @@ import Testing
             ],
             flows: [("web", "2001:db8::1", 1, .tcp, true), ("web", "8.8.8.8", 1, .tcp, false)]),
         Case(
-            testDescription: "a pod with two addresses is inside a block with either",
+            testDescription: "a pod with two addresses is inside a block by the one it uses",
             policies: [
                 Fixture.network(
                     on: Fixture.app("web"),
                     ingress: [Rule(peers: [.ipBlock(cidr: Fixture.cidr("fd00::/8"), except: [])])])
             ],
-            flows: [("db", "web", 1, .tcp, true), ("fd00::2", "web", 1, .tcp, true), ("teller", "web", 1, .tcp, false)]),
+            flows: [("db", "web", 1, .tcp, false), ("fd00::77", "fd00::1", 1, .tcp, true)]),
     ]
 
     static let ports: [Case] = [

@@ -13,7 +13,7 @@ import Testing
 
     @Test func everyStructureHasTheSizeThatTheHeaderAsserts() {
         #expect(size(mesh_control.self) == 56)
-        #expect(size(mesh_workload.self) == 32)
+        #expect(size(mesh_workload.self) == 40)
         #expect(size(mesh_address.self) == 24)
         #expect(size(mesh_ip.self) == 16)
         #expect(size(mesh_cidr_key.self) == 20)
@@ -41,7 +41,7 @@ import Testing
         #expect(size(mesh_event.self) == 152)
         #expect(size(mesh_query.self) == 80)
         #expect(size(mesh_reap.self) == 96)
-        #expect(size(mesh_fill.self) == 96)
+        #expect(size(mesh_fill.self) == 136)
     }
 
     @Test func theControlWordIsWhereProgramsReadIt() {
@@ -55,9 +55,9 @@ import Testing
 
     @Test func slotsAndIdentitiesAreWhereProgramsReadThem() {
         #expect(MemoryLayout<mesh_workload>.offset(of: \.identity) == 0)
-        #expect(MemoryLayout<mesh_workload>.offset(of: \.policy_set) == 8)
-        #expect(MemoryLayout<mesh_workload>.offset(of: \.dry_run_set) == 16)
-        #expect(MemoryLayout<mesh_workload>.offset(of: \.flags) == 24)
+        #expect(MemoryLayout<mesh_workload>.offset(of: \.policy_set) == 16)
+        #expect(MemoryLayout<mesh_workload>.offset(of: \.dry_run_set) == 24)
+        #expect(MemoryLayout<mesh_workload>.offset(of: \.flags) == 32)
         #expect(MemoryLayout<mesh_address>.offset(of: \.flags) == 8)
         #expect(MemoryLayout<mesh_address>.offset(of: \.netns) == 16)
         #expect(MemoryLayout<mesh_cidr_key>.offset(of: \.address) == 4)
@@ -95,8 +95,8 @@ import Testing
         #expect(MemoryLayout<mesh_query>.offset(of: \.generation) == 48)
         #expect(MemoryLayout<mesh_query>.offset(of: \.verdict) == 68)
         #expect(MemoryLayout<mesh_reap>.offset(of: \.cookie) == 80)
-        #expect(MemoryLayout<mesh_fill>.offset(of: \.cidr) == 64)
-        #expect(MemoryLayout<mesh_fill>.offset(of: \.done) == 88)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.cidr) == 88)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.done) == 132)
     }
 
     @Test func addressesKeepTheirByteOrder() {

@@ -102,7 +102,7 @@ public struct KernelLookup: Sendable {
             guard verdict(set: set(workload), .egress, identity: peer, port: port, transport) == 1 else { return false }
         }
         if let workload = server.flatMap({ mesh.workloads[$0] }) {
-            let peer = client.flatMap { mesh.workloads[$0] }?.identity.rawValue ?? identity(of: source)
+            let peer = client.flatMap { mesh.workloads[$0] }?.identity[source].rawValue ?? identity(of: source)
             guard verdict(set: set(workload), .ingress, identity: peer, port: port, transport) == 1 else {
                 return false
             }

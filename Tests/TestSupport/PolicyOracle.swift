@@ -7,7 +7,7 @@ public import MeshModel
 /// It shares no code with the compiler, not even the matching of labels, so that a mistake would have to be
 /// made twice. It knows what the project has decided where the APIs leave room:
 /// - the mesh enforces egress for local enrolled sources and ingress for local enrolled destinations;
-/// - a pod is inside an IP block if one of its addresses is in the prefix and none in an exception;
+/// - a pod is inside an IP block if its address, of the flow's family, is in the prefix and not in an exception;
 /// - only enrolled pods of this node have a proved identity;
 /// - fields of HTTP make an ALLOW rule void, and are ignored in a DENY rule.
 public struct PolicyOracle: Sendable {
@@ -48,7 +48,8 @@ public struct PolicyOracle: Sendable {
         if nodeAddresses.contains(address) { return Peer(isHost: true, addresses: nodeAddresses) }
         for pod in pods where pod.podIPs.contains(address) && !pod.hostNetwork {
             if pod.phase == .succeeded || pod.phase == .failed { continue }
-            return Peer(pod: pod, addresses: pod.podIPs, isEnrolled: enrolled.contains(pod.namespacedName))
+            let own = pod.podIPs.filter { $0.isIPv4 == address.isIPv4 }
+            return Peer(pod: pod, addresses: own, isEnrolled: enrolled.contains(pod.namespacedName))
         }
         return Peer(addresses: [address])
     }

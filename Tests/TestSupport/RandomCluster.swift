@@ -124,9 +124,12 @@ public struct RandomCluster: Sendable {
         }
         let port = random.pick(PolicyGenerator.ports)
         let step = UInt16(random.pick([0, 0, 0, 1, 65535]))
+        let source = end(&random, pods, nodeAddresses)
+        var destination = end(&random, pods, nodeAddresses)
+        while destination.isIPv4 != source.isIPv4 { destination = end(&random, pods, nodeAddresses) }
         return Flow(
-            source: end(&random, pods, nodeAddresses), destination: end(&random, pods, nodeAddresses),
-            port: max(1, port &+ step), transport: random.pick([.tcp, .tcp, .udp]))
+            source: source, destination: destination, port: max(1, port &+ step),
+            transport: random.pick([.tcp, .tcp, .udp]))
     }
 
     /// Replaces, removes or adds one object, or enrols or removes one pod.

@@ -35,7 +35,7 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 	}
 	if (!ip_is_any(&conn->source)) {
 		source = bpf_map_lookup_elem(&mesh_addresses, &conn->source);
-		if (source && source->netns && source->netns != conn->netns) {
+		if (source && (source->flags & MESH_ADDR_LOCAL) && source->netns != conn->netns) {
 			refuse(conn, conn->netns, MESH_REASON_SPOOFED);
 			return EPERM;
 		}
@@ -55,7 +55,7 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 		break;
 	}
 
-	conn->identity = workload->identity[conn->generation & 1];
+	conn->identity = workload_identity(workload, conn->generation, &conn->destination);
 	if (!address)
 		address = address_of(&conn->destination);
 	conn->peer_identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;

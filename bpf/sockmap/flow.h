@@ -108,6 +108,16 @@ static __always_inline void bound_load6(const struct bpf_sock_addr *ctx, struct 
 	ip->word[3] = ctx->sk->src_ip6[3];
 }
 
+/*
+ * Who a workload is in a flow to or from `address`: its own source address may not be
+ * chosen yet, but is of that family. `generation`: only its lowest bit counts.
+ */
+static __always_inline __u32 workload_identity(const struct mesh_workload *workload, __u32 generation,
+					       const struct mesh_ip *address)
+{
+	return workload->identity[generation & 1][ip_is_mapped(address) ? 0 : 1];
+}
+
 /* The same connection, named from the other end. */
 static __always_inline void flow_reverse(const struct mesh_flow_key *key, struct mesh_flow_key *peer)
 {

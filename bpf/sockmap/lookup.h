@@ -48,7 +48,7 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 	if (port_skipped(workload, conn->peer_netns, conn->port, MESH_INGRESS))
 		return SK_PASS;
 
-	conn->peer_identity = workload->identity[conn->generation & 1];
+	conn->peer_identity = workload_identity(workload, conn->generation, &conn->destination);
 	conn->identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;
 	if (conn->protocol == MESH_PROTO_TCP) {
 		/* The record of this attempt, if this node made it. */
@@ -79,7 +79,7 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 			if (record->flags & MESH_END_HOST)
 				conn->identity = MESH_IDENTITY_HOST;
 			else
-				conn->identity = source ? source->identity[conn->generation & 1] :
+				conn->identity = source ? workload_identity(source, conn->generation, &conn->destination) :
 							  MESH_IDENTITY_UNKNOWN;
 		}
 	} else {

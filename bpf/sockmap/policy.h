@@ -140,7 +140,7 @@ static __noinline int conn_redecide(struct mesh_conn *conn)
 		return MESH_REASON_NONE;
 	source = workload_of(conn->netns);
 	if (source) {
-		conn->identity = source->identity[slot];
+		conn->identity = workload_identity(source, slot, &conn->destination);
 	} else {
 		entry = address_of(&conn->source);
 		conn->identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
@@ -148,7 +148,8 @@ static __noinline int conn_redecide(struct mesh_conn *conn)
 	if (conn->peer_netns) {
 		/* A pod that has left the mesh decides no more; what it has open goes on. */
 		destination = workload_of(conn->peer_netns);
-		conn->peer_identity = destination ? destination->identity[slot] : MESH_IDENTITY_UNKNOWN;
+		conn->peer_identity = destination ? workload_identity(destination, slot, &conn->destination) :
+						    MESH_IDENTITY_UNKNOWN;
 	} else {
 		entry = address_of(&conn->destination);
 		conn->peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;

@@ -32,7 +32,9 @@ int mesh_query(struct __sk_buff *skb)
 
 	source = workload_of(conn.netns);
 	entry = address_of(&conn.source);
-	conn.identity = source ? source->identity[slot] : entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
+	conn.identity = source ? workload_identity(source, slot, &conn.destination) :
+			entry  ? entry->identity[slot] :
+				 MESH_IDENTITY_WORLD;
 	entry = address_of(&conn.destination);
 	conn.peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
 	if (entry && (entry->flags & MESH_ADDR_LOCAL)) {
@@ -102,11 +104,24 @@ int mesh_reap(struct __sk_buff *skb)
 
 static __always_inline bool fill_address(struct mesh_address *row, const struct mesh_fill *request)
 {
-	/* Another pod's row from now on: that is a change of its own, with a new element. */
-	if (!row || row->flags != request->address.flags || row->netns != request->address.netns)
+	if (!row)
 		return false;
 	WRITE_ONCE(row->identity[0], request->address.identity[0]);
 	WRITE_ONCE(row->identity[1], request->address.identity[1]);
+	/* Whoever finds the flag finds the pod: it is there before the flag and stays after it. */
+	if (request->address.flags & MESH_ADDR_LOCAL)
+		WRITE_ONCE(row->netns, request->address.netns);
+	__sync_lock_test_and_set(&row->flags, request->address.flags);
+	return true;
+}
+
+static __always_inline bool fill_service(struct mesh_service *row, const struct mesh_fill *request)
+{
+	if (!row)
+		return false;
+	WRITE_ONCE(row->service, request->service.service);
+	WRITE_ONCE(row->affinity_seconds, request->service.affinity_seconds);
+	WRITE_ONCE(row->backends, request->service.backends);
 	return true;
 }
 
@@ -114,8 +129,10 @@ static __always_inline bool fill_workload(struct mesh_workload *row, const struc
 {
 	if (!row)
 		return false;
-	WRITE_ONCE(row->identity[0], request->workload.identity[0]);
-	WRITE_ONCE(row->identity[1], request->workload.identity[1]);
+	WRITE_ONCE(row->identity[0][0], request->workload.identity[0][0]);
+	WRITE_ONCE(row->identity[0][1], request->workload.identity[0][1]);
+	WRITE_ONCE(row->identity[1][0], request->workload.identity[1][0]);
+	WRITE_ONCE(row->identity[1][1], request->workload.identity[1][1]);
 	WRITE_ONCE(row->policy_set[0], request->workload.policy_set[0]);
 	WRITE_ONCE(row->policy_set[1], request->workload.policy_set[1]);
 	WRITE_ONCE(row->dry_run_set[0], request->workload.dry_run_set[0]);
@@ -129,11 +146,13 @@ int mesh_fill(struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct mesh_fill *request = data + ETHERNET_HEADER;
+	struct mesh_service_key service;
 	struct mesh_cidr_key cidr;
 
 	if ((void *)(request + 1) > end)
 		return TC_ACT_SHOT;
 	cidr = request->cidr;
+	service = request->service_key;
 	request->done = 0;
 	switch (request->kind) {
 	case MESH_FILL_WORKLOAD:
@@ -145,6 +164,9 @@ int mesh_fill(struct __sk_buff *skb)
 	case MESH_FILL_CIDR:
 		/* The row is there, so the longest match is the prefix itself. */
 		request->done = fill_address(bpf_map_lookup_elem(&mesh_cidrs, &cidr), request);
+		break;
+	case MESH_FILL_SERVICE:
+		request->done = fill_service(bpf_map_lookup_elem(&mesh_services, &service), request);
 		break;
 	}
 	return TC_ACT_OK;

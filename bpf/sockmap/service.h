@@ -13,12 +13,12 @@ enum service_result {
 };
 
 /* A random column, then itself or its alias (Walker 1977): exact weights in two look-ups at most. */
-static __always_inline struct mesh_backend *backend_pick(const struct mesh_service *service, __u64 random)
+static __always_inline struct mesh_backend *backend_pick(__u64 backends, __u64 random)
 {
-	struct mesh_backend_key key = { .backend_set = service->backend_set };
+	struct mesh_backend_key key = { .backend_set = MESH_BACKENDS_SET(backends) };
 	struct mesh_backend *backend;
 
-	key.index = ((random & 0xffffffff) * service->slots) >> 32;
+	key.index = ((random & 0xffffffff) * MESH_BACKENDS_SLOTS(backends)) >> 32;
 	backend = bpf_map_lookup_elem(&mesh_backends, &key);
 	if (!backend || backend->threshold == 0xffffffff || (__u32)(random >> 32) < backend->threshold)
 		return backend;
@@ -82,6 +82,7 @@ static __noinline int service_translate(struct mesh_conn *conn, struct mesh_addr
 	struct mesh_service_key key = {};
 	struct mesh_service *service;
 	struct mesh_backend *backend;
+	__u64 backends;
 
 	key.address = conn->destination;
 	key.port = conn->port;
@@ -92,11 +93,12 @@ static __noinline int service_translate(struct mesh_conn *conn, struct mesh_addr
 	conn->service = service->service;
 	conn->service_address = conn->destination;
 	conn->service_port = conn->port;
-	if (!service->slots)
+	backends = READ_ONCE(service->backends);
+	if (!MESH_BACKENDS_SLOTS(backends))
 		return SERVICE_NO_ENDPOINT;
 	if (service->affinity_seconds && affinity_recall(service, conn))
 		return SERVICE_TRANSLATED;
-	backend = backend_pick(service, conn->protocol == MESH_PROTO_UDP ? cookie_hash(conn->cookie) : random64());
+	backend = backend_pick(backends, conn->protocol == MESH_PROTO_UDP ? cookie_hash(conn->cookie) : random64());
 	if (!backend)
 		return SERVICE_NO_ENDPOINT;
 	conn->destination = backend->address;

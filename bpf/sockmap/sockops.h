@@ -33,7 +33,7 @@ static __noinline int end_check_source(struct mesh_end *end, struct mesh_flow_ke
 
 	if (!end)
 		return 0;
-	if (address && address->netns && address->netns != end->netns)
+	if (address && (address->flags & MESH_ADDR_LOCAL) && address->netns != end->netns)
 		end->flags |= MESH_END_SPOOFED;
 	if (end->peer_netns)
 		end->flags |= MESH_END_LOCAL_PEER;
@@ -140,7 +140,7 @@ static __noinline int passive_record(struct mesh_flow_key *key, struct mesh_end 
 	end->rcv_nxt0 = tp->copied_seq;
 	end->flags = MESH_END_ESTABLISHED;
 	end->generation = READ_ONCE(ctl->generation);
-	end->identity = workload->identity[end->generation & 1];
+	end->identity = workload_identity(workload, end->generation, &key->local);
 
 	flow_reverse(key, &peer_key);
 	record = bpf_map_lookup_elem(&mesh_ends, &peer_key);

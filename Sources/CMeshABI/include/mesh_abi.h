@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define MESH_ABI_VERSION 1
+#define MESH_ABI_VERSION 2
 
 /* Map sizes. A full map refuses new entries; docs/limits.md says what follows from that. */
 #define MESH_MAX_WORKLOADS 4096      /* local pods of this node */
@@ -152,7 +152,7 @@ struct mesh_control {
 
 /* mesh_workloads: netns cookie -> */
 struct mesh_workload {
-	__u32 identity[2];
+	__u32 identity[2][2]; /* [slot][0 IPv4, 1 IPv6]: by each address it may lie in other prefixes */
 	__u32 policy_set[2];  /* 0: no policy, everything allowed */
 	__u32 dry_run_set[2]; /* 0: none */
 	__u32 flags;
@@ -164,7 +164,7 @@ struct mesh_address {
 	__u32 identity[2];
 	__u32 flags;
 	__u32 reserved;
-	__u64 netns; /* of a local enrolled pod, else 0 */
+	__u64 netns; /* of a local enrolled pod; holds only with MESH_ADDR_LOCAL */
 };
 
 struct mesh_ip {
@@ -184,11 +184,15 @@ struct mesh_service_key {
 };
 
 struct mesh_service {
+	__u64 backends;         /* MESH_BACKENDS: one word, so that set and number are of one moment */
 	__u32 service;          /* number of the service, for affinity and events */
-	__u32 backend_set;      /* slots {backend_set, 0..<slots} */
-	__u32 slots;            /* 0: no ready endpoint, refuse */
 	__u32 affinity_seconds; /* 0: none */
 };
+
+/* The backends of a service are {set, 0..<slots}; no slots: no ready endpoint, refuse. */
+#define MESH_BACKENDS(set, slots) ((__u64)(slots) << 32 | (set))
+#define MESH_BACKENDS_SET(word) ((__u32)(word))
+#define MESH_BACKENDS_SLOTS(word) ((__u32)((word) >> 32))
 
 struct mesh_backend_key {
 	__u32 backend_set;
@@ -491,7 +495,7 @@ struct mesh_reap {
 	__u32 zero;
 };
 
-enum mesh_fill_kind { MESH_FILL_WORKLOAD = 1, MESH_FILL_ADDRESS = 2, MESH_FILL_CIDR = 3 };
+enum mesh_fill_kind { MESH_FILL_WORKLOAD = 1, MESH_FILL_ADDRESS = 2, MESH_FILL_CIDR = 3, MESH_FILL_SERVICE = 4 };
 
 /*
  * Request and answer of the program mesh_fill, run as mesh_query is: writes a row where
@@ -503,10 +507,11 @@ struct mesh_fill {
 	__u64 netns; /* of a workload */
 	struct mesh_workload workload;
 	struct mesh_address address;
+	struct mesh_service service;
 	struct mesh_cidr_key cidr; /* a single address: its `address` */
-	__u32 kind;                /* enum mesh_fill_kind */
-	__u32 done;                /* answer: 1 if the row was there, with these flags and netns if it is an address's */
-	__u32 zero;
+	struct mesh_service_key service_key;
+	__u32 kind; /* enum mesh_fill_kind */
+	__u32 done; /* answer: 1 if the row was there */
 };
 
 #ifdef __cplusplus
@@ -515,7 +520,7 @@ struct mesh_fill {
 #define MESH_ASSERT _Static_assert
 #endif
 MESH_ASSERT(sizeof(struct mesh_control) == 56, "mesh_control");
-MESH_ASSERT(sizeof(struct mesh_workload) == 32, "mesh_workload");
+MESH_ASSERT(sizeof(struct mesh_workload) == 40, "mesh_workload");
 MESH_ASSERT(sizeof(struct mesh_address) == 24, "mesh_address");
 MESH_ASSERT(sizeof(struct mesh_cidr_key) == 20, "mesh_cidr_key");
 MESH_ASSERT(sizeof(struct mesh_service_key) == 20, "mesh_service_key");
@@ -544,6 +549,6 @@ MESH_ASSERT(sizeof(struct mesh_usage) == 64, "mesh_usage");
 MESH_ASSERT(sizeof(struct mesh_event) == 152, "mesh_event");
 MESH_ASSERT(sizeof(struct mesh_query) == 80, "mesh_query");
 MESH_ASSERT(sizeof(struct mesh_reap) == 96, "mesh_reap");
-MESH_ASSERT(sizeof(struct mesh_fill) == 96, "mesh_fill");
+MESH_ASSERT(sizeof(struct mesh_fill) == 136, "mesh_fill");
 
 #endif /* MESH_ABI_H */

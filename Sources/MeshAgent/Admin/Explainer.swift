@@ -159,7 +159,8 @@ struct Explainer {
         do throws(UnknownPodError) {
             explanation = try compiler.explain(
                 PolicyQuestion(
-                    source: source.peer, destination: destination.peer, port: destination.port, transport: transport))
+                    source: source.peer, destination: destination.peer, port: destination.port, transport: transport,
+                    isIPv4: destination.address.isIPv4))
         } catch {
             throw AdminError(.notFound, "\(error)")
         }

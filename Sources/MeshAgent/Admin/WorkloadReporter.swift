@@ -36,7 +36,7 @@ struct WorkloadReporter {
         let row = member?.namespace.flatMap { node.writer.tables.workloads[$0.cookie] }
         let used = member?.namespace.flatMap { usage[$0.cookie] } ?? mesh_usage()
         let number =
-            row?.identity[node.writer.tables.generation]
+            pod.podIPs.first.flatMap { row?.identity[node.writer.tables.generation][$0] }
             ?? pod.podIPs.first.flatMap { reconciler.compiler.mesh.addresses[$0]?.identity } ?? .unknown
         return WorkloadReport(
             namespace: name.namespace, name: name.name, serviceAccount: pod.serviceAccountName,

@@ -67,8 +67,19 @@ struct ImageBuilder: Sendable {
         try update(to: mesh, mesh.allKeys, pods: pods)
     }
 
-    /// Forgets the numbers of what has left the kernel.
-    mutating func release(_ garbage: [MapOperation]) { registry.release(garbage) }
+    /// Forgets the numbers of what has left the kernel, but for those that the image has taken up again meanwhile.
+    mutating func release(_ garbage: [MapOperation]) {
+        registry.release(
+            garbage.filter { operation in
+                switch operation {
+                case .page(let number, _): image.pages[number] == nil
+                case .portMap(let number, _): image.portMaps[number] == nil
+                case .policySet(let number, _): image.policySets[number] == nil
+                case .backend(let set, _, _): image.backendSets[set] == nil
+                default: true
+                }
+            })
+    }
 
     /// The kernel's number of a policy set; 0 for ``PolicySetID/none``.
     func number(of set: PolicySetID) -> UInt32 { setNumbers[set] ?? 0 }

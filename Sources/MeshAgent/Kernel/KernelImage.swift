@@ -16,7 +16,7 @@ struct KernelImage: Equatable, Sendable {
 
     /// `struct mesh_workload` in one generation.
     struct Workload: Hashable, Sendable {
-        var identity: IdentityNumber
+        var identity: PerFamily<IdentityNumber>
         /// 0: everything is allowed.
         var policySet: UInt32
         /// 0: none.
@@ -66,6 +66,12 @@ struct ImageKeys: Equatable, Sendable {
         backendSets = Set(tables.backendSets.keys).union(image.backendSets.keys)
         members = tables.members.union(image.members)
         skipPorts = tables.skipPorts.union(image.skipPorts)
+    }
+
+    func union(_ other: ImageKeys) -> ImageKeys {
+        var keys = self
+        keys.formUnion(other)
+        return keys
     }
 
     mutating func formUnion(_ other: ImageKeys) {

@@ -29,7 +29,9 @@ extension mesh_address {
 
 extension KernelTables.Address {
     init(_ row: mesh_address) {
-        self.init(identity: Slots(row.identity), flags: row.flags, netns: row.netns)
+        // What is left of a pod that has gone says nothing.
+        let netns = row.flags & MESH_ADDR_LOCAL.rawValue == 0 ? 0 : row.netns
+        self.init(identity: Slots(row.identity), flags: row.flags, netns: netns)
     }
 }
 
@@ -54,17 +56,19 @@ extension mesh_fill {
         address = mesh_address(row)
         kind = MESH_FILL_CIDR.rawValue
     }
-}
 
-extension KernelTables.Address {
-    /// Whether `row` is the same but for identities.
-    func isFilled(by row: Self) -> Bool { flags == row.flags && netns == row.netns }
+    init(_ key: ServiceKey, _ row: ServiceRow) {
+        self.init()
+        service = mesh_service(row)
+        service_key = mesh_service_key(key)
+        kind = MESH_FILL_SERVICE.rawValue
+    }
 }
 
 extension mesh_workload {
     init(_ row: KernelTables.Workload) {
         self.init(
-            identity: (row.identity.even.rawValue, row.identity.odd.rawValue),
+            identity: (row.identity.even.pair, row.identity.odd.pair),
             policy_set: (row.policySet.even, row.policySet.odd), dry_run_set: (row.dryRunSet.even, row.dryRunSet.odd),
             flags: row.flags, reserved: 0)
     }
@@ -73,7 +77,8 @@ extension mesh_workload {
 extension KernelTables.Workload {
     init(_ row: mesh_workload) {
         self.init(
-            identity: Slots(row.identity), policySet: Slots(even: row.policy_set.0, odd: row.policy_set.1),
+            identity: Slots(even: PerFamily(row.identity.0), odd: PerFamily(row.identity.1)),
+            policySet: Slots(even: row.policy_set.0, odd: row.policy_set.1),
             dryRunSet: Slots(even: row.dry_run_set.0, odd: row.dry_run_set.1), flags: row.flags)
     }
 }
@@ -81,6 +86,15 @@ extension KernelTables.Workload {
 extension Slots<IdentityNumber> {
     fileprivate init(_ pair: (UInt32, UInt32)) {
         self.init(even: IdentityNumber(rawValue: pair.0), odd: IdentityNumber(rawValue: pair.1))
+    }
+}
+
+extension PerFamily<IdentityNumber> {
+    /// As `mesh_workload.identity` has them: IPv4 first.
+    fileprivate var pair: (UInt32, UInt32) { (ipv4.rawValue, ipv6.rawValue) }
+
+    fileprivate init(_ pair: (UInt32, UInt32)) {
+        self.init(ipv4: IdentityNumber(rawValue: pair.0), ipv6: IdentityNumber(rawValue: pair.1))
     }
 }
 
@@ -101,14 +115,16 @@ extension ServiceKey {
 extension mesh_service {
     init(_ row: ServiceRow) {
         self.init(
-            service: row.service, backend_set: row.backendSet, slots: row.slots, affinity_seconds: row.affinitySeconds)
+            backends: UInt64(row.slots) << 32 | UInt64(row.backendSet), service: row.service,
+            affinity_seconds: row.affinitySeconds)
     }
 }
 
 extension ServiceRow {
     init(_ row: mesh_service) {
         self.init(
-            service: row.service, backendSet: row.backend_set, slots: row.slots, affinitySeconds: row.affinity_seconds)
+            service: row.service, backendSet: UInt32(truncatingIfNeeded: row.backends),
+            slots: UInt32(row.backends >> 32), affinitySeconds: row.affinity_seconds)
     }
 }
 

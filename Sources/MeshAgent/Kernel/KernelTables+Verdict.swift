@@ -49,12 +49,12 @@ extension KernelTables {
         if let source = flow.sourceNetns, source == flow.destinationNetns { return MESH_REASON_NONE }
         let source = flow.sourceNetns.flatMap { workloads[$0] }
         let sourceIdentity =
-            source?.identity[generation] ?? row(of: flow.source, prefixes)?.identity[generation] ?? .world
+            source?.identity[generation][flow.source] ?? row(of: flow.source, prefixes)?.identity[generation] ?? .world
         let destination: Workload?
         let destinationIdentity: IdentityNumber
         if let netns = flow.destinationNetns {
             destination = workloads[netns]
-            destinationIdentity = destination?.identity[generation] ?? .unknown
+            destinationIdentity = destination?.identity[generation][flow.destination] ?? .unknown
         } else {
             destination = nil
             destinationIdentity = row(of: flow.destination, prefixes)?.identity[generation] ?? .world

@@ -35,7 +35,7 @@ struct KernelTables: Equatable, Sendable {
 
     /// `struct mesh_workload`.
     struct Workload: Hashable, Sendable {
-        var identity: Slots<IdentityNumber>
+        var identity: Slots<PerFamily<IdentityNumber>>
         var policySet: Slots<UInt32>
         var dryRunSet: Slots<UInt32>
         var flags: UInt32

@@ -80,6 +80,47 @@ final class KernelWriter {
         tables.generation = generation
     }
 
+    // MARK: - Freed elements
+
+    /// A map whose elements programs read after they have found them: an element that is freed may be another key's as
+    /// soon as a row is added, so that waits for a grace period.
+    enum RowMap: Hashable {
+        case workloads
+        case addresses
+        case services
+    }
+
+    /// Elements that were freed and could still be read, as a count for each map that never falls back.
+    private var freed: [RowMap: Int] = [:]
+    private var freedInAll = 0
+
+    /// What a grace period that begins now will have made safe to use again.
+    var freedNow: [RowMap: Int] { freed }
+
+    /// A grace period that began at `then` is over.
+    func reuse(_ then: [RowMap: Int]) { freed = freed.filter { then[$0.key] != $0.value } }
+
+    /// Whether `plan` adds rows where elements have been freed since the last grace period.
+    func reusesFreed(_ plan: MapPlan) -> Bool {
+        !freed.isEmpty
+            && (plan.prepare + plan.settle).contains { operation in
+                operation.addedRow(in: tables).map { freed[$0] != nil } ?? false
+            }
+    }
+
+    private func noteFreed(by operation: MapOperation) {
+        let map: RowMap? =
+            switch operation {
+            case .workload(_, nil): .workloads
+            case .address(_, nil): .addresses
+            case .service(_, nil): .services
+            default: nil
+            }
+        guard let map else { return }
+        freedInAll += 1
+        freed[map] = freedInAll
+    }
+
     // MARK: - Writing
 
     /// Neighbouring operations on one map become one batch.
@@ -100,7 +141,10 @@ final class KernelWriter {
                 if case .attachLookup(let cookie) = batch[start] { failure.netns = cookie }
                 throw failure
             }
-            for operation in batch { tables.apply(operation) }
+            for operation in batch {
+                noteFreed(by: operation)
+                tables.apply(operation)
+            }
             start = end
         }
     }
@@ -134,7 +178,7 @@ final class KernelWriter {
                 }
             }
         case .service:
-            try write(batch, to: plane.maps.services) {
+            try write(filling(batch), to: plane.maps.services) {
                 if case .service(let key, let row) = $0 {
                     (mesh_service_key(key), row.map { mesh_service($0) })
                 } else {
@@ -223,17 +267,19 @@ final class KernelWriter {
         }
     }
 
-    /// Writes rows that only change identity where they stand.
+    /// Writes rows that are there already where they stand: an update by system call frees the old element for the
+    /// next update at once, while a program may still read it.
     ///
-    /// - Returns: the operations that are left: new rows, rows of another pod, removals.
+    /// - Returns: the operations that are left: new rows and removals.
     private func filling(_ batch: ArraySlice<MapOperation>) throws(BPFError) -> ArraySlice<MapOperation> {
         var left: [MapOperation] = []
         for operation in batch {
             let request: mesh_fill? =
                 switch operation {
-                case .address(let address, let row?) where tables.addresses[address]?.isFilled(by: row) == true:
+                case .address(let address, let row?) where tables.addresses[address] != nil:
                     mesh_fill(address, row)
-                case .cidr(let cidr, let row?) where tables.cidrs[cidr]?.isFilled(by: row) == true: mesh_fill(cidr, row)
+                case .cidr(let cidr, let row?) where tables.cidrs[cidr] != nil: mesh_fill(cidr, row)
+                case .service(let key, let row?) where tables.services[key] != nil: mesh_fill(key, row)
                 default: nil
                 }
             if let request, try plane.fill(request) { continue }
@@ -244,5 +290,17 @@ final class KernelWriter {
 
     private func waitForGracePeriod() throws(BPFError) {
         do throws(SystemError) { try Membarrier.waitForGracePeriod() } catch { throw BPFError(error) }
+    }
+}
+
+extension MapOperation {
+    /// The map that gets one more element by this.
+    fileprivate func addedRow(in tables: KernelTables) -> KernelWriter.RowMap? {
+        switch self {
+        case .workload(let cookie, .some) where tables.workloads[cookie] == nil: .workloads
+        case .address(let address, .some) where tables.addresses[address] == nil: .addresses
+        case .service(let key, .some) where tables.services[key] == nil: .services
+        default: nil
+        }
     }
 }

@@ -118,11 +118,10 @@ struct MapPlanner {
 
     private mutating func planRemoval(of cookie: NetnsCookie, _ row: KernelTables.Workload) {
         verdictsDiffer = true
-        // Not enrolled in the new generation: nothing of it is refused, and it is what its address is. A row has one
-        // identity: where a pod's addresses are in different named prefixes, all are what the first is until it goes.
+        // Not enrolled in the new generation: nothing of it is refused, and it is what its addresses are.
         var changed = row
-        let address = keys.addresses.filter { tables.addresses[$0]?.netns == cookie }.min()
-        changed.identity[next] = address.map { image.addresses[$0]?.identity ?? newCover($0) } ?? .world
+        let addresses = keys.addresses.filter { tables.addresses[$0]?.netns == cookie }.sorted()
+        changed.identity[next] = Self.identity(of: addresses) { image.addresses[$0]?.identity ?? newCover($0) }
         changed.policySet[next] = 0
         changed.dryRunSet[next] = 0
         if changed != row { fillSlot(.workload(cookie, changed)) }
@@ -130,14 +129,24 @@ struct MapPlanner {
     }
 
     /// The generation in force does not know the pod: its policy there is that of a pod outside the mesh, and it is
-    /// what its first address is.
+    /// what its addresses are.
     private mutating func enrolledRow(_ desired: KernelImage.Workload) -> KernelTables.Workload {
-        let before =
-            desired.addresses.first.map { tables.addresses[$0]?.identity[tables.generation] ?? oldCover($0) } ?? .world
+        let before = Self.identity(of: desired.addresses) {
+            tables.addresses[$0]?.identity[tables.generation] ?? oldCover($0)
+        }
         return KernelTables.Workload(
             identity: Slots(generation: next, active: desired.identity, other: before),
             policySet: Slots(generation: next, active: desired.policySet, other: 0),
             dryRunSet: Slots(generation: next, active: desired.dryRunSet, other: 0), flags: desired.flags)
+    }
+
+    /// By the first address of each family; a family without one is as the other.
+    private static func identity(
+        of addresses: [IPAddress], _ identity: (IPAddress) -> IdentityNumber
+    ) -> PerFamily<IdentityNumber> {
+        let ipv4 = addresses.first { $0.isIPv4 }.map(identity)
+        let ipv6 = addresses.first { !$0.isIPv4 }.map(identity)
+        return PerFamily(ipv4: ipv4 ?? ipv6 ?? .world, ipv6: ipv6 ?? ipv4 ?? .world)
     }
 
     // MARK: - Prefixes and addresses

@@ -43,6 +43,8 @@ final class Reconciler {
     /// Where the inactive slots do not say what the active ones do, or a write is missing.
     private var stale: ImageKeys
     private var uncollected: MapPlan?
+    /// What the grace period that runs, or has to, makes safe; `nil` if there is nothing to wait for.
+    private var awaited: [KernelWriter.RowMap: Int]?
     private var grace: GracePeriod?
     private var graceWatch: EventLoop.Watch?
     private let loop: EventLoop
@@ -88,7 +90,6 @@ final class Reconciler {
         _ change: MeshChange, reverse: MeshChange = MeshChange(), pods: [NamespacedName: Pod]? = nil,
         makeDurable: () throws(StateFileError) -> Void = { () throws(StateFileError) in }
     ) throws(Failure) -> Outcome {
-        finishGracePeriod()
         let now = ContinuousClock.now
         if let pods { enrolment.update(pods, now: now) }
         var enrolled = enrolment.enrolled
@@ -128,7 +129,6 @@ final class Reconciler {
     func setNodeAddresses(_ addresses: [IPAddress]) throws(Failure) -> Outcome? {
         guard Set(addresses) != Set(compiler.configuration.nodeAddresses) else { return nil }
         let changes = compiler.setNodeAddresses(addresses)
-        finishGracePeriod()
         do throws(Failure) {
             return try putInForce(changes, inForce) { () throws(StateFileError) in }
         } catch {
@@ -141,8 +141,7 @@ final class Reconciler {
 
     /// Writes again what could not be written after a flip.
     func retryLate() throws(Failure) -> Outcome {
-        finishGracePeriod()
-        return try putInForce(compiler.update(MeshChange()), inForce) { () throws(StateFileError) in }
+        try putInForce(compiler.update(MeshChange()), inForce) { () throws(StateFileError) in }
     }
 
     private func putInForce(
@@ -150,15 +149,11 @@ final class Reconciler {
         _ makeDurable: () throws(StateFileError) -> Void
     ) throws(Failure) -> Outcome {
         let differing = Set(enrolled.keys).union(inForce.keys).filter { enrolled[$0] != inForce[$0] }
-        var keys: ImageKeys
-        do throws(ContentRegistry.Full) {
-            keys = try builder.update(to: compiler.mesh, changes, pods: enrolled, changedPods: differing)
-        } catch {
-            throw .full(error)
-        }
+        var keys = try image(of: changes, enrolled, differing)
         keys.formUnion(stale)
         var plan = MapPlan(from: writer.tables, to: builder.image, at: keys)
         if writer.tables.generation == 0, plan.flip == nil { plan.flip = 1 }
+        if writer.reusesFreed(plan) { waitForFreed() }
         let previous = writer.tables.generation
         let undo: [MapOperation]
         do throws(KernelWriter.Failure) { undo = try writer.prepare(plan) } catch { throw .kernel(error) }
@@ -178,8 +173,32 @@ final class Reconciler {
         if plan.flip != nil || !plan.garbage.isEmpty {
             uncollected = plan
             beginGracePeriod()
+        } else if !writer.freedNow.isEmpty {
+            beginGracePeriod()
         }
         return outcome
+    }
+
+    /// Brings the image up to date while the grace period of the change before goes on, and ends that as late as
+    /// possible: what comes next writes where programs of the old generation read.
+    private func image(
+        of changes: CompiledChanges, _ enrolled: [NamespacedName: EnrolledPod], _ differing: Set<NamespacedName>
+    ) throws(Failure) -> ImageKeys {
+        let update = { () throws(ContentRegistry.Full) -> ImageKeys in
+            try self.builder.update(to: self.compiler.mesh, changes, pods: enrolled, changedPods: differing)
+        }
+        do throws(ContentRegistry.Full) {
+            let keys = try update()
+            if uncollected == nil || finishGracePeriod() == nil { return keys }
+            // The image was made anew, for the pods in force.
+            return keys.union(try update())
+        } catch {
+            // What waits for its grace period still has its numbers.
+            guard uncollected != nil else { throw .full(error) }
+            finishGracePeriod()
+            rebuild()
+            do throws(ContentRegistry.Full) { return try update() } catch { throw .full(error) }
+        }
     }
 
     // MARK: - Failure
@@ -208,6 +227,9 @@ final class Reconciler {
     // MARK: - Grace periods
 
     private func beginGracePeriod() {
+        // One that runs covers less.
+        forgetGracePeriod()
+        awaited = writer.freedNow
         guard quiesce == nil else { return }
         do throws(SystemError) {
             let period = try GracePeriod()
@@ -221,23 +243,47 @@ final class Reconciler {
         }
     }
 
+    /// Returns when the grace period that has been begun is over; at once if there is none.
+    private func waitForGracePeriod() {
+        guard let then = awaited else { return }
+        if let quiesce {
+            quiesce()
+        } else if graceWatch != nil {
+            grace?.wait()
+        } else {
+            try? Membarrier.waitForGracePeriod()
+        }
+        forgetGracePeriod()
+        writer.reuse(then)
+    }
+
+    private func forgetGracePeriod() {
+        if let graceWatch { loop.unwatch(graceWatch) }
+        graceWatch = nil
+        grace = nil
+        awaited = nil
+    }
+
+    /// Returns when what was freed up to now can be read by nobody any more.
+    private func waitForFreed() {
+        waitForGracePeriod()
+        guard !writer.freedNow.isEmpty else { return }
+        beginGracePeriod()
+        waitForGracePeriod()
+    }
+
     /// Waits for the end of the grace period, if one runs, and removes what the old generation needed.
     ///
     /// - Returns: what could not be removed; it is tried again with the next change.
     @discardableResult
     func finishGracePeriod() -> KernelWriter.Failure? {
-        guard let plan = uncollected else { return nil }
-        if let quiesce {
-            quiesce()
-        } else if let graceWatch {
-            loop.unwatch(graceWatch)
-        } else {
-            try? Membarrier.waitForGracePeriod()
+        guard let plan = uncollected else {
+            waitForGracePeriod()
+            return nil
         }
-        graceWatch = nil
-        // Joins the helper thread.
-        grace = nil
+        waitForGracePeriod()
         uncollected = nil
+        defer { if !writer.freedNow.isEmpty { beginGracePeriod() } }
         do throws(KernelWriter.Failure) {
             try writer.collect(plan)
             builder.release(plan.garbage)

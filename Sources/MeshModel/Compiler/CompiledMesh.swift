@@ -20,7 +20,8 @@ public struct CompiledMesh: Sendable {
 
 /// A local pod that the kernel hooks cover.
 public struct CompiledWorkload: Hashable, Sendable {
-    public let identity: IdentityNumber
+    /// Who the workload is by its IPv4 and by its IPv6 address.
+    public let identity: PerFamily<IdentityNumber>
     public let policySet: PolicySetID
     /// The set that would be in force if dry-run policies were enforced; ``PolicySetID/none`` if it is no other.
     public let dryRunSet: PolicySetID
@@ -32,7 +33,7 @@ public struct CompiledWorkload: Hashable, Sendable {
     public let skipOutboundPorts: [UInt16]
 
     public init(
-        identity: IdentityNumber, policySet: PolicySetID, dryRunSet: PolicySetID, addresses: [IPAddress],
+        identity: PerFamily<IdentityNumber>, policySet: PolicySetID, dryRunSet: PolicySetID, addresses: [IPAddress],
         settings: PodMeshSettings
     ) {
         self.identity = identity

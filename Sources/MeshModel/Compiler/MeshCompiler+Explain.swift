@@ -5,8 +5,9 @@ extension MeshCompiler {
     ///
     /// - Throws: ``UnknownPodError``.
     public func explain(_ question: PolicyQuestion) throws(UnknownPodError) -> PolicyExplanation {
-        let source = try end(question.source)
-        let destination = try end(question.destination)
+        let isIPv4 = family(of: question)
+        let source = try end(question.source, isIPv4: isIPv4)
+        let destination = try end(question.destination, isIPv4: isIPv4)
         if let pod = source.workload, pod == destination.workload {
             return explainSelf(source, destination)
         }
@@ -25,6 +26,19 @@ extension MeshCompiler {
         egress == .deny || ingress == .deny ? .deny : .allow
     }
 
+    /// Whether the connection is one of IPv4.
+    private func family(of question: PolicyQuestion) -> Bool {
+        func families(_ peer: PolicyPeer) -> [Bool] {
+            switch peer {
+            case .pod(let name): pods[name]?.podIPs.map(\.isIPv4) ?? []
+            case .address(let address): [address.isIPv4]
+            }
+        }
+        let own = families(question.source)
+        let possible = families(question.destination)
+        return question.isIPv4 ?? possible.first(where: own.contains) ?? possible.first ?? own.first ?? true
+    }
+
     /// One end, as the kernel sees it.
     private struct End {
         let name: String
@@ -34,7 +48,7 @@ extension MeshCompiler {
         let number: IdentityNumber
     }
 
-    private func end(_ peer: PolicyPeer) throws(UnknownPodError) -> End {
+    private func end(_ peer: PolicyPeer, isIPv4: Bool) throws(UnknownPodError) -> End {
         var workload: NamespacedName?
         var slot: Int?
         switch peer {
@@ -42,7 +56,9 @@ extension MeshCompiler {
             guard let pod = pods[name] else { throw UnknownPodError(pod: name) }
             workload = pod.hasIdentity ? name : nil
             // On the network of a node, or gone: nothing but its address is known.
-            slot = podSlots[name] ?? pod.podIPs.first.flatMap { self.slot(of: $0) }
+            slot =
+                podSlots[name].map { isIPv4 ? $0.ipv4 : $0.ipv6 }
+                ?? (pod.podIPs.first { $0.isIPv4 == isIPv4 } ?? pod.podIPs.first).flatMap { self.slot(of: $0) }
         case .address(let address):
             workload = nodeAddresses.contains(address) ? nil : owner(of: address)
             slot = self.slot(of: address)

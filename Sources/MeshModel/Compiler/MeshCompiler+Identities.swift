@@ -37,16 +37,21 @@ extension MeshCompiler {
 
     private mutating func settlePod(_ name: NamespacedName, _ pending: inout Pending, _ released: inout [Int]) {
         let old = podSlots[name]
+        func release(_ slots: PerFamily<Int>?, _ released: inout [Int]) {
+            if let slots { released += [slots.ipv4, slots.ipv6] }
+        }
         guard let pod = pods[name], pod.hasIdentity else {
-            if let old { released.append(old) }
+            release(old, &released)
             podSlots[name] = nil
             return
         }
-        let key = projection.key(
+        let keys = projection.keys(
             of: pod, trustDomain: configuration.trustDomain, isAuthenticated: enrolled.contains(name))
-        if let old, index.key(at: old) == key { return }
-        podSlots[name] = index.retain(key, registry: &identityNumbers)
-        if let old { released.append(old) }
+        if let old, index.key(at: old.ipv4) == keys.ipv4, index.key(at: old.ipv6) == keys.ipv6 { return }
+        podSlots[name] = PerFamily(
+            ipv4: index.retain(keys.ipv4, registry: &identityNumbers),
+            ipv6: index.retain(keys.ipv6, registry: &identityNumbers))
+        release(old, &released)
         pending.addresses.formUnion(pod.podIPs)
         if enrolled.contains(name) { pending.workloads.insert(name) }
     }
@@ -79,7 +84,7 @@ extension MeshCompiler {
         } else if !pods.claimants(of: address).isEmpty {
             let owner = owner(of: address)
             compiled = CompiledAddress(
-                identity: owner.flatMap { podSlots[$0] }.map { index.number(at: $0) } ?? .unknown,
+                identity: owner.flatMap { podSlots[$0]?[address] }.map { index.number(at: $0) } ?? .unknown,
                 workload: owner, isLocal: owner.map(isWorkload) ?? false)
         } else if services.isClusterAddress(address) {
             let key = IdentityKey(cidrs: projection.cidrs(containing: [address]))
@@ -112,7 +117,7 @@ extension MeshCompiler {
     /// The identity by which the kernel knows an address.
     func slot(of address: IPAddress) -> Int? {
         if nodeAddresses.contains(address) { return IdentityIndex.hostSlot }
-        if !pods.claimants(of: address).isEmpty { return owner(of: address).flatMap { podSlots[$0] } }
+        if !pods.claimants(of: address).isEmpty { return owner(of: address).flatMap { podSlots[$0]?[address] } }
         // The longest prefix that contains the address is in the same prefixes as the address.
         return index.slot(of: IdentityKey(cidrs: projection.cidrs(containing: [address])))
     }

@@ -25,7 +25,7 @@ extension MeshCompiler {
         for name in names.sorted() {
             var compiled: CompiledWorkload?
             var key: PolicyProgramKey?
-            if isWorkload(name), let pod = pods[name], let slot = podSlots[name] {
+            if isWorkload(name), let pod = pods[name], let slots = podSlots[name] {
                 // Only those that were pending can have other policies than before.
                 let newKey = pending.workloads.contains(name) ? programKey(of: pod) : programKeys[name]
                 var sets = (enforced: PolicySetID.none, dryRun: PolicySetID.none)
@@ -34,7 +34,7 @@ extension MeshCompiler {
                     sets = policySets(of: pod, newKey, changedSlots, &pending.changes)
                 }
                 compiled = CompiledWorkload(
-                    identity: index.number(at: slot), policySet: sets.enforced, dryRunSet: sets.dryRun,
+                    identity: slots.map { index.number(at: $0) }, policySet: sets.enforced, dryRunSet: sets.dryRun,
                     addresses: pod.podIPs, settings: pod.mesh)
             }
             if programKeys[name] != key {

@@ -42,7 +42,7 @@ public struct MeshCompiler: Sendable {
 
     var projection = IdentityProjection()
     var index = IdentityIndex()
-    var podSlots: [NamespacedName: Int] = [:]
+    var podSlots: [NamespacedName: PerFamily<Int>] = [:]
     var addressSlots: [IPAddress: Int] = [:]
     var cidrSlots: [CIDR: Int] = [:]
     var nodeAddresses: Set<IPAddress> = []

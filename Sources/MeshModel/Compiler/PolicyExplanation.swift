@@ -21,12 +21,19 @@ public struct PolicyQuestion: Hashable, Sendable {
     public let destination: PolicyPeer
     public let port: UInt16
     public let transport: TransportProtocol
+    /// Of the connection, where both ends are pods; `nil`: that of an address of the destination, of its first one
+    /// unless only another family is the source's too.
+    public let isIPv4: Bool?
 
-    public init(source: PolicyPeer, destination: PolicyPeer, port: UInt16, transport: TransportProtocol = .tcp) {
+    public init(
+        source: PolicyPeer, destination: PolicyPeer, port: UInt16, transport: TransportProtocol = .tcp,
+        isIPv4: Bool? = nil
+    ) {
         self.source = source
         self.destination = destination
         self.port = port
         self.transport = transport
+        self.isIPv4 = isIPv4
     }
 }
 

@@ -34,7 +34,7 @@ public struct IdentityKey: Hashable, Sendable {
     public let namedPorts: [NamedPort]
     /// Whether the kernel proves the peer: a pod enrolled on this node. Others are known by their address only.
     public let isAuthenticated: Bool
-    /// The prefixes named by policies in force that contain one of the peer's addresses, ascending.
+    /// The prefixes named by policies in force that contain the peer's address (of one family), ascending.
     public let cidrs: [CIDR]
 
     /// The key of addresses that no pod has.

@@ -86,9 +86,9 @@ class Oracle:
 
     def _peer(self, peer, subject, other, family):
         if "ipBlock" in peer:
-            # docs/policy.md: a range that holds one of a pod's addresses means the pod, with all of them.
             return any(in_range(address, peer["ipBlock"]["cidr"]) and not any(
-                in_range(address, one) for one in peer["ipBlock"].get("except", [])) for address in other.addresses)
+                in_range(address, one) for one in peer["ipBlock"].get("except", []))
+                for address in of_family(other.addresses, family))
         if "namespaceSelector" in peer:
             if not selected(peer["namespaceSelector"], tuple(self._namespaces[other.namespace].items())):
                 return False
@@ -126,7 +126,8 @@ class Oracle:
             "namespaces": lambda value: namespace is not None and glob(value, namespace),
             "serviceAccounts": lambda value: account == (
                 value if "/" in value else f"{destination.namespace}/{value}"),
-            "ipBlocks": lambda value: any(in_range(address, value) for address in source.addresses),
+            "ipBlocks": lambda value: any(
+                in_range(address, value) for address in of_family(source.addresses, family)),
         }
         for field, values in fields.items():
             negative = field.startswith("not")
@@ -134,6 +135,11 @@ class Oracle:
             if any(test(value) for value in values) is negative:
                 return False
         return True
+
+
+def of_family(addresses, family):
+    """Those by which a pod is known in a connection of IPv4 (4) or IPv6 (6)."""
+    return [address for address in addresses if ipaddress.ip_address(address).version == family]
 
 
 def in_range(address, cidr):
