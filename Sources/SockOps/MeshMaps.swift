@@ -36,8 +36,10 @@ public struct MeshMaps: ~Copyable {
     public let sockets: SocketHash
     /// sk_storage of sockets; read through sock_diag with the map's descriptor.
     public let socketState: MapHandle
-    /// UDP conversations.
+    /// Whom pods sent datagrams to.
     public let udpFlows: BPFMap<mesh_udp_key, mesh_udp_flow>
+    /// Whom pods had datagrams from; LRU.
+    public let udpAsked: BPFMap<mesh_udp_key, mesh_udp_flow>
     /// Service addresses behind unconnected UDP peers; LRU.
     public let udpReverse: BPFMap<mesh_udp_reverse_key, mesh_udp_reverse>
     /// What each workload has used, by netns cookie.
@@ -71,6 +73,7 @@ public struct MeshMaps: ~Copyable {
         let socketState = try open("mesh_sock_state")
         try socketState.requireSocketStorage(valueSize: MemoryLayout<mesh_sock>.stride)
         let udpFlows = try BPFMap<mesh_udp_key, mesh_udp_flow>(open("mesh_udp_flows"))
+        let udpAsked = try BPFMap<mesh_udp_key, mesh_udp_flow>(open("mesh_udp_asked"))
         let udpReverse = try BPFMap<mesh_udp_reverse_key, mesh_udp_reverse>(open("mesh_udp_rev"))
         let usage = try BPFMap<UInt64, mesh_usage>(open("mesh_usage"))
         let stats = try PerCPUCounters(open("mesh_stats"))
@@ -94,6 +97,7 @@ public struct MeshMaps: ~Copyable {
         self.sockets = sockets
         self.socketState = socketState
         self.udpFlows = udpFlows
+        self.udpAsked = udpAsked
         self.udpReverse = udpReverse
         self.usage = usage
         self.stats = stats

@@ -70,9 +70,11 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 		}
 	}
 	reason = conn_decide_reporting(conn, workload, peer, conn->netns);
-	if (reason == MESH_REASON_NONE && conn->protocol == MESH_PROTO_TCP && conn->peer_netns) {
+	/* Without a record it could not be proved to its destination, nor decided again. */
+	if (reason == MESH_REASON_NONE && conn->protocol == MESH_PROTO_TCP &&
+	    (conn->peer_netns || workload->policy_set[conn->generation & 1])) {
 		usage = usage_of(conn->netns);
-		if (usage && usage->ends >= ctl->ends_quota) {
+		if (usage && used(usage->ends) >= ctl->ends_quota) {
 			refuse(conn, conn->netns, MESH_REASON_QUOTA);
 			return EPERM;
 		}

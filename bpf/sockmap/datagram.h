@@ -5,47 +5,35 @@
 
 #include "connect.h"
 
-static __always_inline bool flow_fresh(__u64 last_ns, __u64 now, const struct mesh_control *ctl)
-{
-	return last_ns && now - last_ns < ctl->udp_idle_ns;
-}
-
 /*
  * Remembers that `key->netns` sent to (or received from) its remote, so that the
  * answers pass the other way. Over quota nothing is remembered: answers then need a
- * policy of their own.
+ * policy of their own. What a pod receives is no part of its quota: others send that.
  */
 static __noinline int udp_remember(struct mesh_udp_key *key, bool sent, __u32 generation)
 {
-	struct mesh_udp_flow *flow = bpf_map_lookup_elem(&mesh_udp_flows, key);
+	struct mesh_udp_flow *flow, fresh = {};
 	struct mesh_control *ctl = control();
-	__u64 now = bpf_ktime_get_ns();
-	struct mesh_udp_flow fresh = {};
 	struct mesh_usage *usage;
 
 	if (!ctl)
 		return 0;
+	fresh.last_ns = bpf_ktime_get_ns();
+	fresh.generation = generation;
+	if (!sent) {
+		bpf_map_update_elem(&mesh_udp_asked, key, &fresh, BPF_ANY);
+		return 0;
+	}
+	flow = bpf_map_lookup_elem(&mesh_udp_flows, key);
 	if (flow) {
-		if (sent) {
-			flow->sent_ns = now;
-			flow->sent_generation = generation;
-		} else {
-			flow->received_ns = now;
-			flow->received_generation = generation;
-		}
+		flow->last_ns = fresh.last_ns;
+		flow->generation = generation;
 		return 0;
 	}
 	usage = usage_of(key->netns);
-	if (usage && usage->udp_flows >= ctl->udp_quota) {
+	if (usage && used(usage->udp_flows) >= ctl->udp_quota) {
 		count(MESH_REASON_QUOTA);
 		return 0;
-	}
-	if (sent) {
-		fresh.sent_ns = now;
-		fresh.sent_generation = generation;
-	} else {
-		fresh.received_ns = now;
-		fresh.received_generation = generation;
 	}
 	if (bpf_map_update_elem(&mesh_udp_flows, key, &fresh, BPF_NOEXIST))
 		count(MESH_REASON_MAP_FULL);
@@ -55,25 +43,29 @@ static __noinline int udp_remember(struct mesh_udp_key *key, bool sent, __u32 ge
 }
 
 /*
- * True if this datagram answers one that the remote sent us and that is still allowed:
- * a policy change since then is looked at again, in the direction of the first datagram.
+ * True if this datagram answers one that the remote sent us (outbound) or that we sent
+ * (inbound), and that is still allowed: a policy change since then is looked at again, in
+ * the direction of the first datagram. Answers keep the conversation alive.
  */
 static __noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
 {
-	struct mesh_udp_flow *flow = bpf_map_lookup_elem(&mesh_udp_flows, key);
 	struct mesh_control *ctl = control();
 	struct mesh_conn first = {};
 	struct mesh_address *entry;
-	__u64 now;
-	__u32 generation;
+	struct mesh_udp_flow *flow;
+	__u64 now, idle;
 
+	flow = outbound ? bpf_map_lookup_elem(&mesh_udp_asked, key) : bpf_map_lookup_elem(&mesh_udp_flows, key);
 	if (!flow || !ctl)
 		return 0;
 	now = bpf_ktime_get_ns();
-	if (!flow_fresh(outbound ? flow->received_ns : flow->sent_ns, now, ctl))
+	idle = now - flow->last_ns;
+	if (idle >= ctl->udp_idle_ns)
 		return 0;
-	generation = outbound ? flow->received_generation : flow->sent_generation;
-	if (generation == READ_ONCE(ctl->generation))
+	/* Not with each datagram: the line is shared between CPUs. */
+	if (idle > ctl->udp_idle_ns / 16)
+		flow->last_ns = now;
+	if (flow->generation == READ_ONCE(ctl->generation))
 		return 1;
 
 	/* Outbound: the first datagram came from the remote. Inbound: we sent it. */
@@ -81,6 +73,7 @@ static __noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
 	first.protocol = MESH_PROTO_UDP;
 	if (outbound) {
 		first.source = key->remote;
+		first.destination = key->remote; /* of the same family; who is meant says peer_netns */
 		first.netns = entry && (entry->flags & MESH_ADDR_LOCAL) ? entry->netns : 0;
 		first.peer_netns = key->netns;
 		first.port = key->local_port;
@@ -92,10 +85,7 @@ static __noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
 	}
 	if (conn_redecide(&first) != MESH_REASON_NONE)
 		return 0;
-	if (outbound)
-		flow->received_generation = first.generation;
-	else
-		flow->sent_generation = first.generation;
+	flow->generation = first.generation;
 	return 1;
 }
 
@@ -151,7 +141,8 @@ int mesh_sendmsg4(struct bpf_sock_addr *ctx)
 	struct mesh_conn conn = {};
 
 	ip_from_v4(&conn.destination, ctx->user_ip4);
-	ip_from_v4(&conn.source, ctx->sk->src_ip4);
+	/* Of the datagram, which IP_PKTINFO may choose, not of the socket. */
+	ip_from_v4(&conn.source, ctx->msg_src_ip4);
 	if (!sendmsg_run(ctx, &conn))
 		return 0;
 	if (conn.service_port && ip_is_mapped(&conn.destination))
@@ -165,7 +156,10 @@ int mesh_sendmsg6(struct bpf_sock_addr *ctx)
 	struct mesh_conn conn = {};
 
 	user_load6(ctx, &conn.destination);
-	bound_load6(ctx, &conn.source);
+	conn.source.word[0] = ctx->msg_src_ip6[0];
+	conn.source.word[1] = ctx->msg_src_ip6[1];
+	conn.source.word[2] = ctx->msg_src_ip6[2];
+	conn.source.word[3] = ctx->msg_src_ip6[3];
 	if (!sendmsg_run(ctx, &conn))
 		return 0;
 	if (conn.service_port)

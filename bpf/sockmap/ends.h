@@ -5,39 +5,68 @@
 
 #include "lookup.h"
 
-/* Writes a new end and counts it against its owner. Returns 0, or -1 over quota or when the map is full. */
+/* The account that an end is on, apart for connections made and accepted: others must not use up the first. */
+static __always_inline __u64 *end_account(__u64 netns, __u8 role)
+{
+	struct mesh_usage *usage = usage_of(netns);
+
+	if (!usage)
+		return NULL;
+	return role == MESH_ROLE_CLIENT ? &usage->ends : &usage->accepted;
+}
+
+/* Writes a new end and counts it against its owner. Returns 0, or why it cannot: enum mesh_reason. */
 static __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 {
-	struct mesh_usage *usage = usage_of(end->netns);
+	struct mesh_address *owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
 	struct mesh_control *ctl = control();
 	struct mesh_end *old;
+	__u64 *account, *other;
 
-	if (!ctl)
-		return -1;
-	if (usage && usage->ends >= ctl->ends_quota) {
+	if (!ctl || !end)
+		return MESH_REASON_NOT_READY;
+	account = end_account(end->netns, end->role);
+	if (account &&
+	    used(*account) >= (__u64)ctl->ends_quota * (end->role == MESH_ROLE_CLIENT ? 1 : MESH_ACCEPTED_SHARE)) {
 		count(MESH_REASON_QUOTA);
-		return -1;
+		return MESH_REASON_QUOTA;
 	}
 	if (!bpf_map_update_elem(&mesh_ends, key, end, BPF_NOEXIST)) {
-		if (usage)
-			__sync_fetch_and_add(&usage->ends, 1);
+		if (account)
+			__sync_fetch_and_add(account, 1);
 		return 0;
 	}
 	/* Full, or a tuple used again whose first connection has not quite ended. */
 	old = bpf_map_lookup_elem(&mesh_ends, key);
-	if (!old || bpf_map_update_elem(&mesh_ends, key, end, BPF_EXIST)) {
+	if (!old) {
 		count(MESH_REASON_MAP_FULL);
-		return -1;
+		return MESH_REASON_MAP_FULL;
+	}
+	/* Whoever borrows an address must not take over the records of the pod that has it. */
+	if (owner && (owner->flags & MESH_ADDR_LOCAL) && owner->netns != end->netns) {
+		count(MESH_REASON_SPOOFED);
+		return MESH_REASON_SPOOFED;
+	}
+	other = end_account(old->netns, old->role);
+	if (bpf_map_update_elem(&mesh_ends, key, end, BPF_EXIST)) {
+		count(MESH_REASON_MAP_FULL);
+		return MESH_REASON_MAP_FULL;
+	}
+	if (account != other) {
+		if (account)
+			__sync_fetch_and_add(account, 1);
+		if (other)
+			give_back(other);
 	}
 	return 0;
 }
 
-static __always_inline void end_delete(struct mesh_flow_key *key, __u64 netns)
+static __always_inline void end_delete(struct mesh_flow_key *key, __u64 netns, __u8 role)
 {
-	struct mesh_usage *usage = usage_of(netns);
+	__u64 *account = end_account(netns, role);
 
-	if (!bpf_map_delete_elem(&mesh_ends, key) && usage && usage->ends)
-		__sync_fetch_and_add(&usage->ends, -1);
+	if (!bpf_map_delete_elem(&mesh_ends, key) && account)
+		give_back(account);
 }
 
 /* The path of what this end sends, where everyone sees it. */

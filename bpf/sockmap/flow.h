@@ -146,6 +146,18 @@ static __always_inline struct mesh_usage *usage_of(__u64 netns)
 	return bpf_map_lookup_elem(&mesh_usage, &netns);
 }
 
+/* A counter of mesh_usage. Elements of another life may have taken it below zero for a moment. */
+static __always_inline __u64 used(__u64 counter)
+{
+	return (__s64)counter < 0 ? 0 : counter;
+}
+
+static __always_inline void give_back(__u64 *counter)
+{
+	if (!__sync_fetch_and_sub(counter, 1))
+		__sync_fetch_and_add(counter, 1);
+}
+
 /* The entry of an address: its own, else that of the longest named prefix. */
 static __always_inline struct mesh_address *address_of(const struct mesh_ip *ip)
 {
@@ -159,12 +171,16 @@ static __always_inline struct mesh_address *address_of(const struct mesh_ip *ip)
 	return bpf_map_lookup_elem(&mesh_cidrs, &key);
 }
 
-/* True for traffic that never leaves the pod: always allowed, never translated or captured. */
+/* True for an address by which only the pod itself can be meant. */
+static __always_inline bool is_own(const struct mesh_ip *ip, const struct mesh_address *entry, __u64 netns)
+{
+	return ip_is_loopback(ip) || (entry && (entry->flags & MESH_ADDR_LOCAL) && entry->netns == netns);
+}
+
+/* True for a destination that never leaves the pod: always allowed, never translated or captured. */
 static __always_inline bool is_self(const struct mesh_ip *ip, const struct mesh_address *entry, __u64 netns)
 {
-	if (ip_is_loopback(ip) || ip_is_any(ip))
-		return true;
-	return entry && (entry->flags & MESH_ADDR_LOCAL) && entry->netns == netns;
+	return ip_is_any(ip) || is_own(ip, entry, netns);
 }
 
 static __always_inline bool port_skipped(const struct mesh_workload *workload, __u64 netns, __u16 port, __u8 direction)

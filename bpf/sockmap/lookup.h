@@ -39,14 +39,12 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 	conn->generation = READ_ONCE(ctl->generation);
 	workload = workload_of(address->netns);
 	address = address_of(&conn->source);
-	if (is_self(&conn->source, address, conn->peer_netns))
+	if (is_own(&conn->source, address, conn->peer_netns))
 		return SK_PASS;
 	if (!workload) {
 		count(MESH_REASON_NOT_READY);
 		return SK_DROP;
 	}
-	if (port_skipped(workload, conn->peer_netns, conn->port, MESH_INGRESS))
-		return SK_PASS;
 
 	conn->peer_identity = workload_identity(workload, conn->generation, &conn->destination);
 	conn->identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;
@@ -78,9 +76,8 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 			source = record->flags & MESH_END_HOST ? NULL : workload_of(record->netns);
 			if (record->flags & MESH_END_HOST)
 				conn->identity = MESH_IDENTITY_HOST;
-			else
-				conn->identity = source ? workload_identity(source, conn->generation, &conn->destination) :
-							  MESH_IDENTITY_UNKNOWN;
+			else if (source)
+				conn->identity = workload_identity(source, conn->generation, &conn->destination);
 		}
 	} else {
 		flow.netns = conn->peer_netns;

@@ -170,7 +170,7 @@ struct {
 	__type(value, struct mesh_sock);
 } mesh_sock_state SEC(".maps");
 
-/* UDP conversations, so that replies pass. Programs write, the agent expires. Full or over quota: replies need a policy. */
+/* Whom a pod sent datagrams to, so that replies come in. Programs write, the agent expires. Full or over quota: they need a policy. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -178,6 +178,17 @@ struct {
 	__type(key, struct mesh_udp_key);
 	__type(value, struct mesh_udp_flow);
 } mesh_udp_flows SEC(".maps");
+
+/*
+ * Whom a pod had datagrams from, so that its replies go out. Others fill it, so it has no
+ * quota: full, the question that is longest ago can be answered no more.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MESH_MAX_UDP_ASKED);
+	__type(key, struct mesh_udp_key);
+	__type(value, struct mesh_udp_flow);
+} mesh_udp_asked SEC(".maps");
 
 /* Service address that an unconnected UDP socket asked for. Full: the least recently used reply shows the backend. */
 struct {

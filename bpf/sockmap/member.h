@@ -148,7 +148,8 @@ static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	flow_of(ops, &key, state->netns);
 	flow_reverse(&key, &peer_key);
 	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
-	if (peer && peer->path != MESH_PATH_TCP)
+	/* Without its record nobody knows what the peer may still redirect. */
+	if (!peer || peer->path != MESH_PATH_TCP)
 		return 0;
 	/* The low bits of sk_user_data are flags (include/net/sock.h, SK_USER_DATA_*). */
 	psock = (void *)((unsigned long)tp->inet_conn.icsk_inet.sk.sk_user_data & ~7UL);

@@ -139,17 +139,19 @@ static __noinline int conn_redecide(struct mesh_conn *conn)
 	if (conn->netns && conn->netns == conn->peer_netns)
 		return MESH_REASON_NONE;
 	source = workload_of(conn->netns);
-	if (source) {
+	if (!conn->netns && conn->identity == MESH_IDENTITY_HOST) {
+		/* Proved by the node's own record, whatever its address. */
+	} else if (source) {
 		conn->identity = workload_identity(source, slot, &conn->destination);
 	} else {
 		entry = address_of(&conn->source);
 		conn->identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
 	}
-	if (conn->peer_netns) {
-		/* A pod that has left the mesh decides no more; what it has open goes on. */
+	/* A pod that has left the mesh decides no more; to others it is what its address is. */
+	if (conn->peer_netns)
 		destination = workload_of(conn->peer_netns);
-		conn->peer_identity = destination ? workload_identity(destination, slot, &conn->destination) :
-						    MESH_IDENTITY_UNKNOWN;
+	if (destination) {
+		conn->peer_identity = workload_identity(destination, slot, &conn->destination);
 	} else {
 		entry = address_of(&conn->destination);
 		conn->peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;

@@ -73,7 +73,7 @@ int mesh_reap(struct __sk_buff *skb)
 	struct mesh_udp_flow *flow;
 	struct mesh_usage *usage;
 	struct mesh_end *owned;
-	__u64 now, last;
+	__u64 now;
 
 	if ((void *)(request + 1) > end || !ctl)
 		return TC_ACT_SHOT;
@@ -82,7 +82,7 @@ int mesh_reap(struct __sk_buff *skb)
 		end_key = request->end;
 		owned = bpf_map_lookup_elem(&mesh_ends, &end_key);
 		if (owned && owned->cookie == request->cookie) {
-			end_delete(&end_key, owned->netns);
+			end_delete(&end_key, owned->netns, owned->role);
 			request->removed = 1;
 		}
 		return TC_ACT_OK;
@@ -92,12 +92,11 @@ int mesh_reap(struct __sk_buff *skb)
 	if (!flow)
 		return TC_ACT_OK;
 	now = bpf_ktime_get_ns();
-	last = flow->sent_ns > flow->received_ns ? flow->sent_ns : flow->received_ns;
-	if (now - last < ctl->udp_idle_ns || bpf_map_delete_elem(&mesh_udp_flows, &udp_key))
+	if (now - flow->last_ns < ctl->udp_idle_ns || bpf_map_delete_elem(&mesh_udp_flows, &udp_key))
 		return TC_ACT_OK;
 	usage = usage_of(udp_key.netns);
-	if (usage && usage->udp_flows)
-		__sync_fetch_and_add(&usage->udp_flows, -1);
+	if (usage)
+		give_back(&usage->udp_flows);
 	request->removed = 1;
 	return TC_ACT_OK;
 }

@@ -177,6 +177,25 @@ static __noinline int passive_insert(struct bpf_sock_ops *ops, struct mesh_flow_
 	return proven;
 }
 
+/*
+ * A connection that cannot be recorded cannot be proved, nor decided again when policy
+ * changes: it ends here if anything is decided for this pod at all.
+ */
+static __noinline int passive_refuse(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct mesh_flow_key *key,
+				     __u64 netns)
+{
+	struct mesh_workload *workload = workload_of(netns);
+	struct mesh_control *ctl = control();
+	struct mesh_end end = {};
+
+	if (!workload || !ctl || !workload->policy_set[READ_ONCE(ctl->generation) & 1])
+		return 0;
+	end.netns = netns;
+	end.cookie = bpf_get_socket_cookie(ops);
+	end.role = MESH_ROLE_SERVER;
+	return cut(ops, sk, &end, key, MESH_REASON_QUOTA);
+}
+
 static __noinline int on_passive(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
 	__u64 netns = bpf_get_netns_cookie(ops);
@@ -192,7 +211,7 @@ static __noinline int on_passive(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	self = flow_of(ops, &key, netns);
 	proven = passive_insert(ops, &key, tp, netns, self);
 	if (proven < 0)
-		return 0;
+		return passive_refuse(ops, sk, &key, netns);
 	end = bpf_map_lookup_elem(&mesh_ends, &key);
 	if (!end)
 		return 0;
@@ -201,7 +220,11 @@ static __noinline int on_passive(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 		cut(ops, sk, end, &key, MESH_REASON_NO_RECORD);
 		return 0;
 	}
-	if (!self && end->peer_netns && end->generation != READ_ONCE(ctl->generation) &&
+	/*
+	 * The SYN was decided in mesh_lookup. A record tells under which generation, and that
+	 * this is it still; of other peers nothing is known.
+	 */
+	if (!self && (!end->peer_netns || end->generation != READ_ONCE(ctl->generation)) &&
 	    !conn_still_allowed(end, &key)) {
 		cut(ops, sk, end, &key, MESH_REASON_REVOKED);
 		return 0;
@@ -226,7 +249,7 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 	if (!own || own->cookie != bpf_get_socket_cookie(ops))
 		return 0;
 	if (!(own->flags & MESH_END_ESTABLISHED)) {
-		end_delete(&key, netns);
+		end_delete(&key, netns, own->role);
 		return 0;
 	}
 	usage = usage_of(netns);
@@ -261,8 +284,8 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 	}
 	event_closed(&key, own, peer);
 	if (peer)
-		end_delete(&peer_key, peer->netns);
-	end_delete(&key, netns);
+		end_delete(&peer_key, peer->netns, peer->role);
+	end_delete(&key, netns, own->role);
 	return 0;
 }
 

@@ -31,7 +31,9 @@
 #define MESH_MAX_POLICY_ENTRIES 262144
 #define MESH_MAX_ENDS 131072         /* ends of TCP connections */
 #define MESH_MAX_SOCKETS 65536       /* members of the sockhash */
-#define MESH_MAX_UDP_FLOWS 131072
+#define MESH_MAX_UDP_FLOWS 131072    /* peers that pods have sent datagrams to */
+#define MESH_MAX_UDP_ASKED 65536     /* peers that pods have had datagrams from (LRU) */
+#define MESH_ACCEPTED_SHARE 2        /* accepted ends a workload may have, in shares of its own connections */
 #define MESH_MAX_UDP_REVERSE 65536   /* translated unconnected UDP peers (LRU) */
 #define MESH_MAX_SKIP_PORTS 16384
 #define MESH_MAX_ABORTED 4096        /* connections that ended by RST a moment ago (LRU) */
@@ -144,8 +146,8 @@ struct mesh_control {
 	__u32 small_write;       /* bytes: smaller writes count as small */
 	__u32 small_write_run;   /* small writes queued unread before a direction goes to TCP */
 	__u32 stream_window_ns;  /* 64 small writes faster than this are a stream */
-	__u32 ends_quota;        /* connection ends per workload */
-	__u32 udp_quota;         /* UDP flows per workload */
+	__u32 ends_quota;        /* connections that a workload makes; MESH_ACCEPTED_SHARE as many are made to it */
+	__u32 udp_quota;         /* peers per workload that it sends datagrams to */
 	__u32 events_per_second; /* flow events per workload */
 	__u64 udp_idle_ns;       /* life of a UDP flow after its last datagram */
 };
@@ -376,8 +378,8 @@ struct mesh_sock {
 };
 
 /*
- * mesh_udp_flows: `netns` talks from local_port with remote. An initiator's entry
- * lets the replies in; a responder's entry lets the replies out.
+ * `netns` talks from local_port with remote. An initiator's entry, in mesh_udp_flows,
+ * lets the replies in; a responder's entry, in mesh_udp_asked, lets the replies out.
  */
 struct mesh_udp_key {
 	__u64 netns;
@@ -388,10 +390,9 @@ struct mesh_udp_key {
 };
 
 struct mesh_udp_flow {
-	__u64 sent_ns;     /* this side sent and was allowed; 0: never */
-	__u64 received_ns; /* this side received and was allowed; 0: never */
-	__u32 sent_generation;
-	__u32 received_generation;
+	__u64 last_ns;    /* of the last datagram, of either direction */
+	__u32 generation; /* that last allowed the first direction */
+	__u32 reserved;
 };
 
 struct mesh_udp_reverse_key {
@@ -410,7 +411,8 @@ struct mesh_udp_reverse {
 
 /* mesh_usage: netns cookie -> what a workload has used of the shared maps, and its event budget. */
 struct mesh_usage {
-	__u64 ends;
+	__u64 ends;      /* of connections that it made */
+	__u64 accepted;  /* of connections made to it */
 	__u64 udp_flows;
 	__u64 events_lost;
 	__u64 events_window_ns;
@@ -542,10 +544,10 @@ MESH_ASSERT(sizeof(struct mesh_flow_key) == 48, "mesh_flow_key");
 MESH_ASSERT(sizeof(struct mesh_end) == 120, "mesh_end");
 MESH_ASSERT(sizeof(struct mesh_sock) == 136, "mesh_sock");
 MESH_ASSERT(sizeof(struct mesh_udp_key) == 32, "mesh_udp_key");
-MESH_ASSERT(sizeof(struct mesh_udp_flow) == 24, "mesh_udp_flow");
+MESH_ASSERT(sizeof(struct mesh_udp_flow) == 16, "mesh_udp_flow");
 MESH_ASSERT(sizeof(struct mesh_udp_reverse_key) == 32, "mesh_udp_reverse_key");
 MESH_ASSERT(sizeof(struct mesh_udp_reverse) == 20, "mesh_udp_reverse");
-MESH_ASSERT(sizeof(struct mesh_usage) == 64, "mesh_usage");
+MESH_ASSERT(sizeof(struct mesh_usage) == 72, "mesh_usage");
 MESH_ASSERT(sizeof(struct mesh_event) == 152, "mesh_event");
 MESH_ASSERT(sizeof(struct mesh_query) == 80, "mesh_query");
 MESH_ASSERT(sizeof(struct mesh_reap) == 96, "mesh_reap");

@@ -77,7 +77,7 @@ struct StatusReporter {
         let tables = node.writer.tables
         var used = (ends: UInt64(0), udp: UInt64(0))
         try node.writer.plane.maps.usage.forEach { _, usage in
-            used.ends &+= usage.ends
+            used.ends &+= usage.ends &+ usage.accepted
             used.udp &+= usage.udp_flows
         }
         let exceptions = tables.policySets.values.reduce(0) { $0 + $1.exceptions.count }

@@ -46,7 +46,8 @@ struct WorkloadReporter {
             acceleration: acceleration(pod, member), policySet: row?.policySet[node.writer.tables.generation] ?? 0,
             policies: reconciler.compiler.policies(selecting: name).map { PolicyReference($0) },
             connections: ConnectionCountReport(
-                open: used.ends &+ used.udp_flows, opened: used.opened, denied: used.denied, closed: used.closed),
+                open: used.ends &+ used.accepted &+ used.udp_flows, opened: used.opened, denied: used.denied,
+                closed: used.closed),
             lostEvents: used.events_lost,
             outsideProcesses: (member?.outside ?? []).map {
                 ProcessReport(pid: $0.pid, command: $0.command, cgroup: $0.cgroup)

@@ -88,7 +88,7 @@ struct ConnectionMaintenance {
         key.remote = mesh_ip(IPAddress(wide: tuple.remoteAddress))
         key.local_port = tuple.localPort
         key.remote_port = tuple.remotePort
-        return try maps.udpFlows.get(key).map { $0.received_ns != 0 } ?? false
+        return try maps.udpAsked.get(key) != nil
     }
 
     /// Removes UDP flows that have been idle for longer than `mesh_control.udp_idle_ns`.
@@ -96,7 +96,7 @@ struct ConnectionMaintenance {
         let idle = plane.maps.control.snapshot.udp_idle_ns
         var old: [mesh_udp_key] = []
         try plane.maps.udpFlows.forEach { key, flow in
-            if now &- max(flow.sent_ns, flow.received_ns) > idle { old.append(key) }
+            if now &- flow.last_ns > idle { old.append(key) }
         }
         for key in old {
             var request = mesh_reap()
@@ -134,13 +134,23 @@ struct ConnectionMaintenance {
                 }
             }
             // A closed end waits for its peer's report; its socket is gone by nature.
-            for connection in ends where !alive.contains(connection.end.cookie) && !waitsForPeer(connection, plane) {
+            for connection in ends
+            where !alive.contains(connection.end.cookie) && !waitsForPeer(connection, plane)
+                && (tables.workloads[netns] != nil || !mayLive(connection, plane))
+            {
                 var request = mesh_reap()
                 request.end = connection.key
                 request.cookie = connection.end.cookie
                 _ = try plane.reap(request)
             }
         }
+    }
+
+    /// Whether an end in a namespace that cannot be looked into, of a pod that has left the mesh or has gone, may be
+    /// open still: as long as its other end is. Without the record that one would be refused what it sends.
+    private func mayLive(_ connection: ConnectionEnd, _ plane: borrowing DataPlane) -> Bool {
+        guard let peer = try? plane.maps.ends.get(connection.peerKey) else { return false }
+        return !ConnectionEnd(key: connection.peerKey, end: peer).isClosed
     }
 
     private func waitsForPeer(_ connection: ConnectionEnd, _ plane: borrowing DataPlane) -> Bool {

@@ -50,15 +50,10 @@ extension KernelTables {
         let source = flow.sourceNetns.flatMap { workloads[$0] }
         let sourceIdentity =
             source?.identity[generation][flow.source] ?? row(of: flow.source, prefixes)?.identity[generation] ?? .world
-        let destination: Workload?
-        let destinationIdentity: IdentityNumber
-        if let netns = flow.destinationNetns {
-            destination = workloads[netns]
-            destinationIdentity = destination?.identity[generation][flow.destination] ?? .unknown
-        } else {
-            destination = nil
-            destinationIdentity = row(of: flow.destination, prefixes)?.identity[generation] ?? .world
-        }
+        let destination = flow.destinationNetns.flatMap { workloads[$0] }
+        let destinationIdentity =
+            destination?.identity[generation][flow.destination]
+            ?? row(of: flow.destination, prefixes)?.identity[generation] ?? .world
         if let source, let netns = flow.sourceNetns, !skips(netns, source, flow.port, .egress) {
             guard source.flags & MESH_WL_READY.rawValue != 0 else { return MESH_REASON_NOT_READY }
             switch verdict(

@@ -56,6 +56,31 @@ class Generation:
         self._memory.close()
 
 
+class Control:
+    """Limits in struct mesh_control, in the memory that the programs read, so that a test can reach them: control[name].
+
+    The agent writes them once, at its start.
+    """
+
+    _FIELDS = {"ends_quota": (36, "=I"), "udp_quota": (40, "=I"), "events_per_second": (44, "=I"), "udp_idle_ns": (48, "=Q")}
+
+    def __init__(self, agent):
+        descriptor = open_pinned(pins(agent, "maps") / "mesh_control")
+        self._memory = mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_SHARED)
+        os.close(descriptor)
+
+    def __getitem__(self, name):
+        offset, form = self._FIELDS[name]
+        return struct.unpack_from(form, self._memory, offset)[0]
+
+    def __setitem__(self, name, value):
+        offset, form = self._FIELDS[name]
+        struct.pack_into(form, self._memory, offset, value)
+
+    def close(self):
+        self._memory.close()
+
+
 class _FlipWatch(threading.Thread):
     def __init__(self, generation):
         super().__init__(daemon=True)
