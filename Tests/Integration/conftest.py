@@ -6,10 +6,12 @@ import subprocess
 
 import pytest
 
+from harness import manifests
 from harness.meshed import Applied, Meshed
 from harness.node import sweep
 from harness.processes import root_of_repository
-from harness.world import MODES, World
+from harness.services import TARGET
+from harness.world import MODES, World, eventually
 
 
 def pytest_addoption(parser):
@@ -52,6 +54,50 @@ def policies(meshed):
     applied = Applied(meshed.agent)
     yield applied
     applied.close()
+
+
+@pytest.fixture
+def pods(meshed):
+    """pods(objects) replaces the Pods until the end of the test."""
+    path = meshed.agent.config / "objects.yaml"
+    original = path.read_text()
+
+    def write(objects):
+        manifests.write(path, manifests.namespace("test", {"team": "red"}),
+                        manifests.namespace("other", {"team": "blue"}), *objects)
+    yield write
+    path.write_text(original)
+    eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
+
+
+@pytest.fixture
+def services(meshed):
+    """services(*objects, pods=...) is the configuration until the test's end; `pods` are what it has to lead to."""
+    path = meshed.agent.config / "services.yaml"
+
+    def leads_to():
+        """Service -> names of the ready pods behind it."""
+        return {report["name"]: {(backend.get("workload") or "").removeprefix("test/")
+                                 for frontend in report["frontends"] for backend in frontend["backends"]
+                                 if backend["ready"]} for report in meshed.agent.json("services")}
+
+    def write(*objects, pods):
+        manifests.write(path, *objects)
+        eventually(lambda: all(found == pods for found in leads_to().values()) and leads_to(),
+                   what=f"Services of {pods}")
+    yield write
+    if path.exists():
+        path.unlink()
+        eventually(lambda: not leads_to(), what="the Services' end")
+
+
+@pytest.fixture(scope="module")
+def backends(meshed):
+    """b and c listen on the target port in both families; each answers with its name."""
+    made = {(pod, family): meshed.server(pod, TARGET, family) for pod in ("b", "c") for family in (4, 6)}
+    yield made
+    for listener in made.values():
+        listener.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,52 +10,8 @@ import pytest
 
 from harness import manifests
 from harness.manifests import service
-from harness.world import eventually, family_number
-
-V4, V6 = "10.96.0.10", "fd96::10"
-PORT, TARGET = 80, 8180
-
-
-@pytest.fixture(scope="module")
-def backends(meshed):
-    """b and c listen on the target port in both families; each answers with its name."""
-    made = {(pod, family): meshed.server(pod, TARGET, family) for pod in ("b", "c") for family in (4, 6)}
-    yield made
-    for listener in made.values():
-        listener.close()
-
-
-@pytest.fixture
-def services(meshed):
-    """services(*objects, pods=...) is the configuration until the end of the test; `pods` are what it has to lead to."""
-    path = meshed.agent.config / "services.yaml"
-
-    def leads_to():
-        """Service -> names of the ready pods behind it."""
-        return {report["name"]: {(backend["workload"] or "").removeprefix("test/")
-                                 for frontend in report["frontends"] for backend in frontend["backends"]
-                                 if backend["ready"]} for report in meshed.agent.json("services")}
-
-    def write(*objects, pods):
-        manifests.write(path, *objects)
-        eventually(lambda: all(found == pods for found in leads_to().values()) and leads_to(), what=f"Services of {pods}")
-    yield write
-    if path.exists():
-        path.unlink()
-        eventually(lambda: not leads_to(), what="the Services' end")
-
-
-def slice_of(name, family, addresses, **conditions):
-    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": f"IPv{family}",
-            "metadata": {"name": name, "namespace": "test", "labels": {"kubernetes.io/service-name": "web"}},
-            "ports": [{"name": f"p{PORT}", "port": TARGET, "protocol": "TCP"}],
-            "endpoints": [{"addresses": [address], "conditions": {"ready": True, **conditions}}
-                          for address in addresses]}
-
-
-def web(selector=None, **spec):
-    """Without a selector its endpoints are those of a slice."""
-    return service("web", selector, [(PORT, TARGET)], [V4, V6], **spec)
+from harness.services import PORT, TARGET, V4, V6, slice_of, web
+from harness.world import family_number
 
 
 def ask(meshed, backends, address, source="a", times=1):
@@ -98,21 +54,14 @@ def test_a_service_leads_to_its_pods(meshed, services, backends, address):
     client.close()
 
 
-def test_weights(meshed, services, backends):
+def test_weights(meshed, services, backends, pods):
     """3 to 1, by the pods' annotation: 1000 connections within 5 standard deviations."""
-    pods = [meshed.pod_object(name, {"serves": "web"}, annotations={"sockmesh.io/weight": weight})
-            for name, weight in (("b", "3"), ("c", "1"))]
-    objects = [meshed.pod_object("a", {"role": "client"}), meshed.pod_object("o"), meshed.pod_object("u"), *pods]
-    original = (meshed.agent.config / "objects.yaml").read_text()
-    try:
-        manifests.write(meshed.agent.config / "objects.yaml", manifests.namespace("test", {"team": "red"}),
-                        manifests.namespace("other", {"team": "blue"}), *objects)
-        services(web({"serves": "web"}), pods={"b", "c"})
-        met = ask(meshed, backends, V4, times=1000)
-        assert abs(met["b"] - 750) < 5 * (1000 * 0.75 * 0.25) ** 0.5, met
-    finally:
-        (meshed.agent.config / "objects.yaml").write_text(original)
-        eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
+    weighted = [meshed.pod_object(name, {"serves": "web"}, annotations={"sockmesh.io/weight": weight})
+                for name, weight in (("b", "3"), ("c", "1"))]
+    pods([meshed.pod_object("a", {"role": "client"}), meshed.pod_object("o"), meshed.pod_object("u"), *weighted])
+    services(web({"serves": "web"}), pods={"b", "c"})
+    met = ask(meshed, backends, V4, times=1000)
+    assert abs(met["b"] - 750) < 5 * (1000 * 0.75 * 0.25) ** 0.5, met
 
 
 def test_without_affinity_both_pods_are_met(meshed, services, backends):

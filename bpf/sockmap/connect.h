@@ -118,6 +118,31 @@ static __always_inline void sock_remember(struct bpf_sock_addr *ctx, const struc
 	state->role = MESH_ROLE_CLIENT;
 }
 
+/*
+ * The same of a connected UDP socket, where the agent can read it: the kernel's list of
+ * UDP sockets does not carry their storage (net/ipv4/inet_diag.c, inet_sk_diag_fill).
+ * A connect() past the service takes back what an earlier one left.
+ */
+static __noinline int udp_remember_service(const struct mesh_conn *conn)
+{
+	struct mesh_udp_reverse_key reverse = {};
+	struct mesh_udp_reverse original = {};
+
+	if (!conn)
+		return 0;
+	reverse.cookie = conn->cookie;
+	reverse.backend = conn->destination;
+	reverse.backend_port = conn->port;
+	if (!conn->service_port) {
+		bpf_map_delete_elem(&mesh_udp_rev, &reverse);
+		return 0;
+	}
+	original.service_address = conn->service_address;
+	original.service_port = conn->service_port;
+	bpf_map_update_elem(&mesh_udp_rev, &reverse, &original, BPF_ANY);
+	return 0;
+}
+
 static __always_inline int connect_run(struct bpf_sock_addr *ctx, struct mesh_conn *conn)
 {
 	struct mesh_workload *workload;
@@ -138,6 +163,8 @@ static __always_inline int connect_run(struct bpf_sock_addr *ctx, struct mesh_co
 		return 0;
 	}
 	sock_remember(ctx, conn);
+	if (conn->protocol == MESH_PROTO_UDP)
+		udp_remember_service(conn);
 	return 1;
 }
 

@@ -27,6 +27,7 @@ final class Node {
     private let configWatch: WatchedDirectory?
     private let namespaceWatch: NamespaceWatch
     private var settling: EventLoop.Timer?
+    private var lateSweep: EventLoop.Timer?
 
     var writer: KernelWriter { state.reconciler.writer }
 
@@ -134,6 +135,7 @@ final class Node {
         watches.forEach(loop.unwatch)
         (timers, watches) = ([], [])
         if let settling { loop.cancel(settling) }
+        if let lateSweep { loop.cancel(lateSweep) }
         configWatch?.stop()
         namespaceWatch.stop()
         state.reconciler.finishGracePeriod()
@@ -154,11 +156,23 @@ final class Node {
         settling = loop.schedule(after: .milliseconds(120)) { [unowned self] in readDirectory() }
     }
 
-    /// Cuts what the new generation denies. TCP at once; UDP sockets are looked for namespace by namespace, after
-    /// whoever waits for the change has an answer.
+    /// Cuts what the new generation denies, and what has lost its endpoint, which needs no new generation. TCP at once;
+    /// UDP sockets are looked for namespace by namespace, after whoever waits for the change has an answer.
     private func afterChange(_ outcome: Reconciler.Outcome) {
         sweepTCP()
         loop.enqueue { [weak self] in self?.sweepUDP() }
+        if !outcome.changes.services.isEmpty { sweepAgain() }
+    }
+
+    /// A connect() that had chosen its endpoint before the change can make its record after the sweep: policy is looked
+    /// at again when the connection stands, endpoints are not. Between the two lie microseconds, unless the process is
+    /// preempted just there.
+    private func sweepAgain() {
+        if let lateSweep { loop.cancel(lateSweep) }
+        lateSweep = loop.schedule(after: .milliseconds(100)) { [unowned self] in
+            lateSweep = nil
+            sweep()
+        }
     }
 
     private func sweep() {
@@ -167,10 +181,10 @@ final class Node {
     }
 
     private func sweepTCP() {
-        cut { (maintenance, maps, tables, isPod) throws(BPFError) in
-            let denied = try maintenance.cutDenied(maps, tables, in: self.state.reconciler, isPod: isPod)
+        cut { (sweeper) throws(BPFError) in
+            let denied = try maintenance.cutDenied(writer.plane.maps, sweeper, in: state.reconciler)
             // After the cut: naming the policies takes longer.
-            if !denied.isEmpty { self.report(denied, generation: tables.generation) }
+            if !denied.isEmpty { report(denied, generation: sweeper.generation) }
         }
     }
 
@@ -184,20 +198,24 @@ final class Node {
     }
 
     private func sweepUDP() {
-        cut { (maintenance, maps, tables, isPod) throws(BPFError) in
-            try maintenance.cutDeniedUDP(maps, tables, in: self.state.reconciler, isPod: isPod)
+        cut { (sweeper) throws(BPFError) in
+            let denied = try maintenance.cutDeniedUDP(
+                writer.plane.maps, sweeper, of: writer.tables.workloads.keys, in: state.reconciler)
+            guard !denied.isEmpty else { return }
+            let names = AgentNames(state.reconciler)
+            for (socket, reason) in denied {
+                flows.record(
+                    FlowEvent(
+                        cut: socket, sweeper.flow(of: socket), reason: reason, generation: sweeper.generation,
+                        names: names))
+            }
         }
     }
 
-    private func cut(
-        _ body: (ConnectionMaintenance, borrowing MeshMaps, KernelTables, @escaping (IPAddress) -> Bool)
-            throws(BPFError) -> Void
-    ) {
+    private func cut(_ body: (ConnectionSweeper) throws(BPFError) -> Void) {
         let reconciler = state.reconciler
         do throws(BPFError) {
-            try body(maintenance, writer.plane.maps, writer.tables) {
-                reconciler.compiler.mesh.addresses[$0]?.workload != nil
-            }
+            try body(ConnectionSweeper(writer.tables) { reconciler.compiler.mesh.services[$0] })
         } catch {
             logger.error("denied connections not found", metadata: ["error": "\(error)"])
         }

@@ -39,6 +39,12 @@ struct ConnectionEnd: Sendable {
             port: isClient ? key.remote_port : key.local_port, transport: .tcp)
     }
 
+    /// What the initiator asked for; `nil` if it was no service.
+    var service: ServiceKey? {
+        end.service_port == 0
+            ? nil : ServiceKey(address: IPAddress(end.service_address), port: end.service_port, transport: .tcp)
+    }
+
     var target: CutTarget {
         CutTarget(
             netns: end.netns, transport: .tcp,

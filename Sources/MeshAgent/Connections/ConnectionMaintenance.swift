@@ -10,14 +10,12 @@ struct ConnectionMaintenance {
     let cutter: SocketCutter
     let logger: Logger
 
-    /// Cuts the TCP connections that the tables deny, both ends of local ones.
+    /// Cuts the TCP connections that `sweeper` denies, both ends of local ones.
     ///
     /// - Returns: the ends that were denied, and why: `enum mesh_reason`.
     func cutDenied(
-        _ maps: borrowing MeshMaps, _ tables: KernelTables, in namespaces: some NamespaceOpening,
-        isPod: @escaping (IPAddress) -> Bool
+        _ maps: borrowing MeshMaps, _ sweeper: ConnectionSweeper, in namespaces: some NamespaceOpening
     ) throws(BPFError) -> [(connection: ConnectionEnd, reason: mesh_reason)] {
-        var sweeper = ConnectionSweeper(tables, isPod: isPod)
         var targets: [CutTarget] = []
         var denied: [(connection: ConnectionEnd, reason: mesh_reason)] = []
         try maps.ends.forEach { key, end in
@@ -26,12 +24,12 @@ struct ConnectionMaintenance {
             guard reason != MESH_REASON_NONE else { return }
             denied.append((connection, reason))
             targets.append(connection.target)
-            // The other end of a backend that has gone has no verdict of its own.
+            // The other end of a connection whose endpoint has gone has no verdict of its own.
             if end.peer_netns != 0 { targets.append(contentsOf: Self.peer(of: connection, maps)) }
         }
         guard !targets.isEmpty else { return [] }
         let destroyed = cutter.cut(Array(Set(targets)), in: namespaces)
-        logger.info("connections cut", metadata: ["sockets": "\(destroyed)", "generation": "\(tables.generation)"])
+        logger.info("connections cut", metadata: ["sockets": "\(destroyed)", "generation": "\(sweeper.generation)"])
         return denied
     }
 
@@ -41,42 +39,79 @@ struct ConnectionMaintenance {
         return [ConnectionEnd(key: key, end: end).target]
     }
 
-    /// Cuts connected UDP sockets that the tables deny. Unconnected ones are never touched: they are decided by
-    /// datagram, and would lose their port.
+    /// Cuts connected UDP sockets that `sweeper` denies, and what is connected to them in other local pods. Unconnected
+    /// ones are never touched: they are decided by datagram, and would lose their port.
     ///
     /// Looks into every namespace, about half a millisecond each: after the TCP connections, which are more.
+    ///
+    /// - Returns: the sockets that were denied, and why: `enum mesh_reason`.
     func cutDeniedUDP(
-        _ maps: borrowing MeshMaps, _ tables: KernelTables, in namespaces: some NamespaceOpening,
-        isPod: @escaping (IPAddress) -> Bool
-    ) throws(BPFError) {
-        var sweeper = ConnectionSweeper(tables, isPod: isPod)
-        let storage = maps.socketState.rawDescriptor
-        for netns in tables.workloads.keys {
-            guard let namespace = namespaces.openNamespace(netns) else { continue }
-            var sockets: [SockDiag.Entry] = []
-            do throws(SystemError) {
-                sockets = try namespace.run { () throws(SystemError) -> [SockDiag.Entry] in
-                    var found: [SockDiag.Entry] = []
-                    try SockDiag().forEach(.udp, storageMap: storage) { if $0.isConnected { found.append($0) } }
-                    return found
-                }
-            } catch {
-                logger.error("connected UDP sockets not listed", metadata: ["netns": "\(netns)", "error": "\(error)"])
-                continue
-            }
+        _ maps: borrowing MeshMaps, _ sweeper: ConnectionSweeper, of workloads: some Sequence<NetnsCookie>,
+        in namespaces: some NamespaceOpening
+    ) throws(BPFError) -> [(socket: ConnectedUDPSocket, reason: mesh_reason)] {
+        var denied: [(socket: ConnectedUDPSocket, reason: mesh_reason)] = []
+        var allowed: [NetnsCookie: [SocketTuple: ConnectedUDPSocket]] = [:]
+        var destroyed = 0
+        for netns in workloads {
             var targets: [CutTarget] = []
-            for socket in sockets {
-                let state: mesh_sock? = socket.storage.withUnsafeBytes {
-                    $0.count >= MemoryLayout<mesh_sock>.size ? $0.loadUnaligned(as: mesh_sock.self) : nil
+            for socket in try connectedUDP(maps, netns, in: namespaces) {
+                let reason = sweeper.verdict(on: socket)
+                if reason == MESH_REASON_NONE {
+                    allowed[netns, default: [:]][socket.tuple] = socket
+                } else {
+                    denied.append((socket, reason))
+                    targets.append(socket.target)
                 }
-                let asked = try Self.wasAsked(socket.tuple, netns, maps)
-                guard
-                    sweeper.verdict(onConnectedUDP: socket.tuple, netns: netns, state: state, wasAsked: asked)
-                        != MESH_REASON_NONE
-                else { continue }
-                targets.append(CutTarget(netns: netns, transport: .udp, tuple: socket.tuple, cookie: socket.cookie))
             }
-            if !targets.isEmpty { _ = cutter.cut(targets, in: namespaces) }
+            if !targets.isEmpty { destroyed += cutter.cut(targets, in: namespaces) }
+        }
+        guard !denied.isEmpty else { return [] }
+        // A server's socket of this client alone. It has asked for no service, so it has no verdict of its own.
+        let others = denied.compactMap { denial in
+            sweeper.peer(of: denial.socket).flatMap { allowed[$0]?[denial.socket.tuple.reversed]?.target }
+        }
+        if !others.isEmpty { destroyed += cutter.cut(others, in: namespaces) }
+        logger.info(
+            "connected UDP sockets cut",
+            metadata: ["sockets": "\(destroyed)", "generation": "\(sweeper.generation)"])
+        return denied
+    }
+
+    private func connectedUDP(
+        _ maps: borrowing MeshMaps, _ netns: NetnsCookie, in namespaces: some NamespaceOpening
+    ) throws(BPFError) -> [ConnectedUDPSocket] {
+        guard let namespace = namespaces.openNamespace(netns) else { return [] }
+        var entries: [SockDiag.Entry] = []
+        do throws(SystemError) {
+            entries = try namespace.run { () throws(SystemError) -> [SockDiag.Entry] in
+                var found: [SockDiag.Entry] = []
+                try SockDiag().forEach(.udp) { if $0.isConnected { found.append($0) } }
+                return found
+            }
+        } catch {
+            logger.error("connected UDP sockets not listed", metadata: ["netns": "\(netns)", "error": "\(error)"])
+        }
+        var sockets: [ConnectedUDPSocket] = []
+        for entry in entries {
+            let service = try Self.service(of: entry, maps)
+            sockets.append(
+                ConnectedUDPSocket(
+                    netns: netns, tuple: entry.tuple, cookie: entry.cookie, service: service,
+                    // Who asks a service is never the one who was asked.
+                    wasAsked: service == nil ? try Self.wasAsked(entry.tuple, netns, maps) : false))
+        }
+        return sockets
+    }
+
+    private static func service(
+        of socket: SockDiag.Entry, _ maps: borrowing MeshMaps
+    ) throws(BPFError) -> ServiceKey? {
+        var key = mesh_udp_reverse_key()
+        key.cookie = socket.cookie
+        key.backend = mesh_ip(IPAddress(wide: socket.tuple.remoteAddress))
+        key.backend_port = socket.tuple.remotePort
+        return try maps.udpReverse.get(key).map {
+            ServiceKey(address: IPAddress($0.service_address), port: $0.service_port, transport: .udp)
         }
     }
 

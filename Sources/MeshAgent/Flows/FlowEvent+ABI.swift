@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CMeshABI
+import LinuxIO
 import MeshAdmin
 import MeshModel
 
@@ -42,23 +43,47 @@ extension FlowEvent {
         if kind == .closed { setClosing(event) }
     }
 
-    /// A connection that the agent has cut because `generation` denies it.
+    /// A connection that the agent has cut because `generation` denies it, or its service its endpoint.
     init(cut connection: ConnectionEnd, reason: mesh_reason, generation: UInt32, names: some MeshNames) {
         let flow = connection.flow
         let end = connection.end
         let isClient = connection.isClient
         self.init(
-            time: .now, kind: .cut, protocol: TransportProtocol.tcp.rawValue,
+            cut: flow, sourcePort: isClient ? connection.key.local_port : connection.key.remote_port,
+            identities: isClient ? (end.identity, end.peer_identity) : (end.peer_identity, end.identity),
+            service: connection.service, isEgress: isClient, reporter: end.netns, reason: reason,
+            generation: generation, names: names)
+    }
+
+    /// The same of a connected UDP socket.
+    ///
+    /// - Parameter flow: the socket's, from its initiator's side.
+    init(
+        cut socket: ConnectedUDPSocket, _ flow: KernelTables.FlowQuestion, reason: mesh_reason, generation: UInt32,
+        names: some MeshNames
+    ) {
+        self.init(
+            cut: flow, sourcePort: socket.wasAsked ? socket.tuple.remotePort : socket.tuple.localPort,
+            identities: (0, 0), service: socket.service, isEgress: !socket.wasAsked, reporter: socket.netns,
+            reason: reason, generation: generation, names: names)
+    }
+
+    /// - Parameter identities: of source and destination, 0 where nothing has recorded it.
+    private init(
+        cut flow: KernelTables.FlowQuestion, sourcePort: UInt16, identities: (UInt32, UInt32), service: ServiceKey?,
+        isEgress: Bool, reporter: NetnsCookie, reason: mesh_reason, generation: UInt32, names: some MeshNames
+    ) {
+        let transport: TransportProtocol = flow.transport == .udp ? .udp : .tcp
+        self.init(
+            time: .now, kind: .cut, protocol: transport.rawValue,
             source: names.end(
-                flow.source, isClient ? connection.key.local_port : connection.key.remote_port,
-                netns: flow.sourceNetns ?? 0, identity: isClient ? end.identity : end.peer_identity),
+                flow.source, sourcePort, netns: flow.sourceNetns ?? 0, identity: identities.0),
             destination: names.end(
-                flow.destination, flow.port, netns: flow.destinationNetns ?? 0,
-                identity: isClient ? end.peer_identity : end.identity),
-            serviceAddress: names.serviceAddress(IPAddress(end.service_address), end.service_port, .tcp),
-            direction: isClient ? .egress : .ingress, reporter: names.workload(in: end.netns)?.description,
+                flow.destination, flow.port, netns: flow.destinationNetns ?? 0, identity: identities.1),
+            serviceAddress: service.flatMap { names.serviceAddress($0.address, $0.port, transport) },
+            direction: isEgress ? .egress : .ingress, reporter: names.workload(in: reporter)?.description,
             reason: ReasonName.of(reason.rawValue), generation: generation)
-        policy = Self.decidingPolicy(reason, flow.port, .tcp, source, destination, names)
+        policy = Self.decidingPolicy(reason, flow.port, transport, source, destination, names)
     }
 
     private static func decidingPolicy(

@@ -105,7 +105,7 @@ public struct CompiledService: Hashable, Sendable {
         case externalIP = "ExternalIP"
     }
 
-    /// Stable number of what these backends serve; keys with equal numbers have equal backends.
+    /// Stable number of what these backends serve; keys with equal numbers have equal backends and endpoints.
     public let number: UInt32
     public let service: NamespacedName
     /// Empty if the port has no name.
@@ -113,6 +113,8 @@ public struct CompiledService: Hashable, Sendable {
     public let origin: Origin
     /// Ascending by address and port, with weights above 0. Empty: connections are refused.
     public let backends: [Backend]
+    /// Every endpoint that the service lists in whatever state, ascending: who may keep a connection.
+    public let endpoints: [ServiceEndpoint]
     /// 0: no affinity.
     public let affinitySeconds: UInt32
 }

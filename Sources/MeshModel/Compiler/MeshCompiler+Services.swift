@@ -30,6 +30,7 @@ extension MeshCompiler {
                     slices.isEmpty
                     ? derivedEndpoints(of: service, port, isIPv4: isIPv4)
                     : endpoints(of: service, port, in: slices, isIPv4: isIPv4)
+                let listed = endpoints.map { ServiceEndpoint(address: $0.address, port: $0.port) }
                 // By isLocalOnly; equal lists share their storage.
                 var backends: [Bool: [Backend]] = [:]
                 for (key, origin) in frontends {
@@ -48,7 +49,7 @@ extension MeshCompiler {
                     output.services[key] = CompiledService(
                         number: serviceNumbers.number(for: numberKey) ?? 0, service: service.namespacedName,
                         portName: port.name, origin: origin, backends: backends[isLocalOnly] ?? [],
-                        affinitySeconds: service.affinitySeconds ?? 0)
+                        endpoints: listed, affinitySeconds: service.affinitySeconds ?? 0)
                 }
             }
         }
@@ -127,7 +128,7 @@ extension MeshCompiler {
         return Self.distinct(endpoints)
     }
 
-    /// One endpoint for each address and port: slices overlap while endpoints move between them.
+    /// One endpoint for each address and port, ascending: slices overlap while endpoints move between them.
     private static func distinct(_ endpoints: [ResolvedEndpoint]) -> [ResolvedEndpoint] {
         var best: [Backend: ResolvedEndpoint] = [:]
         for endpoint in endpoints {
@@ -141,7 +142,7 @@ extension MeshCompiler {
                 ? endpoint.isReady : endpoint.isServing != other.isServing && endpoint.isServing
             if isBetter { best[place] = endpoint }
         }
-        return Array(best.values)
+        return best.values.sorted { ($0.address, $0.port) < ($1.address, $1.port) }
     }
 }
 
