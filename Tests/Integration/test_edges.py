@@ -12,6 +12,7 @@ import pytest
 from harness import manifests
 from harness.kernel import Control
 from harness.manifests import app, network_policy
+from harness.meshed import BorrowedAddress
 from harness.processes import run
 from harness.world import eventually, family_number
 
@@ -85,21 +86,6 @@ def test_ports_out_of_the_mesh(meshed, policies, family):
         write_objects(meshed)
         meshed.agent.ctl("status", "--wait")
         eventually(lambda: meshed.outcome("a", "b", 8610, family) == "ECONNREFUSED", what="the port's return")
-
-
-class BorrowedAddress:
-    """Pod a has the address of pod c on its loopback device, as a pod with CAP_NET_ADMIN can arrange."""
-
-    def __init__(self, meshed, family):
-        self._pod = meshed.pod("a")
-        self._words = ("ip", f"-{family}", "addr"), (
-            f"{meshed.pod('c').address(family)}/{32 if family == 4 else 128}", "dev", "lo")
-
-    def __enter__(self):
-        run(*self._pod.enter(*self._words[0], "add", *self._words[1], *(("nodad",) if "-6" in self._words[0] else ())))
-
-    def __exit__(self, *_):
-        run(*self._pod.enter(*self._words[0], "del", *self._words[1]))
 
 
 def test_a_datagrams_own_source_is_looked_at(meshed, policies, family):

@@ -82,7 +82,8 @@ import Testing
             // Set 1 is not in the tables, which denies; set 0 allows.
             let set: UInt32 = name == denied ? 1 : 0
             tables.workloads[netns] = KernelTables.Workload(
-                identity: identity, policySet: Slots(even: set, odd: set), dryRunSet: Slots(even: 0, odd: 0),
+                identity: Slots(even: PerFamily(both: identity.even), odd: PerFamily(both: identity.odd)),
+                policySet: Slots(even: set, odd: set), dryRunSet: Slots(even: 0, odd: 0),
                 flags: MESH_WL_READY.rawValue)
             tables.addresses[family.address(name)] = KernelTables.Address(
                 identity: identity, flags: MESH_ADDR_LOCAL.rawValue, netns: netns)

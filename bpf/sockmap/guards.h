@@ -5,11 +5,31 @@
 
 #include "verdict.h"
 
+/*
+ * A datagram of a connected socket meets no hook, and with this option IPV6_PKTINFO may
+ * give it any source (net/ipv6/datagram.c, ip6_datagram_send_ctl), with no privilege.
+ */
+static __always_inline bool may_borrow_addresses(const struct bpf_sockopt *ctx)
+{
+	return ctx->sk && ctx->sk->type == SOCK_DGRAM &&
+	       ((ctx->level == SOL_IP && ctx->optname == IP_FREEBIND) ||
+		(ctx->level == SOL_IPV6 && ctx->optname == IPV6_FREEBIND));
+}
+
 SEC("cgroup/setsockopt")
 int mesh_sockopt(struct bpf_sockopt *ctx)
 {
+	struct mesh_workload *workload;
 	struct mesh_sock *state;
 	int error = 0;
+
+	if (may_borrow_addresses(ctx)) {
+		workload = workload_of(bpf_get_netns_cookie(ctx));
+		if (workload && !(workload->flags & MESH_WL_RAW_SOCKETS)) {
+			bpf_set_retval(-EPERM);
+			return 0;
+		}
+	}
 
 	/* A value larger than the copy the kernel made must be left alone (kernel/bpf/cgroup.c). */
 	if (ctx->optlen > PAGE_SIZE)

@@ -21,6 +21,11 @@
 #define AF_INET6 10
 #define SOCK_RAW 3
 #define SOL_SOCKET 1
+#define SOCK_DGRAM 2
+#define SOL_IP 0
+#define SOL_IPV6 41
+#define IP_FREEBIND 15
+#define IPV6_FREEBIND 78
 #define SOL_TCP 6
 #define SO_ZEROCOPY 60
 #define TCP_ULP 31

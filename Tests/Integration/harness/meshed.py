@@ -6,6 +6,7 @@ import socket
 import statistics
 
 from . import manifests
+from .processes import run
 from .world import World, eventually, family_number
 
 OTHER = "other"
@@ -102,3 +103,18 @@ class Applied:
 
     def close(self):
         self.delete(*list(self._objects.values()))
+
+
+class BorrowedAddress:
+    """Pod a has the address of pod c on its loopback device, as a pod with CAP_NET_ADMIN can arrange."""
+
+    def __init__(self, meshed, family):
+        self._pod = meshed.pod("a")
+        self._words = ("ip", f"-{family}", "addr"), (
+            f"{meshed.pod('c').address(family)}/{32 if family == 4 else 128}", "dev", "lo")
+
+    def __enter__(self):
+        run(*self._pod.enter(*self._words[0], "add", *self._words[1], *(("nodad",) if "-6" in self._words[0] else ())))
+
+    def __exit__(self, *_):
+        run(*self._pod.enter(*self._words[0], "del", *self._words[1]))
