@@ -9,6 +9,7 @@ import pytest
 from harness.meshed import Applied, Meshed
 from harness.node import sweep
 from harness.processes import root_of_repository
+from harness.services import Backends, Datagrams, Services
 from harness.world import MODES, World
 
 
@@ -52,6 +53,30 @@ def policies(meshed):
     applied = Applied(meshed.agent)
     yield applied
     applied.close()
+
+
+@pytest.fixture(scope="module")
+def backends(meshed):
+    """Pods b and c listen on the target port of the tests' Services."""
+    made = Backends(meshed)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def datagrams(meshed):
+    """The same for UDP."""
+    made = Datagrams(meshed)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def services(meshed):
+    """services(*objects, pods=...) is the configuration until the end of the test."""
+    made = Services(meshed)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
