@@ -63,6 +63,11 @@ def test_connections(node):
         server = node.server("b", PORT + 1)
         assert node.outcome("a", "b", PORT + 1) == "EPERM", "whichever pod it asks"
         assert node.outcome("c", "b", PORT + 1) == "ok", "others have their own share"
+        into, out = node.connect(clients="c", servers="a")
+        into.send(b"to a full pod")
+        assert out.recv(20) == b"to a full pod", "what comes goes on without a record"
+        into.close()
+        out.close()
         first[0].send(b"still open")
         assert first[1].recv(20) == b"still open"
         assert node.agent.json("status")["ready"]
