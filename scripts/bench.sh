@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds what is measured in release configuration and measures it. Options: see scripts/bench/main.py --help.
+# Builds what is measured in release configuration and measures same-node traffic; options: see scripts/bench/main.py
+# --help. With --all as the first option, everything there is to measure: see scripts/bench/suite.py --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,4 +14,9 @@ scripts/build-bpf.sh
 "${SWIFT:-swift}" build -c release --product mesh-agent
 "${SWIFT:-swift}" build -c release --product meshctl
 "${SWIFT:-swift}" build -c release --package-path Benchmarks --product meshload
-exec "${PYTHON:-/usr/bin/python3}" scripts/bench/main.py "$@"
+program=scripts/bench/main.py
+if [ "${1:-}" = --all ]; then
+    program=scripts/bench/suite.py
+    shift
+fi
+exec "${PYTHON:-/usr/bin/python3}" "$program" "$@"

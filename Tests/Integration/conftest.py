@@ -10,7 +10,7 @@ from harness import manifests
 from harness.meshed import Applied, Meshed
 from harness.node import sweep
 from harness.processes import root_of_repository
-from harness.services import TARGET
+from harness.services import Backends, Datagrams, Services
 from harness.world import MODES, World, eventually
 
 
@@ -70,34 +70,28 @@ def pods(meshed):
     eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
 
 
-@pytest.fixture
-def services(meshed):
-    """services(*objects, pods=...) is the configuration until the test's end; `pods` are what it has to lead to."""
-    path = meshed.agent.config / "services.yaml"
-
-    def leads_to():
-        """Service -> names of the ready pods behind it."""
-        return {report["name"]: {(backend.get("workload") or "").removeprefix("test/")
-                                 for frontend in report["frontends"] for backend in frontend["backends"]
-                                 if backend["ready"]} for report in meshed.agent.json("services")}
-
-    def write(*objects, pods):
-        manifests.write(path, *objects)
-        eventually(lambda: all(found == pods for found in leads_to().values()) and leads_to(),
-                   what=f"Services of {pods}")
-    yield write
-    if path.exists():
-        path.unlink()
-        eventually(lambda: not leads_to(), what="the Services' end")
+@pytest.fixture(scope="module")
+def backends(meshed):
+    """Pods b and c listen on the target port of the tests' Services."""
+    made = Backends(meshed)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
-def backends(meshed):
-    """b and c listen on the target port in both families; each answers with its name."""
-    made = {(pod, family): meshed.server(pod, TARGET, family) for pod in ("b", "c") for family in (4, 6)}
+def datagrams(meshed):
+    """The same for UDP."""
+    made = Datagrams(meshed)
     yield made
-    for listener in made.values():
-        listener.close()
+    made.close()
+
+
+@pytest.fixture
+def services(meshed):
+    """services(*objects, pods=...) is the configuration until the end of the test."""
+    made = Services(meshed)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy changes are atomic: every verdict is that of one generation as a whole, while they follow one another."""
 
+import json
 import os
 import random
+import subprocess
 import threading
+import time
+from pathlib import Path
 
+import pytest
+
+from harness.admin import AdminConnection
 from harness.kernel import Verdicts
+from harness.manifests import app, network_policy
 from harness.oracle import Oracle, Party
+from harness.processes import spawn, stop
 from test_oracle import NAMED, NAMESPACES, PORTS, Generator
 
 # Of one or two policies each; a long run raises it.
 UPDATES = int(os.environ.get("MESH_ATOMIC_UPDATES", "80"))
+# Of changes under real connects: at least so long and so many; a long run raises them.
+CONNECT_SECONDS = int(os.environ.get("MESH_ATOMIC_SECONDS", "15"))
+CONNECT_UPDATES = 20 * CONNECT_SECONDS
+PROBE = Path(__file__).with_name("harness") / "flip_probe.py"
 
 
 class Asker(threading.Thread):
@@ -70,3 +83,80 @@ def test_every_verdict_is_of_one_generation(meshed, policies):
                          f"{'allowed' if allowed else 'denied'}, the oracle says {expected}")
     assert len({generation for generation, *_ in asker.heard}) > UPDATES // 10, "the asker saw too few generations"
     assert not wrong, "\n".join(wrong[:20])
+
+
+class Connecting:
+    """flip_probe.py in a pod: real connects to the server, one after another."""
+
+    def __init__(self, meshed, pod, port):
+        self._process = spawn(
+            *meshed.argv(pod, "/usr/bin/python3", PROBE, meshed.agent.bpffs, str(port),
+                         *(meshed.pod("b").address(family) for family in (4, 6))),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout.readline() == "ready\n"
+
+    def heard(self):
+        """[[generation before, generation after, outcome, times]]"""
+        output, _ = self._process.communicate(timeout=30)
+        return json.loads(output)
+
+    def end(self):
+        stop(self._process, grace=0)
+
+
+@pytest.fixture
+def connecting(meshed):
+    """connecting() makes pods a and c connect to b, which accepts all that comes, until the end of the test."""
+    port, started = 8700, {}
+    server = meshed.peer("b", fresh=True)
+    for family in (4, 6):
+        server.start("accept_all", meshed.listen("b", family, port=port, peer=server)[0])
+
+    def start():
+        for pod in ("a", "c"):
+            started[pod] = Connecting(meshed, pod, port)
+        return started
+    yield start
+    for probe in started.values():
+        probe.end()
+    server.close()
+
+
+def moved(permitted, direction):
+    """Policies under which exactly one of a and c may connect to b, and what each of them meets."""
+    refused = "c" if permitted == "a" else "a"
+    by_ingress = direction == "ingress"
+    objects = [network_policy("b-hears", app("b"), ingress=[{"from": [{"podSelector": app(permitted)}]}]
+                              if by_ingress else [{}])]
+    objects += [network_policy(f"{pod}-asks", app(pod), egress=[] if pod == refused and not by_ingress else [{}])
+                for pod in ("a", "c")]
+    return objects, {permitted: "ok", refused: "ECONNREFUSED" if by_ingress else "EPERM"}
+
+
+def test_every_connect_is_of_one_generation(meshed, policies, connecting):
+    """The permission moves from pod to pod and from direction to direction. Half of one generation and half of another
+    would let both in, or neither: a connect under way at the change has to end as one of the two says."""
+    pick = random.Random(7)
+    objects, outcomes = moved("a", "ingress")
+    expected = {policies(*objects)["generation"]: outcomes}
+    probes = connecting()
+    admin = AdminConnection(meshed.agent)
+    started = time.monotonic()
+    # A busy machine takes longer for as many.
+    while (seconds := time.monotonic() - started) < CONNECT_SECONDS or (
+            len(expected) < CONNECT_UPDATES and seconds < 4 * CONNECT_SECONDS):
+        objects, outcomes = moved(pick.choice("ac"), pick.choice(["ingress", "egress"]))
+        expected[admin.apply(*objects)["generation"]] = outcomes
+    admin.close()
+    wrong, exact, across = [], 0, 0
+    for pod, probe in probes.items():
+        for before, after, outcome, times in probe.heard():
+            # Not more than a few policies pass during a connect: each must be known.
+            said = {expected[number][pod] for number in range(before, after + 1)}
+            if outcome not in said:
+                wrong.append(f"{pod}, generation {before} to {after}: {outcome} {times} times, not {said}")
+            exact += times if before == after else 0
+            across += times if before != after else 0
+    print(f"{len(expected)} updates, {exact} connects within a generation, {across} across a change")
+    assert not wrong, "\n".join(wrong[:20])
+    assert len(expected) >= CONNECT_UPDATES and exact > 10 * CONNECT_UPDATES, "too little happened"

@@ -2,62 +2,29 @@
 """A live connection that policy denies from now on: both ends get an error within 20 ms, nothing else is disturbed."""
 
 import errno
-import json
 import os
 import statistics
-import subprocess
-from pathlib import Path
 
 import pytest
 
+from harness.cuts import ERRORS, EVERYBODY, ONLY_C, cut
 from harness.kernel import Generation
 from harness.manifests import app, network_policy
-from harness.processes import spawn
 
-PROBE = Path(__file__).with_name("harness") / "cut_probe.py"
-# The promise is 20 ms of a release build; the debug build that the tests usually run takes about twice as long.
+# The promise is 20 ms of a release build (scripts/bench/cut.py); the debug build that the tests usually run takes about
+# twice as long.
 LIMIT_SECONDS = 0.020 if os.environ.get("MESH_BUILD", "debug").endswith("release") else 0.040
-ERRORS = {errno.ECONNABORTED, errno.ECONNRESET, errno.EPIPE, errno.EACCES}
 ROUNDS, CONNECTIONS = 8, 15
-ONLY_C = network_policy("cut", app("b"), ingress=[{"from": [{"podSelector": app("c")}]}])
-EVERYBODY = network_policy("cut", app("b"), ingress=[{}])
-
-
-class Probe:
-    """cut_probe.py in a pod."""
-
-    def __init__(self, meshed, pod, *arguments):
-        self._process = spawn(*meshed.argv(pod, "/usr/bin/python3", PROBE, *arguments),
-                              stdout=subprocess.PIPE, text=True)
-
-    def says(self):
-        return json.loads(self._process.stdout.readline())
-
-    def failures(self):
-        """[[errno, CLOCK_MONOTONIC seconds]] of its connections."""
-        output, _ = self._process.communicate(timeout=10)
-        return json.loads(output)["failures"]
 
 
 @pytest.mark.parametrize("activity", ["active", "idle"])
 def test_both_ends_of_denied_connections_fail_within_20_ms(meshed, policies, family, activity):
-    """From the flip of the generation word, which is read where the kernel reads it, to the failing call, p99."""
+    """From the flip of the generation word to the failing call, p99."""
     delays = {"client": [], "server": []}
     generation = Generation(meshed.agent)
-    address = meshed.pod("b").address(family)
     for _ in range(ROUNDS):
-        policies(EVERYBODY)
-        server = Probe(meshed, "b", "serve", address, str(CONNECTIONS))
-        client = Probe(meshed, "a", "ask", address, str(CONNECTIONS), str(server.says()["port"]), activity)
-        assert (server.says(), client.says()) == ({"watching": CONNECTIONS}, {"watching": CONNECTIONS})
-        flip = generation.watch_flip()
-        policies(ONLY_C)
-        flip.join()
-        for name, probe in (("client", client), ("server", server)):
-            failures = probe.failures()
-            assert {code for code, _ in failures} <= ERRORS, f"{name}: {failures}"
-            assert len(failures) == CONNECTIONS
-            delays[name] += [at - flip.at for _, at in failures]
+        for name, values in cut(meshed, policies, generation, family, activity, CONNECTIONS).items():
+            delays[name] += values
     generation.close()
     for name, values in delays.items():
         values.sort()

@@ -1,180 +1,225 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Endpoints that come and go under open connections.
+"""Which endpoints of a Service a pod of this node meets: readiness, termination, node, zone, affinity."""
 
-TCP and connected UDP are cut when their Service lists their endpoint no more; unconnected UDP sockets keep their port,
-and their next datagram goes where the Service leads now.
-"""
-
+import errno
 import socket
+import time
 
 import pytest
 
+from harness import manifests
 from harness.manifests import service
-from harness.meshed import Meshed
-from harness.processes import run
-from harness.services import PORT, TARGET, UDP_PORT, UDP_TARGET, V4, V6, listed, slice_of, virtual, web
-from harness.talk import Talk, ask_and_answer, datagram_server
+from harness.services import PORT, TARGET, V4, V6, slice_of, web
 from harness.world import eventually, family_number
 
-
-@pytest.fixture(scope="module")
-def datagram_backends(meshed):
-    """Unconnected UDP sockets of b and c on the target port in both families."""
-    made = {(pod, family): datagram_server(meshed, pod, meshed.pod(pod).address(family), UDP_TARGET)
-            for pod in ("b", "c") for family in (4, 6)}
-    yield made
-    for server in made.values():
-        server.close()
+EXTERNAL = "198.51.100.7"
+ADDRESS = {4: V4, 6: V6}
+UDP = (PORT, TARGET, "UDP")
 
 
 @pytest.fixture
-def talk(meshed, backends, datagram_backends, family):
-    """talk(address) is what pod a has open with pod b by the Service, or by b's own address if it is that."""
-    made = []
+def change_pods(meshed):
+    """change_pods(name=change) rewrites Pod objects by `change(object)` until the end of the test."""
+    path = meshed.agent.config / "objects.yaml"
+    original = path.read_text()
 
-    def begin(address, source="a"):
-        ports = (PORT, UDP_PORT) if address in (V4, V6) else (TARGET, UDP_TARGET)
-        made.append(Talk(meshed.peer(source), address, ports, backends["b", family], datagram_backends["b", family],
-                         loose=source != "b"))
-        return made[-1]
-    yield begin
-    for each in made:
-        each.close()
-
-
-@pytest.mark.parametrize("accelerate", ["enabled", "disabled"])
-def test_an_endpoint_that_is_listed_no_more_loses_its_connections(
-        meshed, services, datagram_backends, pods, talk, family, accelerate):
-    """Though its pod lives on. By redirect and by plain TCP."""
-    pods([meshed.pod_object(name, accelerate=accelerate) for name in meshed.node.pods])
-    eventually(lambda: {report["acceleration"]["requested"] for report in meshed.agent.json("workloads")}
-               == {accelerate}, what="the annotation")
-    services(web(), *listed(meshed, "b"), pods={"b"})
-    conversation = talk(virtual(family))
-    assert meshed.paths(conversation.tcp)[0][0] == ("redirect" if accelerate == "enabled" else "tcp")
-    services(web(), *listed(meshed, "c"), pods={"c"})
-    conversation.is_cut()
-    for protocol, port in (("TCP", conversation.tcp_port), ("UDP", conversation.udp_port)):
-        event, = [event for event in meshed.agent.json("flows") if event["kind"] == "cut"
-                  and (event["protocol"], event["source"]["port"]) == (protocol, port)]
-        assert (event["reason"], event["serviceAddress"]["service"]) == ("no-endpoint", "test/web")
-        assert event["source"]["workload"] == "test/a"
-        assert event["destination"]["workload"] == "test/b"
-    # The unconnected socket goes where the Service leads now, from the port that it has had.
-    port = ask_and_answer(conversation.loose, datagram_backends["c", family], (virtual(family), UDP_PORT))
-    assert port == conversation.loose_port
+    def rewrite(**changes):
+        objects = meshed.pod_objects({"a": {"role": "client"}, "b": {"role": "server"}})
+        for item in objects:
+            if item["kind"] == "Pod" and item["metadata"]["name"] in changes:
+                changes[item["metadata"]["name"]](item)
+        manifests.write(path, *objects)
+    yield rewrite
+    path.write_text(original)
+    eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
 
 
-@pytest.mark.parametrize("conditions", [
-    {"ready": False}, {"ready": False, "serving": False, "terminating": True},
-    {"ready": False, "serving": True, "terminating": True}], ids=["unready", "terminating", "serving"])
-def test_a_listed_endpoint_keeps_its_connections_whatever_its_state(meshed, services, talk, family, conditions):
-    services(web(), *listed(meshed, "b"), pods={"b"})
-    conversation = talk(virtual(family))
-    services(web(), *listed(meshed, "b", **conditions), *listed(meshed, "c"), pods={"c"})
-    conversation.is_kept()
-    conversation.goes_on(loose=False)
-    # Nothing that a client would use differs between these two, and no verdict does.
-    services(web(), *listed(meshed, "c"), pods={"c"})
-    conversation.is_cut()
+def unready(pod):
+    pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
 
 
-def test_a_pod_that_the_selector_no_longer_matches_loses_its_connections(meshed, services, pods, talk, family):
+def terminating(pod):
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+
+def serves(pod):
+    pod["metadata"]["labels"]["serves"] = "web"
+
+
+def both(*changes):
+    """One change out of several."""
+    def change(pod):
+        for one in changes:
+            one(pod)
+    return change
+
+
+def node_object(meshed, zone):
+    return {"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": meshed.node.id, "labels": {"topology.kubernetes.io/zone": zone}}}
+
+
+def slices(meshed, family, port=(PORT, TARGET, "TCP"), **by_pod):
+    """A slice for each pod, with the place and conditions that are given for it."""
+    return [slice_of(f"{pod}-{family}", family, [meshed.pod(pod).address(family)], port, **what)
+            for pod, what in by_pod.items()]
+
+
+def test_internal_traffic_stays_on_the_node(meshed, services, backends, family):
+    places = slices(meshed, family, b={"node": meshed.node.id}, c={"node": "elsewhere"})
+    services(web(internalTrafficPolicy="Local", externalIPs=[EXTERNAL]), *places,
+             pods={"b", "c"} if family == 4 else {"b"})
+    assert backends.ask(ADDRESS[family], times=30) == {"b": 30}
+    if family == 4:
+        assert len(backends.ask(EXTERNAL, times=60)) == 2, "the policy is for cluster addresses"
+
+
+def test_no_endpoint_on_the_node_refuses(meshed, services, backends, family):
+    services(web(internalTrafficPolicy="Local"), *slices(meshed, family, c={"node": "elsewhere"}), pods=set())
+    assert meshed.outcome("a", ADDRESS[family], PORT) == "ECONNREFUSED"
+    meshed.denial(PORT, "no-endpoint")
+
+
+def test_udp_stays_on_the_node(meshed, services, datagrams, family):
+    places = slices(meshed, family, UDP, b={"node": "elsewhere"}, c={"node": meshed.node.id})
+    services(service("web", None, [UDP], [V4, V6], internalTrafficPolicy="Local"), *places, pods={"c"})
+    assert datagrams.ask(ADDRESS[family], times=20) == {"c": 20}
+
+
+@pytest.mark.parametrize("distribution", ["PreferClose", "PreferSameZone"])
+def test_the_own_zone_is_preferred(meshed, services, backends, family, distribution):
+    places = slices(meshed, family, b={"zone": "east"}, c={"zone": "west"})
+    services(node_object(meshed, "west"), web(trafficDistribution=distribution), *places, pods={"c"})
+    assert backends.ask(ADDRESS[family], times=30) == {"c": 30}
+
+
+def test_without_an_endpoint_in_the_zone_all_are_met(meshed, services, backends, family):
+    places = slices(meshed, family, b={"zone": "east"}, c={"zone": "west"})
+    services(node_object(meshed, "north"), web(trafficDistribution="PreferClose"), *places, pods={"b", "c"})
+    assert len(backends.ask(ADDRESS[family], times=60)) == 2
+
+
+def test_without_a_distribution_zones_do_not_matter(meshed, services, backends):
+    places = slices(meshed, 4, b={"zone": "east"}, c={"zone": "west"})
+    services(node_object(meshed, "west"), web(), *places, pods={"b", "c"})
+    assert len(backends.ask(V4, times=60)) == 2
+
+
+def test_hints_are_followed_if_all_have_one(meshed, services, backends):
+    """They say more than zones: the controller balances by them."""
+    services(node_object(meshed, "west"), web(),
+             *slices(meshed, 4, b={"zone": "east", "hints": ["west"]}, c={"zone": "west", "hints": ["east"]}),
+             pods={"b"})
+    assert backends.ask(V4, times=30) == {"b": 30}
+    services(node_object(meshed, "west"), web(),
+             *slices(meshed, 4, b={"zone": "east", "hints": ["west"]}, c={"zone": "west"}), pods={"b", "c"})
+    assert len(backends.ask(V4, times=60)) == 2
+
+
+def test_the_own_node_is_preferred(meshed, services, backends):
+    places = slices(meshed, 4, b={"node": "elsewhere"}, c={"node": meshed.node.id})
+    services(web(trafficDistribution="PreferSameNode"), *places, pods={"c"})
+    assert backends.ask(V4, times=30) == {"c": 30}
+
+
+@pytest.mark.parametrize("publish", [True, False])
+def test_addresses_that_are_not_ready(meshed, services, backends, family, publish):
+    """By slices, as in a cluster."""
+    places = slices(meshed, family, b={}, c={"ready": False, "serving": False})
+    services(web(publishNotReadyAddresses=publish), *places, pods={"b", "c"} if publish else {"b"})
+    assert len(backends.ask(ADDRESS[family], times=60)) == (2 if publish else 1)
+
+
+@pytest.mark.parametrize("publish", [True, False])
+def test_pods_that_are_not_ready(meshed, services, backends, change_pods, publish):
+    """By selector, as without a cluster."""
+    change_pods(b=serves, c=both(serves, unready))
+    services(web({"serves": "web"}, publishNotReadyAddresses=publish), pods={"b", "c"} if publish else {"b"})
+    assert len(backends.ask(V4, times=60)) == (2 if publish else 1)
+
+
+def unreachable(meshed, address, family):
+    """Asks for an address that nobody has, and does not wait."""
+    client = meshed.peer("a").socket(family_number(family), socket.SOCK_STREAM)
+    client.setblocking(False)
+    with pytest.raises(OSError) as caught:
+        client.connect((address, PORT))
+    assert caught.value.errno in (errno.EINPROGRESS, errno.ENETUNREACH)
+    client.close()
+
+
+TERMINATING = {"ready": False, "serving": True, "terminating": True}
+
+
+def test_a_terminating_endpoint_serves_only_when_nobody_else_does(meshed, services, backends, family):
+    """KEP-1669."""
+    services(web(), *slices(meshed, family, b={}, c=TERMINATING), pods={"b"})
+    assert backends.ask(ADDRESS[family], times=30) == {"b": 30}
+    services(web(), *slices(meshed, family, b={"ready": False, "serving": False}, c=TERMINATING), pods={"c"})
+    assert backends.ask(ADDRESS[family], times=30) == {"c": 30}
+
+
+def test_a_terminating_endpoint_that_does_not_serve_is_none(meshed, services, family):
+    services(web(), *slices(meshed, family, c={**TERMINATING, "serving": False}), pods=set())
+    assert meshed.outcome("a", ADDRESS[family], PORT) == "ECONNREFUSED"
+
+
+def test_terminating_pods(meshed, services, backends, change_pods):
+    """By selector: a pod with a deletionTimestamp, then no other than that."""
+    change_pods(b=serves, c=both(serves, terminating))
+    services(web({"serves": "web"}), pods={"b"})
+    assert backends.ask(V4, times=30) == {"b": 30}
+    change_pods(c=both(serves, terminating))
+    eventually(lambda: services.leads_to() == {"web": {"c"}}, what="the fallback")
+    assert backends.ask(V4, times=30) == {"c": 30}
+
+
+def test_a_headless_service_has_no_address(meshed, services, backends, family):
+    """Its pods are met by their own addresses, and what was its cluster address is nobody's."""
     services(web({"role": "server"}), pods={"b"})
-    conversation = talk(virtual(family))
-    pods([meshed.pod_object(name, {"role": "server"} if name == "c" else None) for name in meshed.node.pods])
-    conversation.is_cut()
+    assert backends.ask(ADDRESS[family]) == {"b": 1}
+    headless = service("web", {"role": "server"}, [(PORT, TARGET)], [])
+    services(headless, pods=set())
+    report, = meshed.agent.json("services")
+    assert (report["type"], report["frontends"]) == ("Headless", [])
+    assert backends.ask(meshed.pod("b").address(family), port=TARGET) == {"b": 1}
+    assert meshed.outcome("a", meshed.pod("b").address(family), PORT) == "ECONNREFUSED", "nobody listens there"
+    before = len(meshed.denials(PORT))
+    unreachable(meshed, ADDRESS[family], family)
+    assert len(meshed.denials(PORT)) == before, "it is no Service's that could refuse"
 
 
-def test_a_deleted_service_takes_nobodys_connections(meshed, services, talk, family):
-    services(web(), *listed(meshed, "b"), pods={"b"})
-    conversation = talk(virtual(family))
-    services(*listed(meshed, "c"), service("other", None, [(PORT, TARGET)], ["10.96.0.11"]), pods=set())
-    conversation.is_kept()
-    conversation.goes_on(loose=False)
+def test_affinity_ends_after_its_time(meshed, services, backends):
+    """Two seconds since the last use; four clients, each of which chooses anew with even odds."""
+    seconds = 2
+    config = {"clientIP": {"timeoutSeconds": seconds}}
+    services(web(sessionAffinity="ClientIP", sessionAffinityConfig=config), *slices(meshed, 4, b={}, c={}),
+             pods={"b", "c"})
+    clients = ("a", "b", "c", "o")
+
+    def chosen():
+        return {source: next(iter(backends.ask(V4, source))) for source in clients}
+    began = last = time.monotonic()
+    first = chosen()
+    while time.monotonic() - began < 1.5 * seconds:
+        time.sleep(0.3)
+        now = chosen()
+        # A machine that stood still says nothing.
+        assert now == first or time.monotonic() - last > seconds, "each use keeps the choice for its time again"
+        last = time.monotonic()
+    for _ in range(6):
+        time.sleep(seconds + 0.1)
+        if chosen() != first:
+            return
+    raise AssertionError(f"the choices {first} never ended")
 
 
-def test_a_connection_past_the_service_is_not_the_services(meshed, services, talk, family):
-    services(web(), *listed(meshed, "b"), pods={"b"})
-    conversation = talk(meshed.pod("b").address(family))
-    services(web(), *listed(meshed, "c"), pods={"c"})
-    conversation.is_kept()
-    conversation.goes_on()
+def test_affinity_of_udp(meshed, services, datagrams, family):
+    services(service("web", None, [UDP], [V4, V6], sessionAffinity="ClientIP"),
+             *slices(meshed, family, UDP, b={}, c={}), pods={"b", "c"})
+    assert len(datagrams.ask(ADDRESS[family], times=30)) == 1
 
 
-def test_a_udp_socket_that_reconnects_past_the_service(meshed, services, talk, family):
-    """What its first connect() left must not be held against it."""
-    services(web(), *listed(meshed, "b"), pods={"b"})
-    conversation = talk(meshed.pod("b").address(family))
-    for address in ((virtual(family), UDP_PORT), (meshed.pod("b").address(family), UDP_TARGET)):
-        conversation.udp.connect(address)
-    services(web(), *listed(meshed, "c"), pods={"c"})
-    conversation.is_kept()
-    conversation.goes_on()
-
-
-def test_a_pod_that_is_its_own_endpoint(meshed, services, talk, family):
-    """Policy does not speak of what a pod has with itself; the Service does."""
-    services(web(), *listed(meshed, "b"), pods={"b"})
-    conversation = talk(virtual(family), source="b")
-    services(web(), *listed(meshed, "c"), pods={"c"})
-    conversation.is_cut()
-
-
-def test_both_connected_ends_of_a_udp_exchange_are_cut(meshed, services, talk, datagram_backends, family):
-    """A server that connects a socket of its own to each client, as DTLS servers do."""
-    services(web(), *listed(meshed, "b"), pods={"b"})
-    conversation = talk(virtual(family))
-    answering = datagram_server(meshed, "b", meshed.pod("b").address(family), UDP_TARGET)
-    answering.connect((meshed.pod("a").address(family), conversation.udp_port))
-    pending = answering.later("recv", 1).wait_blocked()
-    services(web(), *listed(meshed, "c"), pods={"c"})
-    conversation.is_cut()
-    with pytest.raises(ConnectionAbortedError):
-        pending.result(5)
-    answering.close()
-
-
-def test_an_endpoint_that_is_no_pod(meshed, services, family):
-    """An address outside the mesh: kept while it is listed, ready or not, and cut like a pod's."""
-    address = "10.81.9.1" if family == 4 else "fd81::901"
-    run("ip", "-n", meshed.pod("u").netns, "addr", "add", f"{address}/{16 if family == 4 else 64}", "dev", "eth0",
-        *(["nodad"] if family == 6 else []))
-    peer = meshed.peer("u")
-    listener = peer.socket(family_number(family), socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((address, TARGET))
-    listener.listen(8)
-    datagrams = datagram_server(meshed, "u", address, UDP_TARGET)
-    services(web(), slice_of("far", family, [address]), pods={""})
-    conversation = Talk(meshed.peer("a"), virtual(family), (PORT, UDP_PORT), listener, datagrams)
-    services(web(), slice_of("far", family, [address], ready=False), *listed(meshed, "c"), pods={"c"})
-    conversation.is_kept()
-    services(web(), *listed(meshed, "c"), pods={"c"})
-    conversation.is_cut()
-    for each in (conversation, listener, datagrams):
-        each.close()
-
-
-def test_an_endpoint_that_went_while_no_agent_ran(family):
-    """kill -9 before the sweep: the maps may say the same before and after, so only the objects can tell."""
-    node = Meshed(pods=("a", "b", "c"))
-    try:
-        node.agent.write_config("services.yaml", web(), *listed(node, "b"))
-        eventually(lambda: node.agent.json("services"), what="the Service")
-        listener = node.server("b", TARGET, family)
-        datagrams = datagram_server(node, "b", node.pod("b").address(family), UDP_TARGET)
-        conversation = Talk(node.peer("a"), virtual(family), (PORT, UDP_PORT), listener, datagrams)
-        direct = Talk(node.peer("a"), node.pod("b").address(family), (TARGET, UDP_TARGET), listener, datagrams)
-        node.agent.write_config("services.yaml", web(), *listed(node, "b", ready=False), *listed(node, "c"))
-        eventually(lambda: [backend["address"] for report in node.agent.json("services")
-                            for frontend in report["frontends"] for backend in frontend["backends"]][:1] == [
-                                node.pod("c").ipv4], what="the other endpoint")
-        node.agent.kill()
-        node.agent.write_config("services.yaml", web(), *listed(node, "c"))
-        node.agent.start()
-        conversation.is_cut()
-        direct.is_kept()
-        direct.goes_on()
-    finally:
-        node.remove()
+def test_udp_without_affinity_meets_both(meshed, services, datagrams, family):
+    services(service("web", None, [UDP], [V4, V6]), *slices(meshed, family, UDP, b={}, c={}), pods={"b", "c"})
+    assert len(datagrams.ask(ADDRESS[family], times=60)) == 2

@@ -9,7 +9,6 @@ import pytest
 
 from harness.manifests import app, network_policy
 from harness.meshed import BorrowedAddress
-from harness.processes import run
 from harness.remote import Peer
 from harness.world import eventually
 
@@ -131,30 +130,3 @@ def test_udp_from_a_neighbours_address(meshed, policies, family):
         assert server.poll(select.POLLIN, 200) == 0
     for end in (server, attacker):
         end.close()
-
-
-def test_a_pod_cannot_take_the_node_down_with_connections(meshed):
-    """Thousands of connections of one pod: others still connect (quotas are per pod)."""
-    server = meshed.server("b", 8400)
-    peer = meshed.peer("a", fresh=True)
-    try:
-        peer.do("limit_descriptors", 20_000)
-        held = []
-        for _ in range(1500):
-            client = peer.socket(socket.AF_INET, socket.SOCK_STREAM)
-            client.setblocking(False)
-            try:
-                client.connect((meshed.pod("b").ipv4, 8400))
-            except BlockingIOError:
-                pass
-            except OSError:
-                break
-            held.append(client)
-        assert meshed.outcome("c", "a", 1) == "ECONNREFUSED"
-        other = meshed.server("o", 8401)
-        assert meshed.outcome("c", "o", 8401) == "ok"
-        other.close()
-    finally:
-        peer.close()
-        server.close()
-    assert run(*meshed.agent.ctl_argv("status")).returncode == 0

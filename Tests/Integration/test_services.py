@@ -1,42 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services: translation at connect(2), weights, affinity, refusals, what applications see."""
 
-import collections
-import select
 import socket
-import time
 
 import pytest
 
 from harness import manifests
 from harness.manifests import service
 from harness.services import PORT, TARGET, V4, V6, slice_of, web
-from harness.world import family_number
-
-
-def ask(meshed, backends, address, source="a", times=1):
-    """Connects `times` to the service; how often each pod was met."""
-    met = collections.Counter()
-    family = 6 if ":" in address else 4
-    for _ in range(times):
-        client = meshed.peer(source).socket(family_number(family), socket.SOCK_STREAM)
-        client.connect((address, PORT))
-        met[whose(backends, client, family)] += 1
-        client.close()
-    return met
-
-
-def whose(backends, client, family):
-    """The pod whose listener has the connection; takes it off its queue."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        for pod in ("b", "c"):
-            listener = backends[pod, family]
-            if listener.poll(select.POLLIN, 0):
-                accepted, _ = listener.accept()
-                accepted.close()
-                return pod
-    raise AssertionError("a connection succeeded that nobody got")
+from harness.world import eventually, family_number
 
 
 @pytest.mark.parametrize("address", [V4, V6, f"::ffff:{V4}"])
@@ -54,26 +26,33 @@ def test_a_service_leads_to_its_pods(meshed, services, backends, address):
     client.close()
 
 
-def test_weights(meshed, services, backends, pods):
+def test_weights(meshed, services, backends):
     """3 to 1, by the pods' annotation: 1000 connections within 5 standard deviations."""
-    weighted = [meshed.pod_object(name, {"serves": "web"}, annotations={"sockmesh.io/weight": weight})
-                for name, weight in (("b", "3"), ("c", "1"))]
-    pods([meshed.pod_object("a", {"role": "client"}), meshed.pod_object("o"), meshed.pod_object("u"), *weighted])
-    services(web({"serves": "web"}), pods={"b", "c"})
-    met = ask(meshed, backends, V4, times=1000)
-    assert abs(met["b"] - 750) < 5 * (1000 * 0.75 * 0.25) ** 0.5, met
+    pods = [meshed.pod_object(name, {"serves": "web"}, annotations={"sockmesh.io/weight": weight})
+            for name, weight in (("b", "3"), ("c", "1"))]
+    objects = [meshed.pod_object("a", {"role": "client"}), meshed.pod_object("o"), meshed.pod_object("u"), *pods]
+    original = (meshed.agent.config / "objects.yaml").read_text()
+    try:
+        manifests.write(meshed.agent.config / "objects.yaml", manifests.namespace("test", {"team": "red"}),
+                        manifests.namespace("other", {"team": "blue"}), *objects)
+        services(web({"serves": "web"}), pods={"b", "c"})
+        met = backends.ask(V4, times=1000)
+        assert abs(met["b"] - 750) < 5 * (1000 * 0.75 * 0.25) ** 0.5, met
+    finally:
+        (meshed.agent.config / "objects.yaml").write_text(original)
+        eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
 
 
 def test_without_affinity_both_pods_are_met(meshed, services, backends):
     services(web(), slice_of("both", 4, [meshed.pod("b").ipv4, meshed.pod("c").ipv4]), pods={"b", "c"})
-    assert len(ask(meshed, backends, V4, times=60)) == 2
+    assert len(backends.ask(V4, times=60)) == 2
 
 
 def test_affinity(meshed, services, backends):
     services(web(sessionAffinity="ClientIP"), slice_of("both", 4, [meshed.pod("b").ipv4, meshed.pod("c").ipv4]),
              pods={"b", "c"})
     for source in ("a", "o"):
-        assert len(ask(meshed, backends, V4, source, times=40)) == 1
+        assert len(backends.ask(V4, source, times=40)) == 1
 
 
 def test_no_ready_endpoint_refuses_at_once(meshed, services):
@@ -86,7 +65,7 @@ def test_no_ready_endpoint_refuses_at_once(meshed, services):
 def test_an_unready_endpoint_gets_nothing(meshed, services, backends):
     services(web(), slice_of("one", 4, [meshed.pod("b").ipv4]),
              slice_of("two", 4, [meshed.pod("c").ipv4], ready=False), pods={"b"})
-    assert ask(meshed, backends, V4, times=50) == {"b": 50}
+    assert backends.ask(V4, times=50) == {"b": 50}
 
 
 def test_a_port_that_the_service_does_not_have_is_refused(meshed, services):
@@ -99,14 +78,14 @@ def test_policy_sees_the_pod_behind_the_service(meshed, services, backends, poli
     policies(manifests.network_policy("b-hears-c", manifests.app("b"), ingress=[
         {"from": [{"podSelector": manifests.app("c")}], "ports": [{"port": TARGET}]}]))
     assert meshed.outcome("a", V4, PORT) == "ECONNREFUSED"
-    assert ask(meshed, backends, V4, source="c") == {"b": 1}
+    assert backends.ask(V4, source="c") == {"b": 1}
     assert meshed.denial(PORT, "policy-ingress")["serviceAddress"]["service"] == "test/web"
 
 
 def test_a_pod_behind_its_own_service(meshed, services, backends):
     """Hairpin: b asks the Service whose only pod it is, under a policy that lets nobody in."""
     services(web({"role": "server"}), pods={"b"})
-    assert ask(meshed, backends, V4, source="b") == {"b": 1}
+    assert backends.ask(V4, source="b") == {"b": 1}
 
 
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "unconnected"])

@@ -16,9 +16,10 @@ import arms as arms_module  # noqa: E402 (the path above is needed first)
 import blocks  # noqa: E402
 import cases  # noqa: E402
 import report  # noqa: E402
+from harness.processes import run_program  # noqa: E402
 
 
-def parse():
+def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a third of the cases, short: at most 3 minutes")
     parser.add_argument("--cases", default="*", help="names with wildcards, separated by commas: 'rr-*,crr-*'")
@@ -28,7 +29,7 @@ def parse():
     parser.add_argument("--output", type=Path, help="JSON file (docs/benchmarks/same-node.json, quick: none)")
     parser.add_argument("--check", action="store_true", help="exit 1 if a limit is missed")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def chosen(options):
@@ -38,12 +39,13 @@ def chosen(options):
             and (case.quick or not options.quick or options.cases != "*")]
 
 
-def main():
-    options = parse()
+def main(arguments=None):
+    """Exit status and a line that sums up."""
+    options = parse(arguments)
     selected = chosen(options)
     if options.list:
         print("\n".join(case.name for case in selected))
-        return 0
+        return 0, f"{len(selected)} cases"
     if not selected:
         sys.exit(f"no case is called {options.cases}; --list prints them")
     count = options.blocks or (4 if options.quick else 10)
@@ -69,10 +71,8 @@ def main():
     if output:
         report.save(output, results, {"blocks": count, "seconds": seconds, "arms": names})
         print(f"written to {output}")
-    print(f"{len(results)} cases in {time.monotonic() - started:.0f} s; "
-          + (f"limits missed: {', '.join(missed)}" if missed else "all limits kept"))
-    return 1 if missed and options.check else 0
+    return 1 if missed and options.check else 0, report.summary(len(results), time.monotonic() - started, missed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(report.printing(main))

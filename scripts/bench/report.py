@@ -2,6 +2,7 @@
 """Results as a table on the terminal and as JSON under docs/benchmarks."""
 
 import json
+import math
 import os
 import platform
 import time
@@ -43,6 +44,34 @@ def number(value):
     if value is None:
         return "-"
     return f"{value:.0f}" if value >= 10_000 else f"{value:.2f}" if value >= 10 else f"{value:.3f}"
+
+
+def percentile(ordered, share):
+    """The least of the ordered values that `share` of them do not exceed."""
+    return ordered[math.ceil(len(ordered) * share) - 1]
+
+
+def summary(cases, seconds, missed):
+    kept = f"limits missed: {', '.join(missed)}" if missed else "all limits kept"
+    return f"{cases} cases in {seconds:.0f} s; {kept}"
+
+
+def printing(main):
+    """A `main` that prints the line that another returns beside the exit status."""
+    def print_line():
+        status, line = main()
+        print(line)
+        return status
+    return print_line
+
+
+def judge(result):
+    """Prints the line of a case with one limit; whether it is kept."""
+    value = result.get("ratio", result.get("p99"))
+    kept = value <= result["limit"]
+    print(f"{result['case']:36} {result['metric']:3} {result['arms']}  {value} <= {result['limit']} "
+          f"{'ok' if kept else 'MISSED'}", flush=True)
+    return kept
 
 
 def save(path, results, options):

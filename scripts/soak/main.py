@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT / "Tests" / "Integration"))
 
 from churn import Churn  # noqa: E402 (the path above is needed first)
 from harness import manifests  # noqa: E402
+from harness.processes import run_program  # noqa: E402
 from harness.world import World  # noqa: E402
 from streams import Client, Route, Servers  # noqa: E402
 
@@ -154,4 +155,4 @@ def summary(moved, churn, memory, seconds, failures):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -5,7 +5,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 
-from harness.processes import root_of_repository, stop
+from harness.processes import root_of_repository, spawn, stop
 
 MESHLOAD = root_of_repository() / "Benchmarks" / ".build" / "release" / "meshload"
 HANG_SECONDS = 30
@@ -53,8 +53,7 @@ class Client:
             route.source, MESHLOAD, "mix", "--address", route.address, "--port", str(route.port),
             "--bytes", str(max(1 << 20, int(total * route.share))), "--seconds", str(seconds),
             "--connections", str(connections), "--seed", str(seed), "--hang-seconds", str(HANG_SECONDS))
-        self.process = subprocess.Popen([str(word) for word in argv], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = spawn(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     @property
     def running(self):

@@ -108,10 +108,10 @@ class Agent:
 
     def remove(self):
         """Everything of this agent, in whatever state a test left it. The programs go with their last pin."""
-        atexit.unregister(self.remove)
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
         remove_cgroup(self.cgroup)
         shutil.rmtree(self.bpffs, ignore_errors=True)
         shutil.rmtree(self.directory, ignore_errors=True)
+        atexit.unregister(self.remove)  # now, not before: what interrupts this is made good at exit

@@ -12,17 +12,17 @@ def say(**values):
     print(json.dumps(values), flush=True)
 
 
-def until_error(connection, step, failures):
-    """Repeats `step` until it fails; adds [errno, CLOCK_MONOTONIC seconds]. The end of the stream counts as 0."""
+def until_error(connection, step, failures, number):
+    """Repeats `step` until it fails; notes [errno, CLOCK_MONOTONIC seconds]. The end of the stream counts as 0."""
     while True:
         try:
             if not step(connection):
-                failures.append([0, time.monotonic()])
+                failures[number] = [0, time.monotonic()]
                 return
         except BlockingIOError:
             continue  # a redirected socket may wake without data
         except OSError as error:
-            failures.append([error.errno, time.monotonic()])
+            failures[number] = [error.errno, time.monotonic()]
             return
 
 
@@ -41,8 +41,9 @@ def question(connection):
 
 
 def watch(connections, step):
-    failures = []
-    threads = [threading.Thread(target=until_error, args=(one, step, failures)) for one in connections]
+    failures = [None] * len(connections)  # in the order in which they were made, which both sides share
+    threads = [threading.Thread(target=until_error, args=(one, step, failures, number))
+               for number, one in enumerate(connections)]
     for thread in threads:
         thread.start()
     say(watching=len(threads))

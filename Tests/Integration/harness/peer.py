@@ -48,6 +48,7 @@ class Peer:
         self._output = threading.Lock()
         self._state = threading.Lock()
         self._next = 0
+        self._held = []
 
     def answer(self, message):
         with self._output:
@@ -220,6 +221,55 @@ class Peer:
             if got != payload:
                 wrong.append(got)
         return wrong
+
+    def do_attempts(self, family, kind, address, count, send=False):
+        """connect(2), or sendto(2) of a datagram, on `count` new sockets. Returns [errno or 0, seconds] of each."""
+        outcomes = []
+        for _ in range(count):
+            with socket.socket(family, kind) as one:
+                started = time.perf_counter()
+                try:
+                    if send:
+                        one.sendto(b"datagram", address)
+                        status = 0
+                    else:
+                        status = one.connect_ex(address)
+                except OSError as error:
+                    status = error.errno
+                outcomes.append([status, time.perf_counter() - started])
+        return outcomes
+
+    def do_hold(self, family, address, count):
+        """Connects up to `count` times and keeps the sockets. Returns [connected, errno that stopped it or 0]."""
+        for number in range(count):
+            one = socket.socket(family, socket.SOCK_STREAM)
+            status = one.connect_ex(address)
+            if status:
+                one.close()
+                return [number, status]
+            self._held.append(one)
+        return [count, 0]
+
+    def do_release(self):
+        """Closes what `hold` keeps."""
+        while self._held:
+            self._held.pop().close()
+
+    def do_accept_all(self, listener):
+        """Accepts and closes whatever comes, for as long as this process lives."""
+        while True:
+            listener.accept()[0].close()
+
+    def do_send_to_ports(self, target, host, first, count):
+        """A datagram to each of `count` ports. Returns how many were sent."""
+        sent = 0
+        for port in range(first, first + count):
+            try:
+                target.sendto(b"x", (host, port))
+                sent += 1
+            except ConnectionRefusedError:
+                pass  # of an earlier one
+        return sent
 
     def do_signal_thread(self, tid):
         """SIGUSR1, with a handler and SA_RESTART, to one thread."""

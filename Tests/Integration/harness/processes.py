@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -54,6 +55,21 @@ def stop(process, grace=5.0):
         if stream is not None:
             stream.close()
     return status
+
+
+def run_program(main):
+    """Runs a program's `main` and exits with what it returns. A signal that ends the program first lets it take down
+    what it has put up: `finally` blocks and exit handlers run, and no second signal stops them."""
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+    def end(number, _frame):
+        for each in signals:
+            signal.signal(each, lambda *_: None)  # not SIG_IGN, which children would inherit
+        print(f"ended by {signal.Signals(number).name}; removing what was made", file=sys.stderr, flush=True)
+        sys.exit(128 + number)
+    for each in signals:
+        signal.signal(each, end)
+    sys.exit(main())
 
 
 def root_of_repository():
