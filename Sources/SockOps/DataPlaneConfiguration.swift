@@ -42,7 +42,12 @@ public struct DataPlaneConfiguration: Hashable, Sendable {
 
     func mapPath(_ name: String) -> String { "\(mapDirectory)/\(name)" }
     func linkPath(_ program: MeshProgram) -> String { "\(linkDirectory)/\(program.name)" }
-    func lookupPath(_ cookie: UInt64) -> String { "\(linkDirectory)/\(Self.lookupPrefix)\(cookie)" }
+    func lookupPath(_ cookie: UInt64) -> String { lookupPath(cookie, in: versionDirectory) }
+
+    /// As ``lookupPath(_:)``, of the layout in `directory`.
+    func lookupPath(_ cookie: UInt64, in directory: String) -> String {
+        "\(directory)/links/\(Self.lookupPrefix)\(cookie)"
+    }
 
     /// The cgroup that `program` is attached to, nil if it is not attached here.
     func target(of program: MeshProgram) -> Cgroup? {

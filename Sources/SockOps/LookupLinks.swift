@@ -41,7 +41,7 @@ struct LookupLinks {
             if try update(cookie, to: program) { return false }
             try PinTree.unpin(path)
         }
-        try Neighbours(own: CgroupLinks(configuration: configuration).programIDs()).requireAlone(namespace)
+        try Neighbours(own: programIDs(cookie)).requireAlone(namespace)
         let link = try BPFLink(
             attaching: program, to: namespace.rawDescriptor, at: .socketLookup, targetName: namespace.path)
         try link.pin(path)
@@ -51,6 +51,23 @@ struct LookupLinks {
     /// Detaches and unpins; absent is fine.
     func detach(_ cookie: UInt64) throws(BPFError) {
         try CgroupLinks.remove(configuration.lookupPath(cookie))
+    }
+
+    /// Programs that run in a namespace under the links of this node, those of other layouts among them.
+    func programIDs(_ cookie: UInt64) throws(BPFError) -> Set<UInt32> {
+        var ids: Set<UInt32> = []
+        for directory in try configuration.versionDirectories() {
+            let path = configuration.lookupPath(cookie, in: directory)
+            if PinTree.exists(path) { ids.insert(try BPFLink(pinned: path).state().programID) }
+        }
+        return ids
+    }
+
+    /// Inode of the namespace file, 0 if the namespace is gone; nil if nothing is pinned or it cannot be read.
+    func namespaceInode(_ cookie: UInt64) -> UInt64? {
+        let path = configuration.lookupPath(cookie)
+        guard PinTree.exists(path) else { return nil }
+        do throws(BPFError) { return try BPFLink(pinned: path).state().target } catch { return nil }
     }
 
     /// False if the namespace is gone.

@@ -25,6 +25,22 @@ public struct MappedValue<Value: BitwiseCopyable>: ~Copyable {
         self.length = length
     }
 
+    /// Opens the beginning of a value that may be longer, in a map of another layout.
+    ///
+    /// - Throws: ``BPFError`` as ``init(_:)``.
+    init(beginningOf handle: consuming MapHandle) throws(BPFError) {
+        let size = Int(handle.shape.valueSize)
+        try handle.require(types: [BPF_MAP_TYPE_ARRAY], keySize: 4, valueSize: max(size, MemoryLayout<Value>.stride))
+        let length = Int(sysconf(CInt(_SC_PAGESIZE)))
+        let base = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, handle.descriptor.rawValue, 0)
+        guard let base, base != MAP_FAILED else {
+            throw BPFError(.memoryMap, "map \(handle.name)", errnoCode: errno)
+        }
+        self.handle = handle
+        self.base = base
+        self.length = length
+    }
+
     deinit { munmap(base, length) }
 
     /// A copy of the value; words that others write meanwhile may be old or new, each for itself.

@@ -114,8 +114,9 @@ public struct Uninstaller: Sendable {
 
     /// Detaches and unpins the links of one layout; its maps stay.
     ///
-    /// The order keeps connections alive that are being made meanwhile: without the programs of connect no
-    /// new one needs a stamp, then the lookup programs that stamp can go, then those that ask for the stamp.
+    /// The order keeps connections alive that are being made meanwhile: first the programs of connect, then the lookup
+    /// programs, which want the records that the last ones write. Those ask for a stamp of the lookup programs unless
+    /// the layout is marked MESH_CTL_RETIRED.
     static func detachLinks(of directory: String) throws(BPFError) {
         let links = "\(directory)/links"
         let last: Set<String> = ["mesh_sockops", MeshProgram.hostRecords.name]

@@ -12,18 +12,25 @@ import Testing
     final class World {
         var namespaces: [String: PodNamespace] = [:]
         var looks = 0
+        /// What each look ends with, instead of finding something.
+        var failure: EnrolmentFailure?
+        /// Namespaces that the kernel says live or have gone; of others it says nothing.
+        var lives: [NetnsCookie: Bool] = [:]
+        var adopted: (namespace: PodNamespace, isProved: Bool)?
 
         func enrolment() -> Enrolment {
             Enrolment(
                 inspect: { [self] (pod) throws(EnrolmentFailure) in
                     looks += 1
+                    if let failure { throw failure }
                     let path = try PodProbe.path(of: pod)
                     guard let found = namespaces[path] else {
-                        throw EnrolmentFailure("network namespace \(path) does not exist")
+                        throw EnrolmentFailure("network namespace \(path) does not exist", .noneAtPath)
                     }
                     return found
                 },
-                file: { [self] in namespaces[$0]?.file })
+                file: { [self] in namespaces[$0]?.file },
+                records: .init(exists: { [self] in lives[$0] }, adopted: { [self] _ in adopted }))
         }
 
         func add(_ path: String, cookie: NetnsCookie, inode: UInt64? = nil) {
@@ -49,7 +56,7 @@ import Testing
         enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
         #expect(enrolment.members[Self.a]?.state == .pending)
         #expect(enrolment.enrolled == [Self.a: EnrolledPod(netns: 10, isOnVeth: true)])
-        enrolment.succeeded([Self.a])
+        enrolment.succeeded(enrolment.enrolled)
         #expect(enrolment.members[Self.a]?.state == .enabled)
         #expect(enrolment.directories == ["/run/netns"])
     }
@@ -82,7 +89,7 @@ import Testing
         world.add("/run/netns/a", cookie: 10)
         var enrolment = world.enrolment()
         enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
-        enrolment.succeeded([Self.a])
+        enrolment.succeeded(enrolment.enrolled)
         world.add("/run/netns/a", cookie: 11)
         enrolment.refresh(now: now + .milliseconds(1))
         #expect(enrolment.enrolled[Self.a]?.netns == 11)
@@ -140,11 +147,18 @@ import Testing
         world.add("/run/netns/a", cookie: 10)
         var enrolment = world.enrolment()
         enrolment.update([Self.a: Self.pod(Self.a, netns: "/run/netns/a")], now: now)
-        enrolment.succeeded([Self.a])
+        enrolment.succeeded(enrolment.enrolled)
         enrolment.setOutside([10: [OutsideProcess(pid: 42, command: "nc", cgroup: "/x")]])
         #expect(
             WorkloadReporter.redirection(of: Self.a, enrolment).text
-                == "enabled: processes outside the hooked cgroup: 42")
+                == "failed: processes outside the hooked cgroup: 42; "
+                + "the policy of the pod's other processes stays in force")
+        #expect(enrolment.enrolled == [Self.a: EnrolledPod(netns: 10, isOnVeth: true)], "and it does")
+        enrolment.recheckOutside { process, _ in process.pid == 42 }
+        #expect(enrolment.members[Self.a]?.state != .enabled)
+        enrolment.recheckOutside { _, _ in false }
+        #expect(WorkloadReporter.redirection(of: Self.a, enrolment).text == "enabled")
+        enrolment.setOutside([10: [OutsideProcess(pid: 43, command: "nc", cgroup: "/x")]])
         enrolment.setOutside([:])
         #expect(WorkloadReporter.redirection(of: Self.a, enrolment).text == "enabled")
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMeshABI
 import Glibc
 import LinuxIO
 import Testing
@@ -23,7 +24,13 @@ extension KernelTests {
             let plane = try node.start()
             #expect(plane.adoption.isEmpty)
             #expect(try plane.otherVersions() == [old])
+            // The node's own old program is no other node's.
+            try plane.requireUnclaimed(namespace, cookie: cookie)
+            #expect(plane.namespaceExists(cookie) == nil)
             #expect(try plane.attachLookup(namespace, cookie: cookie))
+            #expect(plane.namespaceExists(cookie) == true)
+            #expect(try plane.otherVersionLookups() == [cookie])
+            #expect(try plane.otherVersionMembers().isEmpty)
             #expect(try node.attached(.connect4).count == 2)
             #expect(try lookups() == 2)
 
@@ -31,6 +38,9 @@ extension KernelTests {
             #expect(try node.attached(.connect4).count == 1)
             #expect(try lookups() == 1)
             #expect(PinTree.exists(old + "/maps/mesh_sockets"))
+            let control = try MappedValue<mesh_control>(MapHandle(pinned: old + "/maps/mesh_control"))
+            #expect(control.load(\.flags) & MESH_CTL_RETIRED.rawValue != 0)
+            #expect(plane.maps.control.load(\.flags) & MESH_CTL_RETIRED.rawValue == 0)
             #expect(try ProgramArray(MapHandle(pinned: old + "/maps/mesh_slots")).programID(0) == nil)
 
             try plane.removeOtherVersions()

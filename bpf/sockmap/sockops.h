@@ -100,7 +100,8 @@ static __noinline int on_active(struct bpf_sock_ops *ops, struct bpf_sock *sk, s
 	end->write_seq0 = tp->write_seq;
 	end->rcv_nxt0 = tp->rcv_nxt;
 	end->flags |= MESH_END_ESTABLISHED;
-	if ((end->flags & MESH_END_LOCAL_PEER) && !(end->flags & MESH_END_STAMPED)) {
+	if ((end->flags & MESH_END_LOCAL_PEER) && !(end->flags & MESH_END_STAMPED) &&
+	    !(READ_ONCE(ctl->flags) & MESH_CTL_RETIRED)) {
 		cut(ops, sk, end, &key, MESH_REASON_UNPROVEN);
 		return 0;
 	}

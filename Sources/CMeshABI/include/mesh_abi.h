@@ -130,6 +130,13 @@ enum mesh_address_flags {
 enum mesh_control_flags {
 	MESH_CTL_ACCELERATE = 1 << 0, /* the node gate passed */
 	MESH_CTL_HOST_RECORDS = 1 << 1, /* the record-only program runs on the root */
+	MESH_CTL_RETIRED = 1 << 2, /* another layout has taken over and stamps: a missing stamp proves nothing any more */
+};
+
+/* How mesh_control begins in every layout, so that the next one can retire it. */
+struct mesh_control_head {
+	__u32 generation;
+	__u32 flags;
 };
 
 /* Verdict of an absent entry, and the class under which the exact entries are found. */

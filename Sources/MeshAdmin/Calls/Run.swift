@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Makes a place for a process in a pod: the cgroup in which every hook sees it.
+///
+/// Fails with `busy` as long as the pod asks for the mesh and its policy is not in force: a process would go without.
 public struct PrepareRunRequest: AdminCall {
     public typealias Item = RunTarget
     public static let method = "run.prepare"

@@ -15,7 +15,7 @@ public struct AdminError: Error, Codable, Equatable, Sendable {
         case conflict
         /// Client and agent speak different versions of the protocol.
         case versionMismatch
-        /// Too many clients, or the agent is starting or stopping. Trying again may help.
+        /// Too many clients, the agent is starting or stopping, or a pod is not enrolled yet. Trying again may help.
         case busy
         /// A message or an answer was larger than the limit.
         case tooLarge

@@ -118,10 +118,7 @@ extension Agent: AdminHandler {
             throw AdminError(
                 .notFound, "no Pod \(name) is known on this node", hint: "meshctl workloads --all lists all pods")
         }
-        let namespace: PodNamespace
-        do throws(EnrolmentFailure) { namespace = try PodProbe(nodeNetns: node.nodeNetns).inspect(pod) } catch {
-            throw AdminError(.failed, "Pod \(name) has no network namespace to run in: \(error)")
-        }
+        let namespace = try Self.namespaceToRunIn(pod, node)
         let cgroup = Cgroup(path: "\(configuration.cgroup)/pods/\(name.namespace)_\(name.name)")
         do throws(SystemError) { try cgroup.create() } catch {
             throw AdminError(.failed, "the cgroup of Pod \(name) cannot be made: \(error)")
@@ -129,6 +126,21 @@ extension Agent: AdminHandler {
         return RunTarget(
             netns: namespace.path, netnsCookie: namespace.cookie, cgroup: cgroup.path,
             redirection: WorkloadReporter.redirection(of: name, node.state.reconciler.enrolment))
+    }
+
+    /// A pod that asks for the mesh takes no process before its policy is in force; one that does not ask runs plainly.
+    private static func namespaceToRunIn(_ pod: Pod, _ node: Node) throws(AdminError) -> PodNamespace {
+        let name = pod.namespacedName
+        if let member = node.state.reconciler.enrolment.members[name] {
+            if member.force == .policy, let namespace = member.namespace { return namespace }
+            let state = WorkloadReporter.redirection(of: name, node.state.reconciler.enrolment)
+            throw AdminError(
+                .busy, "the policy of Pod \(name) is not in force: it is \(state.text)",
+                hint: "nothing is started in it before; meshctl workloads shows when it is enabled")
+        }
+        do throws(EnrolmentFailure) { return try PodProbe(nodeNetns: node.nodeNetns).inspect(pod) } catch {
+            throw AdminError(.failed, "Pod \(name) has no network namespace to run in: \(error)")
+        }
     }
 
     public func uninstall(_ request: UninstallRequest, by caller: AdminCaller, _ responder: Responder<UninstallStep>) {

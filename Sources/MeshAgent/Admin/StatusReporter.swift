@@ -21,12 +21,12 @@ struct StatusReporter {
 
     /// Why configuration and policy are not in force for every pod that asked for them; empty if they are.
     static func notReady(_ node: Node) -> [String] {
-        var reasons = [node.state.directoryProblem, node.state.lateProblem].compactMap { $0 }
+        var reasons = [node.state.directoryProblem, node.state.lateProblem, node.takeoverProblem].compactMap { $0 }
         for (name, member) in node.state.reconciler.enrolment.members.sorted(by: { $0.key < $1.key }) {
             switch member.state {
             case .enabled: break
             case .pending: reasons.append("pod \(name) is pending")
-            case .failed(let reason): reasons.append("pod \(name) is not enrolled: \(reason)")
+            case .failed(let reason): reasons.append("pod \(name) failed: \(reason)")
             }
         }
         return reasons

@@ -59,10 +59,7 @@ struct WorkloadReporter {
         switch member.state {
         case .pending: return RedirectionReport(.pending, reason: "identity and policy are not in force yet")
         case .failed(let reason): return RedirectionReport(.failed, reason: reason)
-        case .enabled where member.outside.isEmpty: return RedirectionReport(.enabled)
-        case .enabled:
-            let numbers = member.outside.prefix(8).map { "\($0.pid)" }.joined(separator: " ")
-            return RedirectionReport(.enabled, reason: "processes outside the hooked cgroup: \(numbers)")
+        case .enabled: return RedirectionReport(.enabled)
         }
     }
 
@@ -71,7 +68,7 @@ struct WorkloadReporter {
             switch pod.mesh.acceleration {
             case .disabled: "the pod has accelerate: disabled"
             case .auto: "auto accelerates only where tripwires can watch for calls that redirection cannot honour"
-            case .enabled where member?.state != .enabled: "the pod is not enrolled"
+            case .enabled where member?.force != .policy: "the pod is not enrolled"
             case .enabled where member?.namespace?.isOnVeth == false: "the pod has an address that is not on a veth"
             case .enabled where !node.selfTest.allowsEnabled: "the self-test of this node failed (meshctl status)"
             case .enabled: nil

@@ -26,8 +26,11 @@ final class Node {
     private var watches: [EventLoop.Watch] = []
     private let configWatch: WatchedDirectory?
     private let namespaceWatch: NamespaceWatch
+    private let takeover: LayoutTakeover
     private var settling: EventLoop.Timer?
     private var lateSweep: EventLoop.Timer?
+    /// Namespaces in which processes outside the cgroup have been looked for.
+    private var looked: Set<NetnsCookie> = []
 
     var writer: KernelWriter { state.reconciler.writer }
 
@@ -73,15 +76,16 @@ final class Node {
             throw AgentError("cannot read what an earlier agent has left: \(error)")
         }
         let probe = PodProbe(nodeNetns: nodeNetns)
+        let records = NamespaceRecords(writer)
         let reconciler = Reconciler(
             on: loop,
             compiler: MeshCompiler(
                 configuration: .init(nodeName: configuration.node, nodeAddresses: addresses),
                 identityNumbers: numbers.identities, serviceNumbers: numbers.services),
             writer: writer,
-            enrolment: Enrolment(inspect: { (pod) throws(EnrolmentFailure) in
-                try Self.inspect(pod, probe, writer)
-            }))
+            enrolment: Enrolment(
+                inspect: { (pod) throws(EnrolmentFailure) in try Self.inspect(pod, probe, writer) },
+                records: .init(exists: records.exists, adopted: records.adopted)))
         writer.openNamespace = { [weak reconciler] (cookie) throws(BPFError) in reconciler?.openNamespace(cookie) }
         state = MeshState(
             on: loop, node: configuration.node, configDirectory: configuration.configDirectory, applied: opened.state,
@@ -95,14 +99,18 @@ final class Node {
         }
         configWatch = configuration.configDirectory.map { WatchedDirectory($0, loop: loop, logger: logger) }
         namespaceWatch = NamespaceWatch(loop: loop, logger: logger)
+        takeover = LayoutTakeover(logger: logger)
         try start()
     }
 
     private func start() throws(AgentError) {
         state.onChange = { [unowned self] in afterChange($0) }
+        // Pods of another version's node are under traffic: a SYN may wait in a queue for longer than a grace period.
+        if ((try? writer.plane.otherVersions().isEmpty) ?? true) == false { writer.handshakePatience = 300_000 }
         do throws(Reconciler.Failure) { try state.start() } catch {
             throw AgentError("cannot put the configuration in force: \(error)")
         }
+        writer.handshakePatience = 0
         state.logEnrolment(since: [:])
         // The agent before may have died between a flip and the end of the connections it denied.
         sweep()
@@ -118,8 +126,11 @@ final class Node {
         every(.milliseconds(50)) { $0.reader.drain() }
         every(.milliseconds(500)) {
             $0.state.refreshEnrolment()
+            $0.recheckOutside()
             $0.namespaceWatch.watch($0.state.reconciler.enrolment.directories)
         }
+        takeOver()
+        every(.seconds(1)) { $0.takeOver() }
         every(.seconds(10)) { $0.regularWork() }
         every(.seconds(60)) { $0.reap() }
         lookOutside()
@@ -241,6 +252,11 @@ final class Node {
         lookOutside()
     }
 
+    /// What an agent of another version has left.
+    var takeoverProblem: String? { takeover.problem }
+
+    private func takeOver() { takeover.advance(state.reconciler, isComplete: state.lateProblem == nil) }
+
     private func reap() {
         do throws(BPFError) {
             try maintenance.reapEnds(
@@ -253,6 +269,7 @@ final class Node {
     /// Looks for processes of enrolled pods that no hook sees.
     private func lookOutside() {
         let members = state.reconciler.enrolment.members
+        looked = Set(state.reconciler.inForce.values.map(\.netns))
         let files = Dictionary(
             members.values.compactMap { $0.namespace.map { ($0.file, $0.cookie) } },
             uniquingKeysWith: { first, _ in first })
@@ -260,12 +277,23 @@ final class Node {
         for (name, member) in state.reconciler.enrolment.members where member.outside != members[name]?.outside {
             guard !member.outside.isEmpty else { continue }
             logger.warning(
-                "processes of a pod are outside the hooked cgroup: policy does not see their connections",
+                "processes of a pod are outside the hooked cgroup: its egress policy does not see their connections",
                 metadata: [
                     "pod": "\(name)",
                     "processes": "\(member.outside.map { "\($0.pid) \($0.command)" }.joined(separator: ", "))",
                     "hint": "start them with meshctl run, or move them below \(configuration.cgroup)",
                 ])
+        }
+    }
+
+    /// Looks for them now if pods have been enrolled since the last look, and again at those that are known.
+    private func recheckOutside() {
+        let enrolled = Set(state.reconciler.inForce.values.map(\.netns))
+        if !enrolled.isSubset(of: looked) {
+            lookOutside()
+        } else {
+            let hooked = Cgroup(path: configuration.cgroup)
+            state.reconciler.recheckOutside { $0.isStill(in: $1, outside: hooked) }
         }
     }
 
@@ -282,7 +310,7 @@ final class Node {
             }
             try writer.plane.requireUnclaimed(namespace, cookie: found.cookie)
         } catch {
-            throw EnrolmentFailure("\(error)")
+            throw EnrolmentFailure("\(error)", error.errnoCode == EBUSY ? .foreign(found.cookie) : .unfit(found))
         }
         return found
     }

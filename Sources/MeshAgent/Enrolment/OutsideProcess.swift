@@ -41,4 +41,12 @@ struct OutsideProcess: Hashable, Sendable {
         }
         return found
     }
+
+    /// Whether it still runs in that namespace and outside that cgroup.
+    func isStill(in namespace: PodNamespace, outside hooked: Cgroup) -> Bool {
+        guard PodProbe.file(at: "/proc/\(pid)/ns/net") == namespace.file, let now = try? Cgroup.ofProcess(pid) else {
+            return false
+        }
+        return !now.isWithin(hooked)
+    }
 }

@@ -5,9 +5,25 @@ import MeshModel
 
 /// Why a pod is not enrolled, in words that follow `failed: `.
 struct EnrolmentFailure: Error, Hashable, Sendable, CustomStringConvertible {
-    let description: String
+    /// What the look has found out about the pod's namespace in spite of it.
+    enum Finding: Hashable, Sendable {
+        /// Nothing.
+        case unknown
+        /// The Pod's path does not lead to one.
+        case noneAtPath
+        /// It is the pod's own, but not as the Pod says.
+        case unfit(PodNamespace)
+        /// It is not, or not only, the pod's: of the node, of another pod or of another Sockmesh node.
+        case foreign(NetnsCookie)
+    }
 
-    init(_ description: String) { self.description = description }
+    let description: String
+    let finding: Finding
+
+    init(_ description: String, _ finding: Finding = .unknown) {
+        self.description = description
+        self.finding = finding
+    }
 }
 
 /// What was found in a pod's network namespace.
@@ -18,7 +34,7 @@ struct PodNamespace: Hashable, Sendable {
     let file: FileIdentity
     let cookie: NetnsCookie
     /// All of the pod's addresses are on veths.
-    let isOnVeth: Bool
+    var isOnVeth: Bool
 }
 
 /// Looks into the network namespaces of pods. Holds none of them open.
@@ -44,7 +60,6 @@ struct PodProbe: Sendable {
     /// Enters the pod's namespace and checks that it is what the Pod says.
     func inspect(_ pod: Pod) throws(EnrolmentFailure) -> PodNamespace {
         let path = try Self.path(of: pod)
-        guard !pod.podIPs.isEmpty else { throw EnrolmentFailure("status.podIPs is empty") }
         let found: (file: FileIdentity, cookie: NetnsCookie, links: [LinkInfo])
         do throws(SystemError) {
             let namespace = try NetworkNamespace(path: path)
@@ -54,21 +69,27 @@ struct PodProbe: Sendable {
             }
             found = (file, inside.0, inside.1)
         } catch {
-            throw EnrolmentFailure(
-                error.errnoCode == ENOENT ? "network namespace \(path) does not exist" : "\(error)")
+            throw error.errnoCode == ENOENT
+                ? EnrolmentFailure("network namespace \(path) does not exist", .noneAtPath)
+                : EnrolmentFailure("\(error)")
         }
         guard found.cookie != nodeNetns else {
-            throw EnrolmentFailure("\(path) is the node's own network namespace; hostNetwork pods cannot be enrolled")
+            throw EnrolmentFailure(
+                "\(path) is the node's own network namespace; hostNetwork pods cannot be enrolled",
+                .foreign(found.cookie))
         }
         let links = Dictionary(found.links.map { (IPAddress($0.address), $0) }, uniquingKeysWith: { first, _ in first })
-        var isOnVeth = true
+        var namespace = PodNamespace(path: path, file: found.file, cookie: found.cookie, isOnVeth: true)
         for address in pod.podIPs {
             guard let link = links[address], !link.isLoopback else {
-                throw EnrolmentFailure("address \(address) of status.podIPs is not configured in \(path)")
+                namespace.isOnVeth = false
+                throw EnrolmentFailure(
+                    "address \(address) of status.podIPs is not configured in \(path)", .unfit(namespace))
             }
-            if !link.isVeth { isOnVeth = false }
+            if !link.isVeth { namespace.isOnVeth = false }
         }
-        return PodNamespace(path: path, file: found.file, cookie: found.cookie, isOnVeth: isOnVeth)
+        guard !pod.podIPs.isEmpty else { throw EnrolmentFailure("status.podIPs is empty", .unfit(namespace)) }
+        return namespace
     }
 }
 

@@ -7,6 +7,10 @@ struct EnrolledPod: Hashable, Sendable {
     var netns: NetnsCookie
     /// Its addresses are on veths, so bytes that skip the device have not skipped a wire.
     var isOnVeth: Bool
+    /// False: its identity or policy cannot be in force, so everything but its loopback is refused.
+    var isReady = true
+    /// False: the kernel has refused the sk_lookup program in its namespace.
+    var takesLookup = true
 }
 
 /// Keeps the ``KernelImage`` of a compiled mesh, change by change.
@@ -46,7 +50,12 @@ struct ImageBuilder: Sendable {
         // Who gives a namespace up before who takes it over.
         for name in names { addresses.formUnion(removeWorkload(name, &keys)) }
         for name in names {
-            guard let workload = mesh.workloads[name], let pod = pods[name] else { continue }
+            guard let pod = pods[name] else { continue }
+            guard pod.isReady else {
+                setRefused(name, pod, &keys)
+                continue
+            }
+            guard let workload = mesh.workloads[name] else { continue }
             setWorkload(name, workload, pod, &keys)
             addresses.formUnion(workload.addresses)
         }
@@ -156,6 +165,15 @@ struct ImageBuilder: Sendable {
             dryRunSet: number(of: workload.dryRunSet), flags: flags, addresses: workload.addresses)
     }
 
+    /// A row without MESH_WL_READY, and no address that names it: neither in nor out, whatever its addresses are.
+    private mutating func setRefused(_ name: NamespacedName, _ pod: EnrolledPod, _ keys: inout ImageKeys) {
+        cookies[name] = pod.netns
+        keys.workloads.insert(pod.netns)
+        image.workloads[pod.netns] = KernelImage.Workload(
+            identity: PerFamily(ipv4: .unknown, ipv6: .unknown), policySet: 0, dryRunSet: 0, flags: 0,
+            takesLookup: pod.takesLookup)
+    }
+
     private mutating func setAddress(
         _ address: IPAddress, _ compiled: CompiledAddress?, _ pods: [NamespacedName: EnrolledPod],
         _ keys: inout ImageKeys
@@ -168,10 +186,10 @@ struct ImageBuilder: Sendable {
         var row = KernelImage.Address(identity: compiled.identity)
         if compiled.isService { row.flags |= MESH_ADDR_SERVICE.rawValue }
         if compiled.isNode { row.flags |= MESH_ADDR_NODE.rawValue }
-        if compiled.isLocal, let name = compiled.workload, let cookie = pods[name]?.netns {
+        if compiled.isLocal, let name = compiled.workload, let pod = pods[name], pod.isReady {
             row.flags |= MESH_ADDR_LOCAL.rawValue
             if compiled.needsRecord { row.flags |= MESH_ADDR_NEEDS_RECORD.rawValue }
-            row.netns = cookie
+            row.netns = pod.netns
         }
         image.addresses[address] = row
     }

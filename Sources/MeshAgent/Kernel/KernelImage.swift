@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CMeshABI
 import MeshModel
 
 /// What the maps shall say in one generation: every key once, without slots.
@@ -25,6 +26,10 @@ struct KernelImage: Equatable, Sendable {
         var flags: UInt32
         /// The primary address first; no part of the row.
         var addresses: [IPAddress] = []
+        /// Its namespace shall have an sk_lookup link; no part of the row.
+        var takesLookup = true
+
+        var isReady: Bool { flags & MESH_WL_READY.rawValue != 0 }
     }
 
     var pages: [UInt16: PortPage] = [:]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CMeshABI
+import Glibc
 import LinuxIO
 import MeshModel
 import SockOps
@@ -20,6 +21,9 @@ final class KernelWriter {
     /// What the maps say.
     private(set) var tables: KernelTables
     let plane: DataPlane
+    /// In microseconds, on top of a grace period: how long the handshakes of connections may take that began without a
+    /// record. More than 0 where all pods of a node are enrolled at once under traffic.
+    var handshakePatience: UInt32 = 0
     /// Opens the namespace of a pod that is enrolled, for its sk_lookup link; `nil` if it has gone.
     var openNamespace: (NetnsCookie) throws(BPFError) -> NetworkNamespace? = { _ throws(BPFError) in nil }
 
@@ -290,6 +294,7 @@ final class KernelWriter {
 
     private func waitForGracePeriod() throws(BPFError) {
         do throws(SystemError) { try Membarrier.waitForGracePeriod() } catch { throw BPFError(error) }
+        if handshakePatience > 0 { usleep(handshakePatience) }
     }
 }
 

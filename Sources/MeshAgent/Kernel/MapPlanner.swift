@@ -13,6 +13,8 @@ struct MapPlanner {
     private var verdictsDiffer = false
     /// Rows of pods that leave the mesh: the last that goes, because their addresses name them.
     private var leaving: [MapOperation] = []
+    /// Rows of pods that were refused everything and have a policy from the next generation on.
+    private var becomingReady: [MapOperation] = []
     /// Operations of `prepare` that only fill the inactive slot.
     private var slotWrites: Set<Int> = []
     private lazy var oldCovers = PrefixIndex(tables.cidrs.lazy.map { ($0.key, $0.value) })
@@ -31,6 +33,7 @@ struct MapPlanner {
         for cidr in keys.cidrs { planPrefix(cidr) }
         planAddresses()
         planServices()
+        if !becomingReady.isEmpty { plan.settle += [.gracePeriod] + becomingReady }
         planGarbage()
         if verdictsDiffer {
             plan.flip = next
@@ -103,6 +106,14 @@ struct MapPlanner {
         changed.policySet[next] = desired.policySet
         changed.dryRunSet[next] = desired.dryRunSet
         let now = tables.generation
+        if row.flags & MESH_WL_READY.rawValue == 0, desired.isReady {
+            // The generation in force has no policy for it: it stays refused until nobody reads that any more.
+            verdictsDiffer = true
+            fillSlot(.workload(cookie, changed))
+            changed.flags = desired.flags
+            becomingReady.append(.workload(cookie, changed))
+            return
+        }
         if row.identity[now] != desired.identity || row.policySet[now] != desired.policySet
             || row.dryRunSet[now] != desired.dryRunSet
         {
@@ -186,7 +197,8 @@ struct MapPlanner {
             planAddress(address, desired, &enrolling)
         }
         // Side by side: between the two, new connections to this pod are refused.
-        for cookie in keys.workloads.sorted() where image.workloads[cookie] != nil && !tables.lookups.contains(cookie) {
+        for cookie in keys.workloads.sorted()
+        where image.workloads[cookie]?.takesLookup == true && !tables.lookups.contains(cookie) {
             plan.prepare.append(.attachLookup(cookie))
             plan.prepare += enrolling.removeValue(forKey: cookie) ?? []
         }

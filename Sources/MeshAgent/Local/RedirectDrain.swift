@@ -53,6 +53,26 @@ enum RedirectDrain {
         return unread
     }
 
+    /// How many of these sockets may have unread bytes: those that have some, and those that no process's namespace
+    /// shows, of which nothing is known.
+    ///
+    /// - Parameter cookies: of sockets that are members of a sockhash, so not closed.
+    static func undrained(_ cookies: Set<UInt64>) -> Int {
+        var left = cookies
+        for pid in processes() {
+            guard !left.isEmpty else { break }
+            // What cannot be looked into counts as undrained, and is looked into the next time.
+            guard let namespace = try? NetworkNamespace(process: pid) else { continue }
+            let drained = try? namespace.run { () throws(SystemError) -> [UInt64] in
+                var drained: [UInt64] = []
+                try SockDiag().forEach(.tcp) { if $0.receiveMemory == 0 { drained.append($0.cookie) } }
+                return drained
+            }
+            left.subtract(drained ?? [])
+        }
+        return left.count
+    }
+
     /// One process of each network namespace.
     private static func processes() -> [pid_t] {
         guard let directory = opendir("/proc") else { return [] }

@@ -137,6 +137,7 @@ final class MeshState {
                 finish(outcome, cause: "pods of the node", changes: [])
             }
         } catch {
+            reconciler.refusePending()
             logger.error("enrolment not in force", metadata: ["error": "\(error)"])
         }
         logEnrolment(since: before)
@@ -149,7 +150,7 @@ final class MeshState {
                 logger.info("pod enrolled", metadata: ["pod": "\(name)", "netns": "\(member.namespace?.path ?? "")"])
             case .pending: logger.debug("pod pending", metadata: ["pod": "\(name)"])
             case .failed(let reason):
-                logger.warning("pod not enrolled", metadata: ["pod": "\(name)", "reason": "\(reason)"])
+                logger.warning("pod failed", metadata: ["pod": "\(name)", "reason": "\(reason)"])
             }
         }
         for name in before.keys where reconciler.enrolment.members[name] == nil {
@@ -203,6 +204,7 @@ final class MeshState {
                     reverse: Self.reverse(of: change, old.objects))
             } catch {
                 store = old
+                reconciler.refusePending()
                 directoryProblem = "the configuration directory is not in force: \(error)"
                 logger.error("configuration not in force", metadata: ["error": "\(error)"])
             }

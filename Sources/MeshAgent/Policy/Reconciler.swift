@@ -94,9 +94,9 @@ final class Reconciler {
         if let pods { enrolment.update(pods, now: now) }
         var enrolled = enrolment.enrolled
         var change = change
-        change.enrolled = Set(enrolled.keys)
+        change.enrolled = Self.ready(enrolled)
         let changes = compiler.update(change)
-        // Each turn but the last takes out one pod that cannot be enrolled.
+        // Each turn but the last takes one pod that cannot be enrolled out of policy.
         while true {
             do throws(Failure) {
                 return try putInForce(changes, enrolled, makeDurable)
@@ -109,7 +109,7 @@ final class Reconciler {
                 }
                 enrolment.failed(name, EnrolmentFailure("\(failure)"), now: now)
                 enrolled = enrolment.enrolled
-                _ = compiler.update(MeshChange(enrolled: Set(enrolled.keys)))
+                _ = compiler.update(MeshChange(enrolled: Self.ready(enrolled)))
                 rebuild()
             }
         }
@@ -125,6 +125,29 @@ final class Reconciler {
         return try reconcile(MeshChange())
     }
 
+    /// After a change that failed: refuses everything to pods that it would have enrolled, until it succeeds.
+    ///
+    /// What cannot be written now is tried again with the change.
+    func refusePending() {
+        var pods = inForce
+        for (name, pod) in enrolment.enrolled where pods[name]?.netns != pod.netns {
+            pods[name] = EnrolledPod(
+                netns: pod.netns, isOnVeth: pod.isOnVeth, isReady: false, takesLookup: pod.takesLookup)
+        }
+        guard pods != inForce else { return }
+        let changes = compiler.update(MeshChange(enrolled: Self.ready(pods)))
+        do throws(Failure) {
+            _ = try putInForce(changes, pods) { () throws(StateFileError) in }
+        } catch {
+            revert(MeshChange())
+        }
+    }
+
+    /// The pods that have identity and policy.
+    private static func ready(_ pods: [NamespacedName: EnrolledPod]) -> Set<NamespacedName> {
+        Set(pods.filter(\.value.isReady).keys)
+    }
+
     /// Takes over the node's own addresses.
     func setNodeAddresses(_ addresses: [IPAddress]) throws(Failure) -> Outcome? {
         guard Set(addresses) != Set(compiler.configuration.nodeAddresses) else { return nil }
@@ -138,6 +161,8 @@ final class Reconciler {
     }
 
     func setOutside(_ outside: [NetnsCookie: [OutsideProcess]]) { enrolment.setOutside(outside) }
+
+    func recheckOutside(_ isStill: (OutsideProcess, PodNamespace) -> Bool) { enrolment.recheckOutside(isStill) }
 
     /// Writes again what could not be written after a flip.
     func retryLate() throws(Failure) -> Outcome {
@@ -168,7 +193,7 @@ final class Reconciler {
             generation: plan.flip ?? previous, previousGeneration: previous, changes: changes, late: nil)
         do throws(KernelWriter.Failure) { try writer.commit(plan) } catch { outcome.late = error }
         inForce = enrolled
-        enrolment.succeeded(enrolled.keys)
+        enrolment.succeeded(enrolled)
         stale = outcome.late == nil ? keys.unsettled(in: writer.tables) : keys
         if plan.flip != nil || !plan.garbage.isEmpty {
             uncollected = plan
@@ -206,7 +231,7 @@ final class Reconciler {
     /// Leads the compiler back, and the image to what the kernel has.
     private func revert(_ reverse: MeshChange) {
         var reverse = reverse
-        reverse.enrolled = Set(inForce.keys)
+        reverse.enrolled = Self.ready(inForce)
         _ = compiler.update(reverse)
         rebuild()
     }

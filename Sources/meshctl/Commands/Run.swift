@@ -9,8 +9,10 @@ struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Run a command inside a pod: in its network namespace and under the mesh.",
         discussion: """
-            Becomes the command, so that its exit status and signals are its own. If it cannot be started, the exit status \
-            is 125 (meshctl failed), 126 (cannot be executed) or 127 (not found).
+            Waits until the policy of the pod is in force: nothing is started in a pod that is pending or failed without \
+            it. Becomes the command, so that its exit status and signals are its own. If it cannot be started, the exit \
+            status is 125 (meshctl failed, or the pod did not become enabled in time), 126 (cannot be executed) or 127 \
+            (not found).
             """)
 
     @OptionGroup var agent: AgentAddress
@@ -20,6 +22,12 @@ struct Run: ParsableCommand {
 
     @Option(help: ArgumentHelp("Run the command as this user instead of root.", valueName: "name"))
     var user: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How long to wait for the pod's policy, for example 30s or 2m; 10s if not given.", valueName: "time"),
+        transform: { try WaitLimit($0) })
+    var timeout: WaitLimit?
 
     @Flag(help: "Give the command a /sys of the namespace and the files of /etc/netns/NAME, as ip netns exec does.")
     var netnsMounts = false
@@ -70,8 +78,32 @@ struct Run: ParsableCommand {
         }
     }
 
+    /// Asks again as long as the pod is not enrolled: it may have been created a moment ago.
     private func prepare(namespace: String, name: String) throws(AdminError) -> RunTarget {
-        var client = try agent.connect()
-        return try client.one(PrepareRunRequest(namespace: namespace, name: name))
+        let limit = Duration.seconds(timeout?.seconds ?? Self.patience)
+        let deadline = ContinuousClock.now + limit
+        var progress = ProgressLine()
+        defer { progress.clear() }
+        while true {
+            do throws(AdminError) {
+                var client = try agent.connect()
+                let target = try client.one(PrepareRunRequest(namespace: namespace, name: name))
+                progress.clear()
+                if target.redirection.state == .failed {
+                    Console.write("meshctl: warning: pod \(pod) is \(target.redirection.text)\n", to: STDERR_FILENO)
+                }
+                return target
+            } catch {
+                guard error.code == .busy else { throw error }
+                guard ContinuousClock.now < deadline else {
+                    throw AdminError(.timeout, "\(error.message), after \(limit)", hint: error.hint)
+                }
+                progress.show(error.message)
+                usleep(50_000)
+            }
+        }
     }
+
+    /// In seconds: longer than an enrolment takes, short enough for a person who has made a mistake.
+    private static let patience = 10.0
 }
