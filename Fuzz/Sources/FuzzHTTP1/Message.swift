@@ -121,7 +121,9 @@ struct Message: Equatable {
         var wire: [UInt8] = []
         if !body.isEmpty {
             let count = out.withUnsafeMutableBytes { HTTP1ChunkWriter.begin(body.count, into: $0) }
-            wire = out[..<count] + body + Array("\r\n".utf8)
+            wire += out[..<count]
+            wire += body
+            wire += Array("\r\n".utf8)
         }
         let end = bytes.withUnsafeBytes { message in
             out.withUnsafeMutableBytes { room in
@@ -132,6 +134,7 @@ struct Message: Equatable {
             }
         }
         guard case .success(let count) = end else { preconditionFailure("trailers were not forwarded: \(end)") }
-        return wire + out[..<count]
+        wire += out[..<count]
+        return wire
     }
 }

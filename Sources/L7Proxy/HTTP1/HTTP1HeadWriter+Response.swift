@@ -62,7 +62,9 @@ extension HTTP1HeadWriter {
         case .chunked: transferEncodingChunked()
         case .untilClose, .tunnel: break
         }
-        let closes = !head.isInterim && (forwarding.closes || framing == .untilClose)
+        // Neither an interim response nor the start of a tunnel is the connection's last word.
+        let isLast = !head.isInterim && framing != .tunnel
+        let closes = isLast && (forwarding.closes || framing == .untilClose)
         connection(close: closes, upgrade: upgrades, te: false)
         return framing
     }

@@ -109,7 +109,8 @@ extension HTTP1HeadWriter {
 
     /// Copies the `Upgrade` fields, for a message whose `Connection` says `upgrade`.
     mutating func forwardUpgrade(_ fields: borrowing FieldTable, in message: UnsafeRawPointer) {
-        for position in 0..<fields.count where fields.fields[position].name == .upgrade {
+        for position in 0..<fields.count
+        where fields.fields[position].name == .upgrade && !fields.fields[position].isDropped {
             out.append("Upgrade: ")
             out.append(fields.fields[position].valueRange.bytes(in: message))
             out.appendLineEnd()

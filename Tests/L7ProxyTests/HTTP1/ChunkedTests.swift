@@ -12,66 +12,67 @@ import Testing
         let data: String?
         let defect: MalformedMessage?
 
-        init(_ rule: String, _ body: String, data: String) {
-            (testDescription, self.body, self.data, defect) = (rule, body, data, nil)
+        static func read(_ rule: String, _ body: String, _ data: String) -> Case {
+            Case(testDescription: rule, body: body, data: data, defect: nil)
         }
 
-        init(_ rule: String, _ body: String, _ defect: MalformedMessage) {
-            (testDescription, self.body, data, self.defect) = (rule, body, nil, defect)
+        static func refused(_ rule: String, _ body: String, _ defect: MalformedMessage) -> Case {
+            Case(testDescription: rule, body: body, data: nil, defect: defect)
         }
     }
 
     static let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     static let cases: [Case] = [
-        .init("7.1: chunks", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", data: "abcde"),
-        .init("7.1: no data", "0\r\n\r\n", data: ""),
-        .init(
+        .read("7.1: chunks", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "abcde"),
+        .read("7.1: no data", "0\r\n\r\n", ""),
+        .refused(
             "7.1: hexadecimal in either case", "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n",
             data: "01234567890123456789"),
-        .init("7.1: leading zeros", "0003\r\nabc\r\n000\r\n\r\n", data: "abc"),
-        .init("7.1: data that looks like a chunk", "5\r\n0\r\n\r\n\r\n0\r\n\r\n", data: "0\r\n\r\n"),
-        .init("7.1.1: extensions are ignored", "3;a=b;c=\"d;e\"\r\nabc\r\n0;x\r\n\r\n", data: "abc"),
-        .init("RFC 9110 5.6.3: whitespace before an extension", "3 \t;a\r\nabc\r\n0\r\n\r\n", data: "abc"),
-        .init("7.1: an empty size", "\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: no size but an extension", ";a\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: a prefix", "0x3\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: a sign", "+3\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: a minus sign", "-3\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: an underscore", "1_0\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: whitespace before the size", " 3\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: whitespace after the size", "3 \r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: no hexadecimal digit", "3g\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("7.1: NUL after the size", "3\0\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
-        .init("2.2: LF after the size", "3\nabc\r\n0\r\n\r\n", .bareLineFeed),
-        .init("2.2: CR after the size", "3\rabc\r\n0\r\n\r\n", .bareCarriageReturn),
-        .init("7.1.1: LF in an extension", "3;a\nabc\r\n0\r\n\r\n", .bareLineFeed),
-        .init("7.1.1: CR in an extension", "3;a\rb\r\nabc\r\n0\r\n\r\n", .bareCarriageReturn),
-        .init("7.1.1: NUL in an extension", "3;a\0\r\nabc\r\n0\r\n\r\n", .invalidChunkExtension),
-        .init(
-            "7.1.1: too long an extension", "3;" + String(repeating: "a", count: 20_000) + "\r\nabc\r\n0\r\n\r\n",
+        .read("7.1: leading zeros", "0003\r\nabc\r\n000\r\n\r\n", "abc"),
+        .read("7.1: data that looks like a chunk", "5\r\n0\r\n\r\n\r\n0\r\n\r\n", "0\r\n\r\n"),
+        .read("7.1.1: extensions are ignored", "3;a=b;c=\"d;e\"\r\nabc\r\n0;x\r\n\r\n", "abc"),
+        .read("RFC 9110 5.6.3: whitespace before an extension", "3 \t;a\r\nabc\r\n0\r\n\r\n", "abc"),
+        .refused("7.1: an empty size", "\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: no size but an extension", ";a\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: a prefix", "0x3\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: a sign", "+3\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: a minus sign", "-3\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: an underscore", "1_0\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: whitespace before the size", " 3\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: whitespace after the size", "3 \r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: no hexadecimal digit", "3g\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("7.1: NUL after the size", "3\0\r\nabc\r\n0\r\n\r\n", .invalidChunkSize),
+        .refused("2.2: LF after the size", "3\nabc\r\n0\r\n\r\n", .bareLineFeed),
+        .refused("2.2: CR after the size", "3\rabc\r\n0\r\n\r\n", .bareCarriageReturn),
+        .refused("7.1.1: LF in an extension", "3;a\nabc\r\n0\r\n\r\n", .bareLineFeed),
+        .refused("7.1.1: CR in an extension", "3;a\rb\r\nabc\r\n0\r\n\r\n", .bareCarriageReturn),
+        .refused("7.1.1: NUL in an extension", "3;a\0\r\nabc\r\n0\r\n\r\n", .invalidChunkExtension),
+        .refused(
+            "7.1.1: too long an extension", "3;\(many("a", 20_000))\r\nabc\r\n0\r\n\r\n",
             .chunkExtensionsTooLarge),
-        .init(
-            "7.1.1: too many of them", String(repeating: "1;aaaaaaa\r\nx\r\n", count: 2049) + "0\r\n\r\n",
+        .refused(
+            "7.1.1: too many of them", "\(many("1;aaaaaaa\r\nx\r\n", 2049))0\r\n\r\n",
             .chunkExtensionsTooLarge),
-        .init(
+        .refused(
             "7.1: the largest size cannot be reached by overflow", "10000000000000003\r\nabc\r\n0\r\n\r\n",
             .chunkSizeTooLarge),
-        .init("7.1: 2^63", "8000000000000000\r\n", .chunkSizeTooLarge),
-        .init("7.1: too many zeros", String(repeating: "0", count: 17) + "\r\n\r\n", .chunkSizeTooLarge),
-        .init("7.1: data longer than its size", "3\r\nabcd\r\n0\r\n\r\n", .missingChunkEnd),
-        .init("7.1: data followed by LF", "3\r\nabc\n0\r\n\r\n", .missingChunkEnd),
-        .init("7.1: data followed by CR", "3\r\nabc\r0\r\n\r\n", .missingChunkEnd),
-        .init("7.1: data followed by anything", "3\r\nabcXX0\r\n\r\n", .missingChunkEnd),
-        .init("7.1.2: a trailer that frames", "0\r\nContent-Length: 5\r\n\r\n", .forbiddenTrailer),
-        .init("7.1.2: a trailer that frames otherwise", "0\r\nTransfer-Encoding: chunked\r\n\r\n", .forbiddenTrailer),
-        .init("RFC 9110 6.5.1: a trailer that routes", "0\r\nHost: b\r\n\r\n", .forbiddenTrailer),
-        .init("7.1.2: trailers are field lines", "0\r\nA : b\r\n\r\n", .whitespaceBeforeColon),
-        .init("7.1.2: without folds", "0\r\nA: b\r\n c\r\n\r\n", .foldedLine),
-        .init("7.1.2: without a lone LF", "0\r\nA: b\n\r\n", .bareLineFeed),
-        .init(
-            "7.1.2: too many bytes", "0\r\nA: " + String(repeating: "b", count: 17_000) + "\r\n\r\n", .trailersTooLarge),
-        .init("7.1.2: too many lines", "0\r\n" + String(repeating: "A: b\r\n", count: 101) + "\r\n", .tooManyFields),
+        .refused("7.1: 2^63", "8000000000000000\r\n", .chunkSizeTooLarge),
+        .refused("7.1: too many zeros", "\(many("0", 17))\r\n\r\n", .chunkSizeTooLarge),
+        .refused("7.1: data longer than its size", "3\r\nabcd\r\n0\r\n\r\n", .missingChunkEnd),
+        .refused("7.1: data followed by LF", "3\r\nabc\n0\r\n\r\n", .missingChunkEnd),
+        .refused("7.1: data followed by CR", "3\r\nabc\r0\r\n\r\n", .missingChunkEnd),
+        .refused("7.1: data followed by anything", "3\r\nabcXX0\r\n\r\n", .missingChunkEnd),
+        .refused("7.1.2: a trailer that frames", "0\r\nContent-Length: 5\r\n\r\n", .forbiddenTrailer),
+        .refused(
+            "7.1.2: a trailer that frames otherwise", "0\r\nTransfer-Encoding: chunked\r\n\r\n", .forbiddenTrailer),
+        .refused("RFC 9110 6.5.1: a trailer that routes", "0\r\nHost: b\r\n\r\n", .forbiddenTrailer),
+        .refused("7.1.2: trailers are field lines", "0\r\nA : b\r\n\r\n", .whitespaceBeforeColon),
+        .refused("7.1.2: without folds", "0\r\nA: b\r\n c\r\n\r\n", .foldedLine),
+        .refused("7.1.2: without a lone LF", "0\r\nA: b\n\r\n", .bareLineFeed),
+        .refused(
+            "7.1.2: too many bytes", "0\r\nA: \(many("b", 17_000))\r\n\r\n", .trailersTooLarge),
+        .refused("7.1.2: too many lines", "0\r\n\(many("A: b\r\n", 101))\r\n", .tooManyFields),
     ]
 
     @Test(arguments: cases)
@@ -108,7 +109,9 @@ import Testing
         var written: [UInt8] = []
         for size in [1, 15, 16, 255, 256, 70_000] {
             let count = buffer.withUnsafeMutableBytes { HTTP1ChunkWriter.begin(size, into: $0) }
-            written += buffer[..<count] + [UInt8](repeating: 0x61, count: size) + Array("\r\n".utf8)
+            written += buffer[..<count]
+            written += [UInt8](repeating: 0x61, count: size)
+            written += Array("\r\n".utf8)
         }
         var fields = FieldTable(capacity: 4)
         let source = Array("0\r\nX-A: 1\r\nCookie: no\r\nX-B: 2\r\n\r\n".utf8)
@@ -138,6 +141,6 @@ import Testing
         #expect(written("x-a", "1\r\nb: c") == .failure(.unsafeValue))
         #expect(written("x-a\r\nb", "1") == .failure(.unsafeName))
         #expect(written("content-length", "1") == .failure(.unsafeName))
-        #expect(written("x-a", String(repeating: "b", count: 100)) == .failure(.noRoom))
+        #expect(written("x-a", many("b", 100)) == .failure(.noRoom))
     }
 }

@@ -64,9 +64,9 @@ struct MessageGenerator {
         for _ in 0..<Int.random(in: 0...3, using: &random) {
             let data = word("abc0123\r\n", 1...30)
             let digits = String(data.utf8.count, radix: 16)
-            let size = chance(70) ? digits : pick([digits.uppercased(), "0" + digits, "000" + digits])
+            let size = chance(70) ? digits : pick([digits.uppercased(), "0\(digits)", "000\(digits)"])
             let tail = chance(80) ? "" : pick([";a", ";a=b", ";a=\"b c\"", " ;a", ";", ";;"])
-            body += size + tail + "\r\n" + data + "\r\n"
+            body += "\(size)\(tail)\r\n\(data)\r\n"
         }
         body += pick(["0", "0", "00", "0;x"]) + "\r\n"
         if chance(30) { body += line(pick(["X-Sum", "Grpc-Status", "Cookie"]), word("abc123", 0...8)) }
@@ -80,9 +80,10 @@ struct MessageGenerator {
         case 3...5:
             let body = word("abc\r\n:0 ", 0...40)
             let count = String(body.utf8.count)
-            let value =
-                chance(80) ? count : pick(["0" + count, count + ", " + count, "+" + count, count + ",", " " + count])
-            return (line("Content-Length", value) + (chance(90) ? "" : line("Content-Length", value)), body)
+            let unusual = ["0\(count)", "\(count), \(count)", "+\(count)", "\(count),", " \(count)"]
+            let value = chance(80) ? count : pick(unusual)
+            let again = chance(90) ? "" : line("Content-Length", value)
+            return ("\(line("Content-Length", value))\(again)", body)
         case 6...8:
             let value =
                 chance(85) ? cased("chunked") : pick(["gzip, chunked", "chunked, chunked", "identity", "xchunked"])
@@ -93,16 +94,16 @@ struct MessageGenerator {
 
     mutating func request() -> String {
         let method = pick(["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "M-SEARCH", "get", "TRACE"])
-        let path = "/" + word("abc/.-_~%41:@!$&'()*+,;=", 0...20).replacingPercents()
-        let target =
-            chance(75)
-            ? path + (chance(50) ? "" : "?" + word("ab=&?/[]|", 0...15)) : pick(["http://x:1/a?b", "*", "http://x"])
+        let path = "/\(word("abc/.-_~%41:@!$&'()*+,;=", 0...20).replacingPercents())"
+        let query = chance(50) ? "" : "?\(word("ab=&?/[]|", 0...15))"
+        let target = chance(75) ? "\(path)\(query)" : pick(["http://x:1/a?b", "*", "http://x"])
         let version = chance(88) ? "1.1" : pick(["1.0", "1.0", "1.2", "2.0", "0.9"])
         let host =
             chance(92)
             ? line("Host", pick(["a", "a.b:80", "[::1]:8080", "", "10.0.0.1"])) : pick(["", "Host: a\r\nHost: a\r\n"])
         let (lines, body) = framingAndBody(mayEndWithConnection: false)
-        let fields = chance(50) ? host + otherFields() + lines : otherFields() + lines + host
+        let others = otherFields()
+        let fields = chance(50) ? "\(host)\(others)\(lines)" : "\(others)\(lines)\(host)"
         return "\(method) \(target) HTTP/\(version)\r\n\(fields)\r\n\(body)"
     }
 

@@ -36,12 +36,17 @@ import Testing
         """
 
     /// Every text whose verdict the other suites know: the same verdict must come at every split.
-    static let refusals: [(kind: Kind, text: String)] =
-        (RequestLineTests.lines + RequestLineTests.targets + RequestLineTests.hosts + FieldTests.cases)
-        .map { (.request, $0.text) }
-        + ChunkedTests.cases.map { (.request, ChunkedTests.head + $0.body) }
-        + (FramingTests.requests + FramingTests.responses).map { ($0.kind, $0.head + "\r\n") }
-        + SmugglingTests.cases.map { (.request, $0.text) }
+    static let refusals: [(kind: Kind, text: String)] = {
+        var all: [(kind: Kind, text: String)] = []
+        for table in [RequestLineTests.lines, RequestLineTests.targets, RequestLineTests.hosts, FieldTests.cases] {
+            for testCase in table { all.append((.request, testCase.text)) }
+        }
+        for testCase in ChunkedTests.cases { all.append((.request, "\(ChunkedTests.head)\(testCase.body)")) }
+        for testCase in FramingTests.requests { all.append((testCase.kind, "\(testCase.head)\r\n")) }
+        for testCase in FramingTests.responses { all.append((testCase.kind, "\(testCase.head)\r\n")) }
+        for testCase in SmugglingTests.cases { all.append((.request, testCase.text)) }
+        return all
+    }()
 
     @Test func wholeMessagesAreWhatTheyAre() throws {
         let message = try #require(Reading.of(.request, Self.request).message)

@@ -194,3 +194,6 @@ private struct PieceReader: ~Copyable {
 private func latin1(_ bytes: UnsafeRawBufferPointer) -> String {
     String(String.UnicodeScalarView(bytes.map { UnicodeScalar($0) }))
 }
+
+/// `text`, so many times.
+func many(_ text: String, _ count: Int) -> String { String(repeating: text, count: count) }

@@ -70,8 +70,13 @@ import Testing
     /// The body of `message` as its framing has it sent.
     private func wireBody(_ message: ReadMessage) -> [UInt8] {
         guard message.framing == .chunked else { return message.body }
-        let size = String(message.body.count, radix: 16)
-        let chunk = message.body.isEmpty ? [] : Array("\(size)\r\n".utf8) + message.body + Array("\r\n".utf8)
-        return chunk + Array("0\r\n\r\n".utf8)
+        var wire: [UInt8] = []
+        if !message.body.isEmpty {
+            wire += Array("\(String(message.body.count, radix: 16))\r\n".utf8)
+            wire += message.body
+            wire += Array("\r\n".utf8)
+        }
+        wire += Array("0\r\n\r\n".utf8)
+        return wire
     }
 }
