@@ -13,7 +13,7 @@ import L7Proxy
 @main
 enum H1Bench {
     private static let rounds = 15
-    private static let operations = 200_000
+    private static let operations = 100_000
 
     static func main() {
         guard detectorWorks() else {

@@ -6,6 +6,13 @@ enum Authority {
     /// (RFC 9112 section 3.2).
     static func isValid(_ text: UnsafeRawBufferPointer) -> Bool { text.isEmpty || parts(text) != nil }
 
+    /// The length of what needs no closer look: letters, digits, `.` and `-`.
+    @inline(__always)
+    private static func usualLength(_ text: UnsafeRawBufferPointer) -> Int {
+        guard let base = text.baseAddress else { return 0 }
+        return ByteScanner.firstUnusualInHost(base, from: 0, to: text.count)
+    }
+
     /// Whether `text` is a host, not empty, and a port, as CONNECT needs (RFC 9112 section 3.2.3).
     static func hasHostAndPort(_ text: UnsafeRawBufferPointer) -> Bool {
         guard let parts = parts(text) else { return false }
@@ -20,7 +27,8 @@ enum Authority {
         if hostLength == text.count { return (hostLength, nil) }
         guard text[hostLength] == ASCII.colon else { return nil }
         var port: UInt32 = 0
-        for byte in text[(hostLength + 1)...] {
+        for index in (hostLength + 1)..<text.count {
+            let byte = text[index]
             guard ASCII.isDigit(byte) else { return nil }
             port = port * 10 + UInt32(byte - 0x30)
             guard port <= 65535 else { return nil }
@@ -31,7 +39,7 @@ enum Authority {
 
     /// The length of the `reg-name` or IPv4 address that `text` begins with.
     private static func nameLength(_ text: UnsafeRawBufferPointer) -> Int? {
-        var index = 0
+        var index = usualLength(text)
         while index < text.count, ASCII.isRegName(text[index]) {
             if text[index] == ASCII.percent {
                 guard index + 2 < text.count, ASCII.hexValue(text[index + 1]) != nil,

@@ -50,20 +50,41 @@ import Testing
         for testCase in SmugglingTests.cases {
             lines += try encoder.encode(Self.record(isRequest: true, Array(testCase.text.utf8))) + Data("\n".utf8)
         }
-        let file = FileManager.default.temporaryDirectory.appendingPathComponent("sockmesh-h11-\(getpid()).jsonl")
-        try lines.write(to: file)
-        defer { try? FileManager.default.removeItem(at: file) }
-
-        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-            .appendingPathComponent("Differential/h11_compare.py").path
-        let (status, output) = try Self.run([Self.python, script, file.path])
-        try #require(status == 0, "\(String(decoding: output, as: UTF8.self))")
-        let summary = try JSONDecoder().decode(Summary.self, from: output)
+        let summary = try Self.compare(lines)
         #expect(summary.differences.isEmpty, "\(summary.differences.joined(separator: "\n"))")
         // The comparison is worth something only if it compares: most of what is not damaged is accepted.
         #expect(summary.classes["alike", default: 0] > 8000, "\(summary.classes)")
         #expect(summary.classes["ours is stricter", default: 0] > 500, "\(summary.classes)")
         print("h11:", summary.classes.sorted { $0.key < $1.key })
+    }
+
+    /// The comparison itself can fail: a reading with one field, body or end changed is reported.
+    @Test(.enabled(if: canRun, "needs python3-h11: scripts/bootstrap.sh --test"))
+    func aWrongReadingIsNoticed() throws {
+        let input = Array("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET".utf8)
+        let right = Self.record(isRequest: true, input)
+        var wrong = [right, right, right, right]
+        wrong[0].ours.fields[0][1] = "b"
+        wrong[1].ours.body = Self.hexadecimal([0x68])
+        wrong[2].ours.length -= 1
+        wrong[3].ours.first[1] = "/b"
+        var lines = Data()
+        for record in [right] + wrong { lines += try JSONEncoder().encode(record) + Data("\n".utf8) }
+        let summary = try Self.compare(lines)
+        #expect(summary.classes["alike"] == 1)
+        #expect(summary.differences.count == wrong.count)
+    }
+
+    private static func compare(_ lines: Data) throws -> Summary {
+        let name = "sockmesh-h11-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).jsonl"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent(name)
+        try lines.write(to: file)
+        defer { try? FileManager.default.removeItem(at: file) }
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("Differential/h11_compare.py").path
+        let (status, output) = try run([python, script, file.path])
+        try #require(status == 0, "\(String(decoding: output, as: UTF8.self))")
+        return try JSONDecoder().decode(Summary.self, from: output)
     }
 
     private static func record(isRequest: Bool, _ input: [UInt8]) -> Record {

@@ -26,7 +26,7 @@ import Testing
         var connection = HTTP1DownstreamPersistence()
         for _ in 0..<2 {
             connection.requestBegan(request())
-            #expect(!connection.responseBegan(framing: .length(3)))
+            #expect(connection.responseBegan(framing: .length(3)) == false)
             #expect(connection.responseEnded() == .nextRequest)
         }
         #expect(connection.inputEnded() == .close)
@@ -52,19 +52,19 @@ import Testing
         let post = request("Content-Length: 5\r\n")
         var reading = HTTP1DownstreamPersistence()
         reading.requestBegan(post)
-        #expect(!reading.responseBegan(framing: .none))
+        #expect(reading.responseBegan(framing: .none) == false)
         #expect(reading.responseEnded() == .discardRequestBody)
         #expect(reading.requestEnded() == .nextRequest)
 
         var abandoning = HTTP1DownstreamPersistence()
         abandoning.requestBegan(post)
-        #expect(abandoning.responseBegan(framing: .none, abandonsBody: true))
+        #expect(abandoning.responseBegan(framing: .none, abandonsBody: true) == true)
         #expect(abandoning.responseEnded() == .closeLingering)
 
         var whole = HTTP1DownstreamPersistence()
         whole.requestBegan(post)
         #expect(whole.requestEnded() == .wait)
-        #expect(!whole.responseBegan(framing: .none, abandonsBody: true))
+        #expect(whole.responseBegan(framing: .none, abandonsBody: true) == false)
         #expect(whole.responseEnded() == .nextRequest)
     }
 
@@ -75,24 +75,24 @@ import Testing
         var early = HTTP1DownstreamPersistence()
         early.requestBegan(request())
         #expect(early.beginDrain() == .wait)
-        #expect(early.responseBegan(framing: .none))
+        #expect(early.responseBegan(framing: .none) == true)
         #expect(early.responseEnded() == .closeLingering)
 
         // The head was out: the client may have sent the next request already, whose response announces it.
         var late = HTTP1DownstreamPersistence()
         late.requestBegan(request())
-        #expect(!late.responseBegan(framing: .none))
+        #expect(late.responseBegan(framing: .none) == false)
         #expect(late.beginDrain() == .wait)
         #expect(late.responseEnded() == .nextRequest)
         late.requestBegan(request())
-        #expect(late.responseBegan(framing: .none))
+        #expect(late.responseBegan(framing: .none) == true)
     }
 
     @Test func aClientThatClosesItsSideIsAnsweredIfItsRequestIsWhole() {
         var whole = HTTP1DownstreamPersistence()
         whole.requestBegan(request())
         #expect(whole.inputEnded() == .wait)
-        #expect(whole.responseBegan(framing: .none))
+        #expect(whole.responseBegan(framing: .none) == true)
         #expect(whole.responseEnded() == .close)
 
         var partial = HTTP1DownstreamPersistence()
