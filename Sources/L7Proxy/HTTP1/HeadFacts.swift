@@ -138,12 +138,12 @@ extension HeadFacts {
             // Section 6.1: faulty framing, even if there is a Content-Length. Read by an HTTP/1.0 recipient on the
             // way, the message had another end.
             guard minorVersion > 0 else { return .failure(.transferEncodingInHTTP10) }
-            guard !hasLength else { return .failure(.transferEncodingWithContentLength) }
             switch transferCoding {
             case .unknownThenChunked: return .failure(.unknownTransferCoding)
             case .unknown: return .failure(.chunkedNotFinal)
             case .chunked, .absent: break
             }
+            guard !hasLength else { return .failure(.transferEncodingWithContentLength) }
         }
         if method == .connect {
             // RFC 9110 section 9.3.6: content has no meaning here, and what follows the head is the tunnel's.
