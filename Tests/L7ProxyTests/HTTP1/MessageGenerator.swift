@@ -28,7 +28,12 @@ struct MessageGenerator {
     private mutating func blank() -> String { chance(70) ? " " : pick(["", "\t", "  ", " \t "]) }
 
     private mutating func cased(_ text: String) -> String {
-        chance(70) ? text : pick([text.uppercased(), text.lowercased(), text.capitalized])
+        chance(70) ? text : pick([text.uppercased(), text.lowercased(), swapped(text)])
+    }
+
+    /// `text` with letters of the other case.
+    private func swapped(_ text: String) -> String {
+        String(decoding: text.utf8.map { 0x61...0x7a ~= $0 | 0x20 ? $0 ^ 0x20 : $0 }, as: UTF8.self)
     }
 
     private mutating func line(_ name: String, _ value: String) -> String {

@@ -16,9 +16,12 @@ import Testing
 
     /// What the fields of `message` should be on the other side.
     private static func kept(_ message: ReadMessage) -> [ReadField] {
-        let nominated = message.fields.filter { $0.name.lowercased() == "connection" }
-            .flatMap { $0.value.lowercased().split(separator: ",") }
-            .map { $0.filter { $0 != " " && $0 != "\t" } }
+        var nominated: Set<String> = []
+        for field in message.fields where field.name.lowercased() == "connection" {
+            for option in field.value.lowercased().split(separator: ",") {
+                nominated.insert(option.filter { $0 != " " && $0 != "\t" })
+            }
+        }
         return message.fields.filter { !isOfConnection($0.name) && !nominated.contains($0.name.lowercased()) }
     }
 

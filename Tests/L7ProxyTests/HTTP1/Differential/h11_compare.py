@@ -29,6 +29,11 @@ JUSTIFIED = {
         "RFC 9112 section 5.1: a proxy must remove it; h11 refuses it",
         lambda kind, data: kind == "response" and re.search(rb"\r\n[^\r\n:]*[ \t]+:", data) is not None,
     ),
+    "a transfer coding of a response without a body": (
+        "RFC 9112 section 6.3 rule 1: 204 and 304 end with the head, whatever its fields say; h11 reads the coding first",
+        lambda kind, data: re.match(rb"HTTP/1\.[0-9] (204|304)\b", data) is not None
+        and re.search(rb"\r\ntransfer-encoding:", data, re.IGNORECASE) is not None,
+    ),
 }
 
 # Trailers that our reader leaves out (RFC 9110 section 6.5.1); of those that are generated.
