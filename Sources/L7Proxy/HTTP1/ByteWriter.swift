@@ -6,7 +6,8 @@
 /// so that a message is checked once, at its end.
 struct ByteWriter {
     private let base: UnsafeMutableRawPointer
-    private let capacity: Int
+    /// Where appending ends: the size of the buffer, or what was written once the writer has failed.
+    private var capacity: Int
     private(set) var count = 0
     private(set) var failure: WriteFailure?
 
@@ -18,16 +19,14 @@ struct ByteWriter {
 
     @inline(__always)
     private mutating func reserve(_ length: Int) -> Bool {
-        guard failure == nil else { return false }
-        guard capacity &- count >= length else {
-            failure = .noRoom
-            return false
-        }
-        return true
+        if capacity &- count >= length { return true }
+        fail(.noRoom)
+        return false
     }
 
     mutating func fail(_ reason: WriteFailure) {
         if failure == nil { failure = reason }
+        capacity = count
     }
 
     /// Appends bytes that are known to be safe where they are put.
@@ -61,14 +60,25 @@ struct ByteWriter {
         count &+= 2
     }
 
-    /// Appends a field value, or fails if it holds a control character other than HTAB: with CR or LF it would be more
-    /// than a value (RFC 9110 section 5.5).
+    /// Appends `name: value CRLF`, or fails if the value holds a control character other than HTAB: with CR or LF it
+    /// would be more than a value (RFC 9110 section 5.5). The name is known to be one.
     @inline(__always)
-    mutating func appendValue(_ bytes: UnsafeRawBufferPointer) {
-        if let start = bytes.baseAddress, ByteScanner.firstControl(start, from: 0, to: bytes.count) < bytes.count {
-            return fail(.unsafeValue)
+    mutating func appendField(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        guard let source = name.baseAddress, reserve(name.count &+ value.count &+ 4) else { return }
+        var place = base + count
+        place.copyMemory(from: source, byteCount: name.count)
+        place += name.count
+        place.storeBytes(of: UInt16(bigEndian: 0x3a20), as: UInt16.self)
+        place += 2
+        if let start = value.baseAddress {
+            guard ByteScanner.firstControl(start, from: 0, to: value.count) == value.count else {
+                return fail(.unsafeValue)
+            }
+            place.copyMemory(from: start, byteCount: value.count)
+            place += value.count
         }
-        append(bytes)
+        place.storeBytes(of: UInt16(bigEndian: 0x0d0a), as: UInt16.self)
+        count &+= name.count &+ value.count &+ 4
     }
 
     /// Appends a field name, method or other token, or fails if it is none.

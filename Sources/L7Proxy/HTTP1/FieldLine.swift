@@ -13,7 +13,7 @@ enum FieldLine {
     /// - Returns: What is wrong with it, or `nil`. The line holds no control character but HTAB.
     @inline(__always)
     static func parse(
-        _ base: UnsafeRawPointer, start: Int, end: Int, section: Section, isFirst: Bool, limits: HTTP1Limits,
+        _ base: UnsafeRawPointer, start: Int, end: Int, section: Section, isFirst: Bool, nameLimit: UInt16,
         into fields: inout FieldTable
     ) -> MalformedMessage? {
         let colon = ByteScanner.firstColon(base, from: start, to: end)
@@ -26,7 +26,7 @@ enum FieldLine {
         var nameEnd = colon
         var name = fields.index.recognise(base + start, colon &- start)
         if name == .other {
-            if let defect = checkName(base, start, &nameEnd, section, limits) { return defect }
+            if let defect = checkName(base, start, &nameEnd, section, nameLimit) { return defect }
             // Whitespace before the colon was removed: what remains may be a known name.
             if nameEnd != colon { name = fields.index.recognise(base + start, nameEnd &- start) }
         }
@@ -50,7 +50,7 @@ enum FieldLine {
     /// RFC 9112 section 5.1: a server refuses that whitespace, a proxy removes it from a response.
     @inline(never)
     private static func checkName(
-        _ base: UnsafeRawPointer, _ start: Int, _ end: inout Int, _ section: Section, _ limits: HTTP1Limits
+        _ base: UnsafeRawPointer, _ start: Int, _ end: inout Int, _ section: Section, _ nameLimit: UInt16
     ) -> MalformedMessage? {
         if section == .response {
             while end > start, ASCII.isBlank((base + (end &- 1)).load(as: UInt8.self)) { end &-= 1 }
@@ -60,6 +60,6 @@ enum FieldLine {
             let isTrailing = (offset..<end).allSatisfy { ASCII.isBlank((base + $0).load(as: UInt8.self)) }
             return isTrailing ? .whitespaceBeforeColon : .invalidFieldName
         }
-        return end &- start <= Int(limits.fieldNameBytes) ? nil : .fieldNameTooLong
+        return end &- start <= Int(nameLimit) ? nil : .fieldNameTooLong
     }
 }

@@ -158,7 +158,8 @@ public struct HTTP1BodyReader: Sendable {
                 }
                 let defect = FieldLine.parse(
                     base, start: start, end: end, section: isResponse ? .response : .trailers,
-                    isFirst: trailers.count == 0, limits: limits, into: &trailers)
+                    isFirst: trailers.count == 0,
+                    nameLimit: limits.fieldNameBytes, into: &trailers)
                 if let defect { return fail(defect) }
                 let last = trailers.count - 1
                 if FieldNameSet.refusedInTrailers.contains(trailers[last].name) { return fail(.forbiddenTrailer) }

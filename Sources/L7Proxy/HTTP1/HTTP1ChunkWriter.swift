@@ -60,10 +60,7 @@ public struct HTTP1TrailerWriter {
         guard !FieldNameSet.refusedInTrailers.contains(known), !FieldNameSet.droppedInTrailers.contains(known) else {
             return out.fail(.unsafeName)
         }
-        out.append(name)
-        out.append(": ")
-        out.appendValue(value)
-        out.appendLineEnd()
+        out.appendField(name, value)
     }
 
     /// Ends the body. - Returns: How many bytes were written, or why they must not be sent.

@@ -26,8 +26,8 @@ public struct HTTP1HeadWriter {
     /// Adds a field of a known name.
     public mutating func field(_ name: FieldName, _ value: UnsafeRawBufferPointer) {
         guard mayAdd(name), name != .other else { return out.fail(.unsafeName) }
-        out.append(name.text)
-        finishField(value)
+        let text = name.text
+        out.appendField(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount), value)
     }
 
     /// Adds a field of a known name.
@@ -40,18 +40,11 @@ public struct HTTP1HeadWriter {
         guard let text = name.baseAddress, ASCII.isToken(name),
             mayAdd(FieldNameIndex.shared.recognise(text, name.count))
         else { return out.fail(.unsafeName) }
-        out.append(name)
-        finishField(value)
+        out.appendField(name, value)
     }
 
     private func mayAdd(_ name: FieldName) -> Bool {
         phase == .fields && !FieldNameSet.rewritten.contains(name)
-    }
-
-    private mutating func finishField(_ value: UnsafeRawBufferPointer) {
-        out.append(": ")
-        out.appendValue(value)
-        out.appendLineEnd()
     }
 
     /// Ends the head.

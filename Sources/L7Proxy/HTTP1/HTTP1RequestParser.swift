@@ -71,13 +71,16 @@ public struct HTTP1RequestParser: Sendable, BitwiseCopyable {
                 case .line(let start, let end):
                     if start == end { return finish() }
                     if let defect = FieldLine.parse(
-                        base, start: start, end: end, section: .request, isFirst: fields.count == 0, limits: limits,
+                        base, start: start, end: end, section: .request, isFirst: fields.count == 0,
+                        nameLimit: limits.fieldNameBytes,
                         into: &fields)
                     {
                         return fail(defect)
                     }
                     let field = fields.fields[fields.count &- 1]
-                    if let defect = facts.note(field, in: base, limits: limits) { return fail(defect) }
+                    if let defect = facts.note(field, in: base, optionLimit: limits.connectionOptions) {
+                        return fail(defect)
+                    }
                 }
             case .complete, .failed:
                 return phaseProgress

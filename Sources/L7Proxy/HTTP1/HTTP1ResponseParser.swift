@@ -83,14 +83,17 @@ public struct HTTP1ResponseParser: Sendable, BitwiseCopyable {
                 case .line(let start, let end):
                     if start == end { return finish() }
                     if let defect = FieldLine.parse(
-                        base, start: start, end: end, section: .response, isFirst: fields.count == 0, limits: limits,
+                        base, start: start, end: end, section: .response, isFirst: fields.count == 0,
+                        nameLimit: limits.fieldNameBytes,
                         into: &fields)
                     {
                         return fail(defect)
                     }
                     let field = fields.fields[fields.count &- 1]
                     // A Host in a response means nothing, and is not read.
-                    if field.name != .host, let defect = facts.note(field, in: base, limits: limits) {
+                    if field.name != .host,
+                        let defect = facts.note(field, in: base, optionLimit: limits.connectionOptions)
+                    {
                         return fail(defect)
                     }
                 }

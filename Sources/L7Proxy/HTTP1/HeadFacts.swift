@@ -23,17 +23,18 @@ struct HeadFacts: Sendable, BitwiseCopyable {
 
     /// Takes note of `field`, just parsed.
     ///
+    /// - Parameter optionLimit: How many elements all `Connection` fields may have.
     /// - Returns: What is wrong with its value, or `nil`.
     @inline(__always)
-    mutating func note(_ field: Field, in base: UnsafeRawPointer, limits: HTTP1Limits) -> MalformedMessage? {
+    mutating func note(_ field: Field, in base: UnsafeRawPointer, optionLimit: UInt8) -> MalformedMessage? {
         // The fields that matter here are the first ones of the enumeration, up to `expect`.
         guard field.name != .other, field.name.rawValue <= FieldName.expect.rawValue else { return nil }
-        return noteFraming(field.name, field.valueRange, base, limits)
+        return noteFraming(field.name, field.valueRange, base, optionLimit)
     }
 
     @inline(never)
     private mutating func noteFraming(
-        _ name: FieldName, _ range: ByteRange, _ base: UnsafeRawPointer, _ limits: HTTP1Limits
+        _ name: FieldName, _ range: ByteRange, _ base: UnsafeRawPointer, _ optionLimit: UInt8
     ) -> MalformedMessage? {
         let value = range.bytes(in: base)
         switch name {
@@ -44,7 +45,7 @@ struct HeadFacts: Sendable, BitwiseCopyable {
             return Authority.isValid(value) ? nil : .invalidHost
         case .contentLength: return noteContentLength(value)
         case .transferEncoding: return noteTransferEncoding(value)
-        case .connection: return noteConnection(value, limits)
+        case .connection: return noteConnection(value, optionLimit)
         case .te:
             if FieldList.contains(value, "trailers") { options.insert(.acceptsTrailers) }
         case .upgrade: options.insert(.upgradeField)
@@ -106,10 +107,10 @@ struct HeadFacts: Sendable, BitwiseCopyable {
     }
 
     /// RFC 9110 section 7.6.1. Elements that are not tokens are refused: what they nominate is not known.
-    private mutating func noteConnection(_ value: UnsafeRawBufferPointer, _ limits: HTTP1Limits) -> MalformedMessage? {
+    private mutating func noteConnection(_ value: UnsafeRawBufferPointer, _ optionLimit: UInt8) -> MalformedMessage? {
         var list = FieldList(value)
         while let element = list.next() {
-            guard connectionOptions < limits.connectionOptions else { return .tooManyConnectionOptions }
+            guard connectionOptions < optionLimit else { return .tooManyConnectionOptions }
             connectionOptions &+= 1
             // An empty element says nothing (RFC 9110 section 5.6.1.2).
             if element.isEmpty { continue }
