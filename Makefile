@@ -68,7 +68,7 @@ soak: ## move checksummed traffic through the fast path: SOAK_GIGABYTES=50 (root
 	@$(call bootstrap,--bench)
 	scripts/soak.sh --gigabytes $(SOAK_GIGABYTES)
 
-fuzz: ## feed mutated manifests to the parser: FUZZ_SECONDS=600
+fuzz: ## feed mutated manifests and HTTP/1 messages to the parsers: FUZZ_SECONDS=600, shared by them
 	@$(call bootstrap)
 	scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
 

@@ -19,6 +19,8 @@ let package = Package(
         .executable(name: "meshctl", targets: ["meshctl"]),
         // For the package of the fuzz targets.
         .library(name: "MeshManifests", targets: ["MeshManifests"]),
+        // For the packages of the fuzz targets and of the benchmarks.
+        .library(name: "L7Proxy", targets: ["L7Proxy"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -40,6 +42,7 @@ let package = Package(
             dependencies: ["MeshModel", .product(name: "Yams", package: "Yams")],
             swiftSettings: settings),
         .target(name: "MeshAdmin", dependencies: ["LinuxIO"], swiftSettings: settings),
+        .target(name: "L7Proxy", swiftSettings: settings),
 
         // Composition.
         .target(
@@ -74,6 +77,8 @@ let package = Package(
         .testTarget(
             name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], exclude: ["Fixtures"],
             swiftSettings: settings),
+        .testTarget(
+            name: "L7ProxyTests", dependencies: ["L7Proxy"], exclude: ["HTTP1/Differential"], swiftSettings: settings),
         .testTarget(
             name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO", "AdminTestSupport"], swiftSettings: settings),
         .testTarget(

@@ -12,8 +12,13 @@ let settings: [SwiftSetting] = [
 
 let package = Package(
     name: "sockmesh-benchmarks",
+    dependencies: [.package(name: "sockmesh", path: "..")],
     targets: [
         .target(name: "CLoad"),
+        .target(name: "CMallocCount"),
+        .executableTarget(
+            name: "h1bench", dependencies: ["CMallocCount", .product(name: "L7Proxy", package: "sockmesh")],
+            swiftSettings: settings),
         .executableTarget(name: "meshload", dependencies: ["CLoad"], swiftSettings: settings),
         .testTarget(name: "meshloadTests", dependencies: ["meshload"], swiftSettings: settings),
     ]

@@ -18,6 +18,10 @@ let package = Package(
         .executableTarget(
             name: "FuzzManifests",
             dependencies: [.product(name: "MeshManifests", package: "sockmesh")],
-            swiftSettings: settings)
+            swiftSettings: settings),
+        .executableTarget(
+            name: "FuzzHTTP1",
+            dependencies: [.product(name: "L7Proxy", package: "sockmesh")],
+            swiftSettings: settings),
     ]
 )

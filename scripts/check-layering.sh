@@ -6,12 +6,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# MeshModel, LinuxIO and SockOps go without Foundation: they are on the path of every verdict and every start.
+# MeshModel, LinuxIO, SockOps and L7Proxy go without Foundation: they are on the path of every verdict, every start and
+# every request. L7Proxy belongs to the proxy's process: MeshAgent does not have it.
 allowed='
 MeshModel      Synchronization
 MeshManifests  MeshModel Yams Foundation FoundationEssentials Glibc
 LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
+L7Proxy        MeshModel LinuxIO
 MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
 MeshAgent      MeshModel MeshManifests MeshAdmin LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
 mesh-agent     MeshAgent MeshAdmin LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc

@@ -3,10 +3,11 @@
 #
 # Runs the fuzz targets of Fuzz/ with libFuzzer, which comes with the Swift toolchain.
 #
-#   scripts/fuzz.sh [--seconds N] [TARGET]      default: 60 seconds, every target
+#   scripts/fuzz.sh [--seconds N] [TARGET]      default: 60 seconds, shared by all targets
 #
-# Starts from the manifests of examples/ and of the tests, and from what earlier runs found (.build/fuzz, kept). An
-# input that fails is left in .build/fuzz/TARGET-failures; give it to the target's program to see it fail again.
+# Starts from seeds (the manifests of examples/ and of the tests; Fuzz/seeds) and from what earlier runs found
+# (.build/fuzz, kept). An input that fails is left in .build/fuzz/TARGET-failures; give it to the target's program to
+# see it fail again.
 # Exit codes: 0 nothing failed, 1 something did or could not be built, 2 usage.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,24 +17,43 @@ only=
 while [ $# -gt 0 ]; do
     case $1 in
         --seconds) seconds=${2:?--seconds needs a number}; shift 2 ;;
-        -*) sed -n '4,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        -*) sed -n '4,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
         *) only=$1; shift ;;
     esac
 done
 
-targets=(FuzzManifests)
+targets=(FuzzManifests FuzzHTTP1)
+[ -z "$only" ] || targets=("$only")
+share=$((seconds / ${#targets[@]}))
+[ "$share" -gt 0 ] || share=1
+
+# Prints the directories of seeds of target $1, and its dictionary.
+seeds_of() {
+    case $1 in
+        FuzzManifests) find examples Tests -name '*.yaml' -printf '%h\n' | sort -u ;;
+        *) printf '%s\n' "Fuzz/seeds/$1" ;;
+    esac
+}
+dictionary_of() {
+    case $1 in
+        FuzzManifests) printf 'Fuzz/manifests.dict' ;;
+        FuzzHTTP1) printf 'Fuzz/http1.dict' ;;
+        *) printf 'fuzz: there is no target %s\n' "$1" >&2; return 2 ;;
+    esac
+}
+
 for target in "${targets[@]}"; do
-    [ -z "$only" ] || [ "$only" = "$target" ] || continue
+    dictionary=$(dictionary_of "$target") || exit 2
     swift build --package-path Fuzz --scratch-path .build/fuzz-build --sanitize fuzzer --product "$target"
     corpus=.build/fuzz/$target
     failures=.build/fuzz/$target-failures
     mkdir -p "$corpus" "$failures"
-    mapfile -t seeds < <(find examples Tests -name '*.yaml' -printf '%h\n' | sort -u)
-    printf 'fuzz: %s for %d seconds, from %d inputs of earlier runs and %d directories of manifests\n' \
-        "$target" "$seconds" "$(find "$corpus" -type f | wc -l)" "${#seeds[@]}"
+    mapfile -t seeds < <(seeds_of "$target")
+    printf 'fuzz: %s for %d seconds, from %d inputs of earlier runs and %d directories of seeds\n' \
+        "$target" "$share" "$(find "$corpus" -type f | wc -l)" "${#seeds[@]}"
     log=$(mktemp)
-    if ! ".build/fuzz-build/debug/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 \
-        -dict=Fuzz/manifests.dict -artifact_prefix="$failures/" -print_final_stats=1 "$corpus" "${seeds[@]}" \
+    if ! ".build/fuzz-build/debug/$target" -max_total_time="$share" -timeout=10 -rss_limit_mb=2048 -max_len=16384 \
+        -dict="$dictionary" -artifact_prefix="$failures/" -print_final_stats=1 "$corpus" "${seeds[@]}" \
         >"$log" 2>&1; then
         tail -n 60 "$log" >&2
         printf 'fuzz: %s failed; the input is in %s\n' "$target" "$failures" >&2
