@@ -102,7 +102,7 @@ def test_a_thousand_connections_are_cut_in_a_moment(meshed, policies):
 
 
 def test_a_socket_bound_to_a_device_is_cut(meshed, policies, family):
-    """The kernel finds it only if the device is named. The other end is outside the mesh: nothing else ends this one."""
+    """The kernel finds it only if the device is named. The other end is outside the mesh: nothing else ends it."""
     policies(network_policy("a-asks", app("a"), egress=[{}]))
     client, server = meshed.connect(family, client_options=[(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0\0")],
                                     servers="u")
