@@ -30,6 +30,7 @@ public struct SockDiag: ~Copyable {
     }
 
     private let netlink: NetlinkSocket
+    private let devices = Devices()
 
     /// - Throws: ``SystemError``; `EPROTONOSUPPORT` if the kernel has no CONFIG_INET_DIAG.
     public init() throws(SystemError) {
@@ -65,11 +66,12 @@ public struct SockDiag: ~Copyable {
     ///   CAP_NET_ADMIN.
     public func destroy(_ transport: Transport, _ tuple: SocketTuple, cookie: UInt64) throws(SystemError) -> Bool {
         if try destroy(transport, tuple, cookie: cookie, device: 0) { return true }
-        // The look-up by tuple does not see a socket that is bound to a device unless the device is named.
-        var device: UInt32 = 0
-        try forEach(transport) { if $0.cookie == cookie { device = $0.device } }
-        guard device != 0 else { return false }
-        return try destroy(transport, tuple, cookie: cookie, device: device)
+        // The look-up by tuple does not see a socket that is bound to a device unless the device is named. A dump would
+        // tell which one, but walks the kernel's whole table: milliseconds for each socket that has ended by itself,
+        // as the other end of every connection that is cut does.
+        for device in devices.indexes
+        where try destroy(transport, tuple, cookie: cookie, device: device) { return true }
+        return false
     }
 
     private func destroy(
@@ -96,6 +98,15 @@ public struct SockDiag: ~Copyable {
         case let code: throw SystemError("SOCK_DESTROY", errnoCode: code)
         }
     }
+}
+
+/// The network devices of the namespace, listed when first asked for.
+private final class Devices {
+    lazy var indexes: [UInt32] = {
+        guard let list = if_nameindex() else { return [] }
+        defer { if_freenameindex(list) }
+        return Array(sequence(first: list) { $0 + 1 }.lazy.map(\.pointee.if_index).prefix { $0 != 0 })
+    }()
 }
 
 extension mesh_diag_request {

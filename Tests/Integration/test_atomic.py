@@ -159,4 +159,4 @@ def test_every_connect_is_of_one_generation(meshed, policies, connecting):
             across += times if before != after else 0
     print(f"{len(expected)} updates, {exact} connects within a generation, {across} across a change")
     assert not wrong, "\n".join(wrong[:20])
-    assert len(expected) >= CONNECT_UPDATES and exact > 10 * CONNECT_UPDATES, "too little happened"
+    assert len(expected) > CONNECT_UPDATES // 10 and exact > CONNECT_UPDATES * 10 and across, "too little happened"

@@ -3,6 +3,7 @@
 
 import errno
 import os
+import socket
 import statistics
 
 import pytest
@@ -77,3 +78,39 @@ def test_an_egress_change_cuts_too(meshed, policies):
     with pytest.raises(OSError) as caught:
         pending.result(5)
     assert caught.value.errno in ERRORS | {errno.EAGAIN}
+
+
+def test_a_thousand_connections_are_cut_in_a_moment(meshed, policies):
+    """Both ends of each are targets, and the second has always ended by the first: looking for it must cost nothing,
+    or a pod with many connections keeps the agent from everything else."""
+    policies(EVERYBODY)
+    count = 1000
+    listener, address = meshed.listen("b")
+    holder = meshed.peer("a", fresh=True)
+    holder.do("limit_descriptors", count + 100)
+    assert holder.do("hold", socket.AF_INET, address, count) == [count, 0]
+    before = meshed.agent.cpu_seconds()
+    policies(ONLY_C)
+    spent = meshed.agent.cpu_seconds() - before
+    print(f"{spent:.2f} s of processor time for {count} connections")
+    assert spent < 2
+    cuts = [event for event in meshed.agent.json("flows") if event["kind"] == "cut"
+            and event["destination"]["port"] == address[1]]
+    assert len({event["source"]["port"] for event in cuts}) == count
+    holder.close()
+    listener.close()
+
+
+def test_a_socket_bound_to_a_device_is_cut(meshed, policies, family):
+    """The kernel finds it only if the device is named. The other end is outside the mesh: nothing else ends it."""
+    policies(network_policy("a-asks", app("a"), egress=[{}]))
+    client, server = meshed.connect(family, client_options=[(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0\0")],
+                                    servers="u")
+    client.send(b"x")
+    assert server.recv(1) == b"x"
+    pending = client.later("recv", 1).wait_blocked()
+    policies(network_policy("a-asks", app("a"), egress=[{"to": [{"podSelector": app("c")}]}]))
+    with pytest.raises(ConnectionAbortedError):
+        pending.result(5)
+    for end in (client, server):
+        end.close()

@@ -100,6 +100,11 @@ class Agent:
     def stop(self):
         return stop(self.process, grace=10.0) if self.process else None
 
+    def cpu_seconds(self):
+        """User and system time so far: what its work costs, whatever else the machine does."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def rss_kilobytes(self):
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
