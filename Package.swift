@@ -17,8 +17,9 @@ let package = Package(
     products: [
         .executable(name: "mesh-agent", targets: ["mesh-agent"]),
         .executable(name: "meshctl", targets: ["meshctl"]),
-        // For the package of the fuzz targets.
+        // For the packages of the fuzz targets and of the router's benchmark.
         .library(name: "MeshManifests", targets: ["MeshManifests"]),
+        .library(name: "MeshModel", targets: ["MeshModel"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
