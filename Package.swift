@@ -17,10 +17,10 @@ let package = Package(
     products: [
         .executable(name: "mesh-agent", targets: ["mesh-agent"]),
         .executable(name: "meshctl", targets: ["meshctl"]),
-        // For the package of the fuzz targets.
-        .library(name: "MeshManifests", targets: ["MeshManifests"]),
         // For the packages of the fuzz targets and of the benchmarks.
+        .library(name: "MeshManifests", targets: ["MeshManifests"]),
         .library(name: "L7Proxy", targets: ["L7Proxy"]),
+        .library(name: "MeshModel", targets: ["MeshModel"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

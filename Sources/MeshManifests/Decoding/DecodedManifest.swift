@@ -23,6 +23,18 @@ public struct ManifestObject: Sendable {
     }
 }
 
+/// A route or a grant without errors.
+public struct ManifestRoute: Sendable {
+    public let object: RouteObject
+    /// The document as it was written, or, for an item of a List, as YAML of the same meaning.
+    public let text: String
+    public let warnings: [ManifestError]
+
+    public var reference: ObjectReference { object.reference }
+
+    public var origin: ObjectOrigin { object.metadata.origin ?? ObjectOrigin(file: "", document: 0, line: 0) }
+}
+
 /// An object with at least one error, known by kind and name.
 public struct RejectedObject: Sendable {
     public let reference: ObjectReference
@@ -49,6 +61,8 @@ public struct RejectedObject: Sendable {
 public struct DecodedManifest: Sendable {
     /// In written order; no two have one reference.
     public private(set) var objects: [ManifestObject] = []
+    /// Routes and their grants, if the decoder was told to read them; no two have one reference.
+    public private(set) var routes: [ManifestRoute] = []
     public internal(set) var rejected: [RejectedObject] = []
     /// What concerns no object that could be named: syntax errors, kinds that are not read, nameless objects.
     public internal(set) var findings: [ManifestError] = []
@@ -63,7 +77,7 @@ public struct DecodedManifest: Sendable {
     }
 
     public var warnings: [ManifestError] {
-        (findings.filter { $0.severity == .warning } + objects.flatMap(\.warnings)
+        (findings.filter { $0.severity == .warning } + objects.flatMap(\.warnings) + routes.flatMap(\.warnings)
             + rejected.flatMap { $0.errors.filter { $0.severity == .warning } }).sorted()
     }
 
@@ -75,6 +89,7 @@ public struct DecodedManifest: Sendable {
         rejected += other.rejected
         findings += other.findings
         for object in other.objects { append(object) }
+        for route in other.routes { append(route) }
     }
 
     mutating func append(_ object: ManifestObject) {
@@ -85,11 +100,28 @@ public struct DecodedManifest: Sendable {
             objects.append(object)
         }
     }
+
+    mutating func append(_ route: ManifestRoute) {
+        if let first = origins[route.reference] {
+            rejected.append(.duplicate(route.reference, at: route.origin, of: first, text: route.text))
+        } else {
+            origins[route.reference] = route.origin
+            routes.append(route)
+        }
+    }
 }
 
 extension ManifestObject {
     /// The error for a second object of the same name.
     func rejectedAsDuplicate(of first: ObjectOrigin) -> RejectedObject {
+        .duplicate(reference, at: origin, of: first, text: text)
+    }
+}
+
+extension RejectedObject {
+    static func duplicate(
+        _ reference: ObjectReference, at origin: ObjectOrigin, of first: ObjectOrigin, text: String
+    ) -> RejectedObject {
         let error = ManifestError(
             file: origin.file, line: origin.line, column: 1, object: reference.description,
             reason: "the same object is at \(first)", remedy: "remove one of the two")

@@ -49,7 +49,7 @@ public struct FailClosedSelector: Hashable, Sendable {
                 PeerAuthentication(
                     metadata: metadata, apiVersion: apiVersion, selector: selector, mode: .strict))
             self.selector = selector
-        case .namespace, .node, .pod, .service, .endpointSlice:
+        case .namespace, .node, .pod, .service, .endpointSlice, .httpRoute, .grpcRoute, .referenceGrant:
             return nil
         }
         self.directions = directions

@@ -12,11 +12,27 @@ public struct ManifestDecoder: Sendable {
         case warn
     }
 
+    /// What a value means that the API of a route allows and the mesh does not support.
+    public enum UnsupportedValues: Sendable {
+        /// An error: the user asked for something that will not happen.
+        case refuse
+        /// A warning; the value keeps it for the route's status. For objects that an API server has accepted.
+        case record
+    }
+
     public var unknownKinds: UnknownKinds
+    /// Kinds that are read; any other is unknown. By default those on which a process acts.
+    public var kinds: Set<ObjectKind>
+    public var unsupportedValues: UnsupportedValues
     public var limits: YAMLLimits
 
-    public init(unknownKinds: UnknownKinds, limits: YAMLLimits = .standard) {
+    public init(
+        unknownKinds: UnknownKinds, limits: YAMLLimits = .standard, kinds: Set<ObjectKind> = ObjectKind.enforced,
+        unsupportedValues: UnsupportedValues = .refuse
+    ) {
         self.unknownKinds = unknownKinds
+        self.kinds = kinds
+        self.unsupportedValues = unsupportedValues
         self.limits = limits
     }
 
@@ -63,7 +79,7 @@ public struct ManifestDecoder: Sendable {
             manifest.findings += sink.problems
             return
         }
-        guard let kind = ObjectKind(rawValue: kindName), kind.apiVersions.contains(apiVersion) else {
+        guard let kind = self.kind(kindName), kind.apiVersions.contains(apiVersion) else {
             reportUnknown(kindName, apiVersion, kindField, object)
             manifest.findings += sink.problems
             return
@@ -74,7 +90,7 @@ public struct ManifestDecoder: Sendable {
             manifest.findings += sink.problems
             return
         }
-        let value = Self.decode(header)
+        let value = decode(header)
         let problems = sink.problems.sorted()
         if sink.hasErrors {
             manifest.rejected.append(
@@ -84,20 +100,44 @@ public struct ManifestDecoder: Sendable {
                         root, kind: kind, apiVersion: header.apiVersion, metadata: header.metadata),
                     text: text))
         } else {
-            manifest.append(ManifestObject(object: value, text: text, warnings: problems))
+            switch value {
+            case .object(let object):
+                manifest.append(ManifestObject(object: object, text: text, warnings: problems))
+            case .route(let route): manifest.append(ManifestRoute(object: route, text: text, warnings: problems))
+            }
         }
     }
 
-    private static func decode(_ header: ObjectHeader) -> MeshObject {
+    /// A kind that is read.
+    private func kind(_ name: String) -> ObjectKind? {
+        ObjectKind(rawValue: name).flatMap { kinds.contains($0) ? $0 : nil }
+    }
+
+    private enum Decoded {
+        case object(MeshObject)
+        case route(RouteObject)
+
+        var reference: ObjectReference {
+            switch self {
+            case .object(let object): object.reference
+            case .route(let route): route.reference
+            }
+        }
+    }
+
+    private func decode(_ header: ObjectHeader) -> Decoded {
         switch header.kind {
-        case .namespace: .namespace(NamespaceDecoder.decode(header))
-        case .node: .node(NodeDecoder.decode(header))
-        case .pod: .pod(PodDecoder.decode(header))
-        case .service: .service(ServiceDecoder.decode(header))
-        case .endpointSlice: .endpointSlice(EndpointSliceDecoder.decode(header))
-        case .networkPolicy: .networkPolicy(NetworkPolicyDecoder.decode(header))
-        case .authorizationPolicy: .authorizationPolicy(AuthorizationPolicyDecoder.decode(header))
-        case .peerAuthentication: .peerAuthentication(PeerAuthenticationDecoder.decode(header))
+        case .namespace: .object(.namespace(NamespaceDecoder.decode(header)))
+        case .node: .object(.node(NodeDecoder.decode(header)))
+        case .pod: .object(.pod(PodDecoder.decode(header)))
+        case .service: .object(.service(ServiceDecoder.decode(header)))
+        case .endpointSlice: .object(.endpointSlice(EndpointSliceDecoder.decode(header)))
+        case .networkPolicy: .object(.networkPolicy(NetworkPolicyDecoder.decode(header)))
+        case .authorizationPolicy: .object(.authorizationPolicy(AuthorizationPolicyDecoder.decode(header)))
+        case .peerAuthentication: .object(.peerAuthentication(PeerAuthenticationDecoder.decode(header)))
+        case .httpRoute: .route(.route(.http(HTTPRouteDecoder.decode(header, unsupportedValues))))
+        case .grpcRoute: .route(.route(.grpc(GRPCRouteDecoder.decode(header, unsupportedValues))))
+        case .referenceGrant: .route(.referenceGrant(RouteReferenceDecoder.grant(header)))
         }
     }
 
@@ -137,7 +177,7 @@ public struct ManifestDecoder: Sendable {
     /// are let through: taking it for somebody else's object would silently drop a policy.
     private func reportUnknown(_ kind: String, _ apiVersion: String, _ field: FieldReader, _ object: ObjectReader) {
         let unknown: ManifestError.Severity = unknownKinds == .refuse ? .error : .warning
-        if let known = ObjectKind(rawValue: kind) {
+        if let known = self.kind(kind) {
             // A Service of another group, Knative's for example, is somebody else's object.
             let isOurGroup = known.apiVersions.contains { Self.group(of: $0) == Self.group(of: apiVersion) }
             let versions = known.apiVersions.joined(separator: ", ")
@@ -146,7 +186,7 @@ public struct ManifestDecoder: Sendable {
                 severity: isOurGroup ? .error : unknown)
             return
         }
-        let kinds = ObjectKind.allCases.map(\.rawValue)
+        let kinds = ObjectKind.allCases.filter(self.kinds.contains).map(\.rawValue)
         let near = Suggestion.nearest(to: kind, among: kinds)
         let question = near.map { "did you mean \($0)? " } ?? ""
         field.report(

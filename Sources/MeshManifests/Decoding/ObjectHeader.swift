@@ -10,6 +10,8 @@ struct ObjectHeader {
     /// The annotations again, with the places of their keys.
     let annotations: [(key: FieldReader, value: String)]
     let isDeleting: Bool
+    /// `metadata.generation`, which an API server counts.
+    let generation: Int64?
     /// The whole object.
     let object: ObjectReader
 
@@ -55,6 +57,11 @@ struct ObjectHeader {
         self.object = object
         self.annotations = fields["annotations"].map(Self.annotations) ?? []
         self.isDeleting = fields["deletionTimestamp"] != nil
+        if case .integer(let generation) = fields["generation"]?.node.content {
+            self.generation = generation
+        } else {
+            self.generation = nil
+        }
         self.metadata = ObjectMetadata(
             name: name, namespace: namespace, labels: fields["labels"].map(Self.labels) ?? [:],
             annotations: Dictionary(

@@ -12,6 +12,13 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
     case networkPolicy = "NetworkPolicy"
     case authorizationPolicy = "AuthorizationPolicy"
     case peerAuthentication = "PeerAuthentication"
+    case httpRoute = "HTTPRoute"
+    case grpcRoute = "GRPCRoute"
+    case referenceGrant = "ReferenceGrant"
+
+    /// The kinds that a process of this version acts on. Only these are read unless a decoder is told otherwise: an
+    /// object that is accepted and then ignored is worse than one that is refused.
+    public static let enforced: Set<ObjectKind> = Set(allCases).subtracting([.httpRoute, .grpcRoute, .referenceGrant])
 
     /// The values of `apiVersion` under which the kind is read.
     public var apiVersions: [String] {
@@ -21,12 +28,18 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
         case .networkPolicy: ["networking.k8s.io/v1"]
         case .authorizationPolicy, .peerAuthentication:
             ["security.istio.io/v1", "security.istio.io/v1beta1", "sockmesh.io/v1alpha1"]
+        case .httpRoute, .grpcRoute: ["gateway.networking.k8s.io/v1"]
+        case .referenceGrant: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
         }
     }
 
     /// The version that stands for all versions of one group, as the API server stores one object for them.
     static func storageVersion(of apiVersion: String) -> String {
-        apiVersion == "security.istio.io/v1beta1" ? "security.istio.io/v1" : apiVersion
+        switch apiVersion {
+        case "security.istio.io/v1beta1": "security.istio.io/v1"
+        case "gateway.networking.k8s.io/v1beta1": "gateway.networking.k8s.io/v1"
+        default: apiVersion
+        }
     }
 
     /// Namespaces and nodes are not in a namespace.
@@ -38,18 +51,18 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
     public var isPolicy: Bool {
         switch self {
         case .networkPolicy, .authorizationPolicy, .peerAuthentication: true
-        case .namespace, .node, .pod, .service, .endpointSlice: false
+        case .namespace, .node, .pod, .service, .endpointSlice, .httpRoute, .grpcRoute, .referenceGrant: false
         }
     }
 
-    /// What a user may write on a command line: the kind in any case, its plural, or the short name of `kubectl`.
+    /// What a user may write on a command line for an enforced kind: the kind in any case, its plural, or the short name of `kubectl`.
     public init?(argument: String) {
         let wanted = argument.lowercased()
         let short: [String: ObjectKind] = [
             "ns": .namespace, "no": .node, "po": .pod, "svc": .service, "netpol": .networkPolicy,
             "ap": .authorizationPolicy, "pa": .peerAuthentication,
         ]
-        guard let kind = short[wanted] ?? Self.allCases.first(where: { $0.names.contains(wanted) }) else { return nil }
+        guard let kind = short[wanted] ?? Self.enforced.first(where: { $0.names.contains(wanted) }) else { return nil }
         self = kind
     }
 

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// An object that routing is made of.
+///
+/// Apart from ``MeshObject``, which holds what the compiler of policies and Services reads: a route cannot get by
+/// accident where it would be kept and not enforced.
+public enum RouteObject: Hashable, Sendable {
+    case route(MeshRoute)
+    case referenceGrant(ReferenceGrant)
+
+    public var metadata: ObjectMetadata {
+        switch self {
+        case .route(let route): route.metadata
+        case .referenceGrant(let grant): grant.metadata
+        }
+    }
+
+    public var reference: ObjectReference {
+        switch self {
+        case .route(let route): route.reference
+        case .referenceGrant(let grant):
+            ObjectReference(
+                apiVersion: grant.apiVersion, kind: "ReferenceGrant", namespace: grant.metadata.namespace,
+                name: grant.metadata.name)
+        }
+    }
+}
