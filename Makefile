@@ -57,7 +57,8 @@ test-root: build ## all Swift tests and the integration tests; fails, not skips,
 	# One after another: tests of the kernel look at the whole machine, and two cores are few for time limits.
 	MESH_REQUIRE_ROOT=1 $(SWIFT) test --no-parallel
 	$(SWIFT) test --package-path Benchmarks
-	$(PYTHON) -m pytest Tests/Integration
+	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 2 --dist loadfile
+	$(PYTHON) -m pytest Tests/Integration -m alone
 	scripts/test-of-tests.sh
 
 bench: ## measure all, fail if a limit is missed; docs/benchmarks keeps the results (root)

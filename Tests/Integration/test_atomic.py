@@ -18,6 +18,9 @@ from harness.oracle import Oracle, Party
 from harness.processes import spawn, stop
 from test_oracle import NAMED, NAMESPACES, PORTS, Generator
 
+# What else the machine does would show in its times or counts.
+pytestmark = pytest.mark.alone
+
 # Of one or two policies each; a long run raises it.
 UPDATES = int(os.environ.get("MESH_ATOMIC_UPDATES", "80"))
 # Of changes under real connects: at least so long and so many; a long run raises them.

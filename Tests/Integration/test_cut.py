@@ -12,6 +12,9 @@ from harness.cuts import ERRORS, EVERYBODY, ONLY_C, cut
 from harness.kernel import Generation
 from harness.manifests import app, network_policy
 
+# What else the machine does would show in its times or counts.
+pytestmark = pytest.mark.alone
+
 # The promise is 20 ms of a release build (scripts/bench/cut.py); the debug build that the tests usually run takes about
 # twice as long.
 LIMIT_SECONDS = 0.020 if os.environ.get("MESH_BUILD", "debug").endswith("release") else 0.040

@@ -12,6 +12,9 @@ import pytest
 from harness.manifests import app, network_policy
 from harness.world import eventually, family_number
 
+# What else the machine does would show in its times or counts.
+pytestmark = pytest.mark.alone
+
 # Of ControlParameters: events a second, of which openings and closings get half.
 BUDGET = 200
 # Events that fit in the ring buffer: 1 MiB, 152 bytes each and 8 of the buffer's own.

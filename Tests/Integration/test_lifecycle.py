@@ -18,6 +18,9 @@ from harness.processes import is_running, spawn
 from harness.remote import Peer
 from harness.world import eventually
 
+# What else the machine does would show in its times or counts.
+pytestmark = pytest.mark.alone
+
 HUNDRED_MEGABYTES = 100 << 20
 
 

@@ -9,6 +9,9 @@ import pytest
 
 from harness.node import TCP_RMEM_MAX, TCP_WMEM_MAX
 
+# What else the machine does would show in its times or counts.
+pytestmark = pytest.mark.alone
+
 # docs/limits.md: what TCP could hold for the pair, twice (the redirected bytes and then TCP's own buffers), some slack.
 BOUND = 2 * (TCP_RMEM_MAX + TCP_WMEM_MAX) + (8 << 20)
 # One message of a redirect is 1 KiB of kernel memory, at most 1024 of them; TCP's small skbs cost about as much.

@@ -12,6 +12,9 @@ from harness.meshed import Meshed
 from harness.processes import run
 from harness.world import eventually
 
+# What else the machine does would show in its times or counts.
+pytestmark = pytest.mark.alone
+
 # Of mesh_abi.h and ControlParameters: an eighth of the ends of TCP connections, and of the UDP flows, of a node.
 QUOTA = 131072 // 8
 PORT = 8600

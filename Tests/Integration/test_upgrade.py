@@ -13,6 +13,9 @@ from harness.processes import run, stop
 from harness.remote import PeerFailed
 from harness.world import eventually
 
+# What else the machine does would show in its times or counts.
+pytestmark = pytest.mark.alone
+
 PORT = 8080
 
 

@@ -28,8 +28,8 @@ class Services:
     def leads_to(self):
         """Service -> names of the pods that its connections go to."""
         return {report["name"]: {(backend.get("workload") or "").removeprefix("test/")
-                                 for frontend in report["frontends"] for backend in frontend["backends"]
-                                 if backend["ready"]} for report in self._agent.json("services")}
+                                 for frontend in report["frontends"] for backend in frontend["backends"]}
+                for report in self._agent.json("services")}
 
     def close(self):
         if self._path.exists():
