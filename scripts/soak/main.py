@@ -31,7 +31,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=50, help="bytes to move, both directions together (2^30)")
     parser.add_argument("--seconds", type=float, default=7200, help="stop at this time, whatever has moved")
-    parser.add_argument("--connections", type=int, default=12, help="of each of the five routes at a time")
+    parser.add_argument("--connections", type=int, default=6, help="of each of the five routes at a time")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of all random choices")
     parser.add_argument("--mode", default="enabled", help="enabled, disabled, auto, or plain for no mesh")
     return parser.parse_args()

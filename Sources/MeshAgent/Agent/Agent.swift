@@ -74,6 +74,7 @@ public final class Agent {
         } catch {
             throw AgentError("cannot serve the admin socket: \(error)")
         }
+        Self.goBeforePods(logger)
         Agent.onHangup = { [weak self] in self?.node?.readDirectory() }
         logger.info(
             "agent started",
@@ -90,6 +91,15 @@ public final class Agent {
             throw AgentError(
                 "mesh-agent needs root: it enters network namespaces and loads BPF programs (run it as root)")
         }
+    }
+
+    /// A node whose pods use all its processors must be governed still: a change of policy is to take effect, and what it
+    /// denies is to be cut, in milliseconds there too. Nothing of a pod is started by this process, so none inherits it.
+    private static func goBeforePods(_ logger: Logger) {
+        guard setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, -10) != 0 else { return }
+        let error = String(cString: strerror(errno))
+        logger.warning(
+            "priority stays as it is: changes are slow where pods use all processors", metadata: ["error": "\(error)"])
     }
 
     /// SIGHUP; set and called on the control thread only.
