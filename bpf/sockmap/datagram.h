@@ -91,8 +91,6 @@ static __noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
 
 static __always_inline int sendmsg_run(struct bpf_sock_addr *ctx, struct mesh_conn *conn)
 {
-	struct mesh_udp_reverse_key reverse = {};
-	struct mesh_udp_reverse original = {};
 	struct mesh_workload *workload;
 	struct mesh_udp_key flow = {};
 	int error;
@@ -121,14 +119,8 @@ static __always_inline int sendmsg_run(struct bpf_sock_addr *ctx, struct mesh_co
 	}
 	if (conn->peer_netns == conn->netns)
 		return 1;
-	if (conn->service_port) {
-		reverse.cookie = conn->cookie;
-		reverse.backend = conn->destination;
-		reverse.backend_port = conn->port;
-		original.service_address = conn->service_address;
-		original.service_port = conn->service_port;
-		bpf_map_update_elem(&mesh_udp_rev, &reverse, &original, BPF_ANY);
-	}
+	if (conn->service_port)
+		udp_remember_service(conn);
 	flow.remote = conn->destination;
 	flow.remote_port = conn->port;
 	udp_remember(&flow, true, conn->generation);
