@@ -155,8 +155,11 @@ def test_every_connect_is_of_one_generation(meshed, policies, connecting):
     for pod, probe in probes.items():
         for before, after, outcome, times in probe.heard():
             # Not more than a few policies pass during a connect: each must be known.
-            said = {expected[number][pod] for number in range(before, after + 1)}
-            if outcome not in said:
+            said = [expected[number][pod] for number in range(before, after + 1)]
+            # Let in by one and cut by a later one before connect() has returned: an outcome of both, whole.
+            was_cut = outcome == "ECONNABORTED" and "ok" in said and any(
+                other != "ok" for other in said[said.index("ok"):])
+            if outcome not in said and not was_cut:
                 wrong.append(f"{pod}, generation {before} to {after}: {outcome} {times} times, not {said}")
             exact += times if before == after else 0
             across += times if before != after else 0
