@@ -32,7 +32,7 @@ import Testing
         #expect(size(mesh_skip_key.self) == 16)
         #expect(size(mesh_flow_key.self) == 48)
         #expect(size(mesh_end.self) == 120)
-        #expect(size(mesh_sock.self) == 136)
+        #expect(size(mesh_sock.self) == 144)
         #expect(size(mesh_udp_key.self) == 32)
         #expect(size(mesh_udp_flow.self) == 16)
         #expect(size(mesh_udp_reverse_key.self) == 32)

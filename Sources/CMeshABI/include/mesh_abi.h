@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define MESH_ABI_VERSION 2
+#define MESH_ABI_VERSION 3
 
 /* Map sizes. A full map refuses new entries; docs/limits.md says what follows from that. */
 #define MESH_MAX_WORKLOADS 4096      /* local pods of this node */
@@ -329,6 +329,17 @@ enum mesh_end_flags {
 	MESH_END_LOCAL_PEER = 1 << 6,  /* the other end is an enrolled pod of this node */
 };
 
+/*
+ * What an end whose path has become MESH_PATH_TCP may still have on its way to the peer's
+ * list: the kernel appends a redirected message after it has let go of the sender's lock
+ * (net/ipv4/tcp_bpf.c, tcp_bpf_send_verdict).
+ */
+enum mesh_under_way {
+	MESH_UNDER_WAY_ONE = 0,  /* one thread's last message, which is there before that thread's first TCP byte */
+	MESH_UNDER_WAY_NONE = 1, /* nothing */
+	MESH_UNDER_WAY_MANY = 2, /* several threads', nobody knows how long */
+};
+
 /* mesh_ends: one end of a TCP connection, named by mesh_flow_key. */
 struct mesh_end {
 	__u64 sk;            /* kernel address, only compared and probed, never shown */
@@ -345,7 +356,8 @@ struct mesh_end {
 	__u8 path;           /* enum mesh_path */
 	__u8 reason;         /* enum mesh_reason */
 	__u8 flags;          /* enum mesh_end_flags */
-	__u16 zero;
+	__u8 under_way;      /* enum mesh_under_way */
+	__u8 zero;
 	__u32 identity;      /* of the owner, when it connected */
 	__u32 peer_identity;
 	__u32 isn;           /* client: its initial sequence number */
@@ -354,6 +366,11 @@ struct mesh_end {
 	__u32 generation;    /* last decided under */
 	__u32 srtt_us;       /* at close */
 	__u32 retransmits;
+};
+
+enum mesh_senders {
+	MESH_SENDERS_ONE = 0,  /* since no call was under way on the socket only `sender` has redirected */
+	MESH_SENDERS_MANY = 1,
 };
 
 /* mesh_sock_state: sk_storage of members of the sockhash and of sockets connected to a service. */
@@ -374,6 +391,9 @@ struct mesh_sock {
 	__u8 path;
 	__u8 reason;
 	__u8 flags;
+	__u8 senders;        /* enum mesh_senders */
+	__u8 zero[3];
+	__u32 sender;        /* thread that has redirected last */
 	__u32 latched_seq;
 	__u32 generation;
 	__u32 messages;      /* of the current window of 64 */
@@ -549,7 +569,7 @@ MESH_ASSERT(sizeof(struct mesh_churn_key) == 16, "mesh_churn_key");
 MESH_ASSERT(sizeof(struct mesh_churn) == 24, "mesh_churn");
 MESH_ASSERT(sizeof(struct mesh_flow_key) == 48, "mesh_flow_key");
 MESH_ASSERT(sizeof(struct mesh_end) == 120, "mesh_end");
-MESH_ASSERT(sizeof(struct mesh_sock) == 136, "mesh_sock");
+MESH_ASSERT(sizeof(struct mesh_sock) == 144, "mesh_sock");
 MESH_ASSERT(sizeof(struct mesh_udp_key) == 32, "mesh_udp_key");
 MESH_ASSERT(sizeof(struct mesh_udp_flow) == 16, "mesh_udp_flow");
 MESH_ASSERT(sizeof(struct mesh_udp_reverse_key) == 32, "mesh_udp_reverse_key");
