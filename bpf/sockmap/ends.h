@@ -16,14 +16,14 @@ static __always_inline __u64 *end_account(__u64 netns, __u8 role)
 }
 
 /* Writes a new end and counts it against its owner. Returns 0, or why it cannot: enum mesh_reason. */
-static __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
+__noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 {
-	struct mesh_address *owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
 	struct mesh_control *ctl = control();
+	struct mesh_address *owner;
 	struct mesh_end *old;
 	__u64 *account, *other;
 
-	if (!ctl || !end)
+	if (!ctl || !key || !end)
 		return MESH_REASON_NOT_READY;
 	account = end_account(end->netns, end->role);
 	if (account &&
@@ -43,6 +43,7 @@ static __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end
 		return MESH_REASON_MAP_FULL;
 	}
 	/* Whoever borrows an address must not take over the records of the pod that has it. */
+	owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
 	if (owner && (owner->flags & MESH_ADDR_LOCAL) && owner->netns != end->netns) {
 		count(MESH_REASON_SPOOFED);
 		return MESH_REASON_SPOOFED;
@@ -79,12 +80,13 @@ static __always_inline void end_path(struct mesh_end *end, __u8 path, __u8 reaso
 }
 
 /* The same for a member: in its own state and in its record. */
-static __noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8 path, __u8 reason)
+__noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8 path, __u8 reason)
 {
-	struct mesh_end *end = bpf_map_lookup_elem(&mesh_ends, key);
+	struct mesh_end *end;
 
-	if (!state)
+	if (!state || !key)
 		return 0;
+	end = bpf_map_lookup_elem(&mesh_ends, key);
 	state->path = path;
 	state->reason = reason;
 	if (end && end->cookie == state->cookie) {
@@ -116,12 +118,12 @@ static __always_inline void conn_of(const struct mesh_end *end, const struct mes
 }
 
 /* Decides a connection again under the policy in force. Returns true if it may go on. */
-static __noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_key *key)
+__noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_key *key)
 {
 	struct mesh_conn conn = {};
 	int reason;
 
-	if (!end)
+	if (!end || !key)
 		return 0;
 	conn_of(end, key, &conn);
 	reason = conn_redecide(&conn);
@@ -131,11 +133,11 @@ static __noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_
 }
 
 /* From here on not one byte is sent, and the agent destroys both sockets. */
-static __noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, __u8 reason)
+__noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, __u8 reason)
 {
 	struct mesh_conn conn = {};
 
-	if (!end)
+	if (!end || !key)
 		return 0;
 	conn_of(end, key, &conn);
 	conn.reason = reason;
@@ -146,14 +148,20 @@ static __noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, 
 }
 
 /* Reports an ended connection once: by the end that closes last, with the bytes of both. */
-static __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, struct mesh_end *peer)
+__noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, struct mesh_end *peer)
 {
-	bool client = own->role == MESH_ROLE_CLIENT;
-	struct mesh_end *initiator = client ? own : peer, *responder = client ? peer : own;
-	struct mesh_event *event = event_reserve(own->netns, MESH_EVENT_CLOSED);
+	struct mesh_end *initiator, *responder;
+	struct mesh_event *event;
+	bool client;
 
+	if (!key || !own)
+		return 0;
+	event = event_reserve(own->netns, MESH_EVENT_CLOSED);
 	if (!event)
 		return 0;
+	client = own->role == MESH_ROLE_CLIENT;
+	initiator = client ? own : peer;
+	responder = client ? peer : own;
 	event->cookie = own->cookie;
 	event->peer_netns = own->peer_netns;
 	event->source = client ? key->local : key->remote;
@@ -195,12 +203,12 @@ static __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *o
 	return 0;
 }
 
-static __noinline int event_opened(struct mesh_end *end, struct mesh_flow_key *key)
+__noinline int event_opened(struct mesh_end *end, struct mesh_flow_key *key)
 {
 	struct mesh_usage *usage;
 	struct mesh_conn conn = {};
 
-	if (!end)
+	if (!end || !key)
 		return 0;
 	usage = usage_of(end->netns);
 	if (usage)

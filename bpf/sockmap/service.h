@@ -77,13 +77,15 @@ static __always_inline __u64 cookie_hash(__u64 x)
  * connection's backend is random, a datagram's depends on its socket, so that one
  * exchange stays with one backend. `address` is the destination's own entry, or null.
  */
-static __noinline int service_translate(struct mesh_conn *conn, struct mesh_address *address)
+__noinline int service_translate(struct mesh_conn *conn, struct mesh_address *address)
 {
 	struct mesh_service_key key = {};
 	struct mesh_service *service;
 	struct mesh_backend *backend;
 	__u64 backends;
 
+	if (!conn)
+		return SERVICE_NONE;
 	key.address = conn->destination;
 	key.port = conn->port;
 	key.protocol = conn->protocol;
