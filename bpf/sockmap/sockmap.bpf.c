@@ -9,8 +9,9 @@
  *   policy.h   the verdict                          sockops.h   life of a connection
  *   events.h   counters, flow events                host.h      the node's own connections
  *   service.h  service address to backend           verdict.h   sk_msg: redirect or TCP
- *   connect.h  connect(), getpeername()             guards.h    setsockopt, raw sockets
- *   datagram.h sendmsg(), recvmsg(), UDP flows      query.h     the verdict for user space
+ *   capture.h  to the proxy, and from it            guards.h    socket options, raw sockets
+ *   connect.h  connect(), getpeername()             query.h     the verdict for user space
+ *   datagram.h sendmsg(), recvmsg(), UDP flows
  */
 #include "query.h"
 
