@@ -109,7 +109,8 @@ int mesh_origin(struct bpf_sockopt *ctx)
 	if (ip_is_loopback(&key.local) || ip_is_loopback(&key.remote))
 		key.netns = netns;
 	end = bpf_map_lookup_elem(&mesh_ends, &key);
-	if (!end || end->role != MESH_ROLE_PROXY || end->netns != netns) {
+	if (!end || end->role != MESH_ROLE_PROXY || end->netns != netns || end->path == MESH_PATH_DENIED ||
+	    (key.netns && !(end->flags & MESH_END_CAPTURED))) {
 		bpf_set_retval(-ENOENT);
 		return 1;
 	}
