@@ -30,19 +30,27 @@ extension DataPlane {
         try maps.listeners.set(cookie, listener)
     }
 
+    /// A family of addresses.
+    public enum Family: Sendable { case ipv4, ipv6 }
+
     /// Gives SYNs from outside the mesh that need the proxy to `listener`; replaces the one before.
     ///
     /// - Parameters:
-    ///   - listener: a listening TCP socket of the pod's namespace, marked by ``mesh_leg/listener``. An IPv6 one that
-    ///     is not IPV6_V6ONLY takes both families. It is not kept open.
+    ///   - listener: a listening TCP socket of the pod's namespace, marked by ``mesh_leg/listener``. It is not kept open.
+    ///   - family: of its address, on loopback: such an IPv6 socket does not take IPv4.
     ///   - cookie: of the pod's namespace.
-    public func setInbound(_ listener: CInt, in cookie: UInt64) throws(BPFError) {
-        try maps.inbound.set(cookie, listener: listener)
+    /// - Throws: ``BPFError`` with `.update`: EOPNOTSUPP if it does not listen, E2BIG if there are too many pods.
+    public func setInbound(_ listener: CInt, _ family: Family, in cookie: UInt64) throws(BPFError) {
+        switch family {
+        case .ipv4: try maps.inbound4.set(cookie, listener: listener)
+        case .ipv6: try maps.inbound6.set(cookie, listener: listener)
+        }
     }
 
     /// Takes the proxy out of a pod: from now on what needs it is refused there. Nothing there is fine.
     public func removeListener(in cookie: UInt64) throws(BPFError) {
-        try maps.inbound.remove(cookie)
+        try maps.inbound4.remove(cookie)
+        try maps.inbound6.remove(cookie)
         try maps.listeners.remove(cookie)
     }
 

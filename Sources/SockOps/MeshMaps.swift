@@ -36,8 +36,10 @@ public struct MeshMaps: ~Copyable {
     public let routes: BPFMap<mesh_route_key, UInt32>
     /// Where the proxy listens inside pods, by netns cookie; change rows by ``DataPlane/setListener(_:in:)``.
     public let listeners: BPFMap<UInt64, mesh_listener>
-    /// The proxy's listeners for connections from outside the mesh, by netns cookie.
-    public let inbound: SocketHash
+    /// The proxy's listeners for IPv4 connections from outside the mesh, by netns cookie.
+    public let inbound4: SocketHash
+    /// The same for IPv6.
+    public let inbound6: SocketHash
     /// Marks of the sockets that the proxy's factory makes.
     public let legs: SocketStorage<mesh_leg>
     /// Ends of TCP connections.
@@ -81,7 +83,8 @@ public struct MeshMaps: ~Copyable {
         let probes = try BPFMap<mesh_skip_key, UInt32>(open("mesh_probes"))
         let routes = try BPFMap<mesh_route_key, UInt32>(open("mesh_routes"))
         let listeners = try BPFMap<UInt64, mesh_listener>(open("mesh_listeners"))
-        let inbound = try SocketHash(open("mesh_inbound"))
+        let inbound4 = try SocketHash(open("mesh_inbound4"))
+        let inbound6 = try SocketHash(open("mesh_inbound6"))
         let legs = try SocketStorage<mesh_leg>(open("mesh_leg"))
         let ends = try BPFMap<mesh_flow_key, mesh_end>(open("mesh_ends"))
         let sockets = try SocketHash(open("mesh_sockets"))
@@ -111,7 +114,8 @@ public struct MeshMaps: ~Copyable {
         self.probes = probes
         self.routes = routes
         self.listeners = listeners
-        self.inbound = inbound
+        self.inbound4 = inbound4
+        self.inbound6 = inbound6
         self.legs = legs
         self.ends = ends
         self.sockets = sockets

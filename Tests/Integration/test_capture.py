@@ -209,9 +209,9 @@ def test_the_proxys_ports_are_for_captured_connections(node, rules, proxy):
     for family, addresses in ((4, ("127.0.0.1", "127.8.9.10", "0.0.0.0", "::ffff:127.0.0.1")), (6, ("::1", "::"))):
         for address in addresses:
             assert node.outcome("a", address, proxy.ports[family]) == "ECONNREFUSED"
-    assert node.outcome("a", "::1", proxy.inbound_port) == "ECONNREFUSED"
+    assert node.outcome("a", "::1", proxy.inbound_ports[6]) == "ECONNREFUSED"
     node.denial(proxy.ports[4], "listener")
-    assert nobody_waits(proxy.outbound[4]) and nobody_waits(proxy.outbound[6]) and nobody_waits(proxy.inbound)
+    assert all(nobody_waits(one) for one in (*proxy.outbound.values(), *proxy.inbound.values()))
     # The same number elsewhere is nobody's.
     other = node.server("b", proxy.ports[4])
     assert node.outcome("a", "b", proxy.ports[4]) == "ok"
@@ -287,7 +287,7 @@ def test_a_verdict_of_l7_leads_to_the_proxy_and_its_leg_out_again(node, servers,
     assert seen == node.pod("a").address(family)
     leg.send(b"through")
     assert server.recv(10) == b"through"
-    assert nobody_waits(proxies["b"].inbound)
+    assert nobody_waits(proxies["b"].inbound[family])
     for end in (client, accepted, leg, server):
         end.close()
     rules.control["proxy_live"] = 0
@@ -413,7 +413,7 @@ def test_who_comes_from_outside_is_led_to_the_inbound_listener(node, servers, ru
     address = node.pod("b").address(family)
     client = peer.socket(family_number(family), socket.SOCK_STREAM)
     client.connect((address, TARGET))
-    accepted, seen = proxy.inbound.accept()
+    accepted, seen = proxy.inbound[family].accept()
     origin = Origin.of(accepted)
     assert origin.destination == (address, TARGET)
     assert origin.client == (address_of(family), client.getsockname()[1])
@@ -443,7 +443,7 @@ def test_without_a_proxy_nobody_comes_in_from_outside(node, servers, rules, prox
     target = "b" if gone == "no proxy" else "c"
     assert node.median_seconds("ECONNREFUSED", "u", target, TARGET) < 5 * MILLISECOND
     node.denial(TARGET, "needs-proxy")
-    assert nobody_waits(servers[4]) and nobody_waits(proxies["b"].inbound)
+    assert nobody_waits(servers[4]) and nobody_waits(proxies["b"].inbound[4])
 
 
 def test_probes_of_the_node_go_past_the_proxy(node, servers, rules, proxies):
@@ -461,7 +461,7 @@ def test_probes_of_the_node_go_past_the_proxy(node, servers, rules, proxies):
     finally:
         host.close()
     assert node.outcome("u", "b", TARGET) == "ok"  # to the proxy
-    accepted, _ = proxy.inbound.accept()
+    accepted, _ = proxy.inbound[4].accept()
     assert Origin.of(accepted).client[0] == node.pod("u").ipv4
     accepted.close()
 

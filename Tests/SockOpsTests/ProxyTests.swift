@@ -59,13 +59,13 @@ extension KernelTests {
             let plane = try node.start()
             do {
                 let socket = try Self.tcpSocket()
-                let error = #expect(throws: BPFError.self) { try plane.setInbound(socket.rawValue, in: 77) }
+                let error = #expect(throws: BPFError.self) { try plane.setInbound(socket.rawValue, .ipv6, in: 77) }
                 #expect(error?.errnoCode == EOPNOTSUPP)
                 #expect(listen(socket.rawValue, 1) == 0)
-                try plane.setInbound(socket.rawValue, in: 77)
-                #expect(try plane.maps.inbound.keys() == [77])
+                try plane.setInbound(socket.rawValue, .ipv6, in: 77)
+                #expect(try plane.maps.inbound6.keys() == [77])
             }
-            #expect(try eventually { try plane.maps.inbound.keys().isEmpty })
+            #expect(try eventually { try plane.maps.inbound6.keys().isEmpty })
         }
 
         @Test func aMarkIsKeptWithItsSocket() throws {

@@ -159,7 +159,10 @@ static __always_inline int inbound_capture(struct bpf_sk_lookup *ctx, struct mes
 	long failed;
 
 	if (ctl && READ_ONCE(ctl->proxy_live)) {
-		listener = bpf_map_lookup_elem(&mesh_inbound, &netns);
+		if (ctx->family == AF_INET)
+			listener = bpf_map_lookup_elem(&mesh_inbound4, &netns);
+		else
+			listener = bpf_map_lookup_elem(&mesh_inbound6, &netns);
 		if (listener) {
 			failed = bpf_sk_assign(ctx, listener, 0);
 			bpf_sk_release(listener);

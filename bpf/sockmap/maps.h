@@ -148,15 +148,23 @@ struct {
 } mesh_listeners SEC(".maps");
 
 /*
- * The proxy's listeners for connections from outside the mesh, by netns cookie. No program
- * runs over its members. Agent writes. Without an entry what needs a proxy is refused.
+ * The proxy's listeners for connections from outside the mesh, by netns cookie. One for
+ * each family: an IPv6 socket that is bound to an address is IPV6_V6ONLY. No program runs
+ * over the members. Agent writes. Without an entry what needs a proxy is refused.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, MESH_MAX_WORKLOADS);
 	__type(key, __u64);
 	__type(value, __u64);
-} mesh_inbound SEC(".maps");
+} mesh_inbound4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, MESH_MAX_WORKLOADS);
+	__type(key, __u64);
+	__type(value, __u64);
+} mesh_inbound6 SEC(".maps");
 
 /*
  * What a socket of the proxy's factory is for. mesh_factory makes it, user space fills it in, programs read.

@@ -61,17 +61,18 @@ class Proxy:
         enter = f"echo $$ > {agent.cgroup}/factory/cgroup.procs && exec \"$@\""
         self.peer = Peer(["sh", "-c", enter, "sh", *pod.enter()], f"proxy of {name}")
         self.outbound = {4: self._listen(socket.AF_INET, "127.0.0.1"), 6: self._listen(socket.AF_INET6, "::1")}
-        self.inbound = self._listen(socket.AF_INET6, "::1")
+        self.inbound = {4: self._listen(socket.AF_INET, "127.0.0.1"), 6: self._listen(socket.AF_INET6, "::1")}
         self.ports = {family: listener.getsockname()[1] for family, listener in self.outbound.items()}
-        self.inbound_port = self.inbound.getsockname()[1]
+        self.inbound_ports = {family: listener.getsockname()[1] for family, listener in self.inbound.items()}
         self.serve()
 
     def serve(self):
         """Makes the listeners known."""
         self._rows[self._key] = struct.pack(
-            _LISTENER, sixteen_bytes(self.pod.ipv4), sixteen_bytes(self.pod.ipv6), self.ports[4], self.ports[6], 0,
-            self.inbound_port)
-        self.peer.do("store", self.inbound, str(self._maps / "mesh_inbound"), self._key)
+            _LISTENER, sixteen_bytes(self.pod.ipv4), sixteen_bytes(self.pod.ipv6), self.ports[4], self.ports[6],
+            self.inbound_ports[4], self.inbound_ports[6])
+        for family, listener in self.inbound.items():
+            self.peer.do("store", listener, str(self._maps / f"mesh_inbound{family}"), self._key)
 
     def forget(self):
         """Takes the row of the pod away."""
@@ -79,8 +80,6 @@ class Proxy:
 
     def _listen(self, family, address):
         listener = self.peer.socket(family, socket.SOCK_STREAM)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((address, 0))
         self.mark(listener, struct.pack(_LEG, bytes(16), bytes(16), 0, 0, 0, 0, _LISTEN))
         listener.listen(64)

@@ -44,10 +44,11 @@ class Map:
         self._descriptor = open_pinned(pins(agent, "maps") / name)
         self._value_size = value_size
 
-    def _call(self, command, key, value):
-        keys, values = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
-        # linux/bpf.h, union bpf_attr for BPF_MAP_*_ELEM: map_fd, key, value, flags
-        _bpf(command, struct.pack("=IIQQQ", self._descriptor, 0, ctypes.addressof(keys), ctypes.addressof(values), 0))
+    def _call(self, command, key, value=None):
+        keys, values = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value or b"", self._value_size)
+        # linux/bpf.h, union bpf_attr for BPF_MAP_*_ELEM: map_fd, key, value, flags; a deletion has no value
+        pointer = 0 if value is None else ctypes.addressof(values)
+        _bpf(command, struct.pack("=IIQQQ", self._descriptor, 0, ctypes.addressof(keys), pointer, 0))
         return values.raw
 
     def __getitem__(self, key):
@@ -58,7 +59,7 @@ class Map:
         self._call(_BPF_MAP_UPDATE, key, value)
 
     def __delitem__(self, key):
-        self._call(_BPF_MAP_DELETE, key, bytes(self._value_size))
+        self._call(_BPF_MAP_DELETE, key)
 
     def close(self):
         os.close(self._descriptor)
