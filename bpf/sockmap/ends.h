@@ -18,15 +18,16 @@ static __always_inline __u64 *end_account(__u64 netns, __u8 role)
 }
 
 /* Writes a new end and counts it against its owner. Returns 0, or why it cannot: enum mesh_reason. */
-static __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
+__noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 {
-	struct mesh_address *owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
 	struct mesh_control *ctl = control();
+	struct mesh_address *owner;
 	struct mesh_end *old;
 	__u64 *account, *other;
 
-	if (!ctl || !end)
+	if (!ctl || !end || !key)
 		return MESH_REASON_NOT_READY;
+	owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
 	account = end_account(end->netns, end->role);
 	if (account &&
 	    used(*account) >= (__u64)ctl->ends_quota * (MESH_ROLE_IS_SERVER(end->role) ? MESH_ACCEPTED_SHARE : 1)) {
@@ -134,13 +135,13 @@ static __always_inline void conn_of(const struct mesh_end *end, const struct mes
  * a captured connection to a service only the pod's own readiness: who is reached, and
  * whether that is allowed, is decided for each of its legs.
  */
-static __noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_key *key)
+__noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_key *key)
 {
 	struct mesh_address *address;
 	struct mesh_conn conn = {};
 	int reason;
 
-	if (!end)
+	if (!end || !key)
 		return 0;
 	conn_of(end, key, &conn);
 	if (end->flags & MESH_END_CAPTURED) {
@@ -157,11 +158,11 @@ static __noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_
 }
 
 /* From here on not one byte is sent, and the agent destroys both sockets. */
-static __noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, __u8 reason)
+__noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, __u32 reason)
 {
 	struct mesh_conn conn = {};
 
-	if (!end)
+	if (!end || !key)
 		return 0;
 	conn_of(end, key, &conn);
 	conn.reason = reason;
@@ -172,12 +173,18 @@ static __noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, 
 }
 
 /* Reports an ended connection once: by the end that closes last, with the bytes of both. */
-static __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, struct mesh_end *peer)
+__noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, struct mesh_end *peer)
 {
-	bool client = !MESH_ROLE_IS_SERVER(own->role);
-	struct mesh_end *initiator = client ? own : peer, *responder = client ? peer : own;
-	struct mesh_event *event = event_reserve(own->netns, MESH_EVENT_CLOSED);
+	struct mesh_end *initiator, *responder;
+	struct mesh_event *event;
+	bool client;
 
+	if (!key || !own)
+		return 0;
+	client = !MESH_ROLE_IS_SERVER(own->role);
+	initiator = client ? own : peer;
+	responder = client ? peer : own;
+	event = event_reserve(own->netns, MESH_EVENT_CLOSED);
 	if (!event)
 		return 0;
 	event->cookie = own->cookie;
@@ -229,12 +236,12 @@ static __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *o
 	return 0;
 }
 
-static __noinline int event_opened(struct mesh_end *end, struct mesh_flow_key *key)
+__noinline int event_opened(struct mesh_end *end, struct mesh_flow_key *key)
 {
 	struct mesh_usage *usage;
 	struct mesh_conn conn = {};
 
-	if (!end)
+	if (!end || !key)
 		return 0;
 	usage = usage_of(end->netns);
 	if (usage)

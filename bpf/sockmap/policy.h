@@ -30,7 +30,12 @@ struct mesh_conn {
 	bool captured;              /* destination is the proxy's listener now; who was asked for is in service_address */
 };
 
-static __always_inline __u32 set_verdict(__u32 set, __u32 identity, __u8 direction, __u8 protocol, __u16 port)
+/*
+ * One direction by one policy set: enum mesh_verdict. A global function, which the
+ * verifier checks once and takes for any number afterwards: inlined, each way through it
+ * would be another way through all that follows.
+ */
+__noinline int set_verdict(__u32 set, __u32 identity, __u32 direction, __u32 protocol, __u32 port)
 {
 	struct mesh_policy_key key = {};
 	struct mesh_policy_entry *entry;
@@ -83,6 +88,12 @@ static __always_inline bool dry_run_differs(const struct mesh_workload *workload
 	return set_verdict(set, peer, direction, conn->protocol, conn->port) != enforced;
 }
 
+/* ALLOW or L7, as one question: two would double the ways of the verifier. */
+static __always_inline bool verdict_permits(__u32 verdict)
+{
+	return verdict - MESH_VERDICT_ALLOW <= MESH_VERDICT_L7 - MESH_VERDICT_ALLOW;
+}
+
 /*
  * Both ends of a flow under one generation. Fills identities, generation and, where
  * the answer is no, the reason. `source` and `destination` are null where the end is
@@ -94,22 +105,23 @@ static __always_inline bool dry_run_differs(const struct mesh_workload *workload
  * dry-run set disagrees.
  */
 #define CONN_DRY_RUN 0x100
-static __always_inline __u32 conn_decide(struct mesh_conn *conn, const struct mesh_workload *source,
-					 const struct mesh_workload *destination)
+__noinline int conn_decide(struct mesh_conn *conn, const struct mesh_workload *source,
+			   const struct mesh_workload *destination)
 {
-	__u32 slot = conn->generation & 1, differs = 0, verdict;
-	bool needs_l7 = false;
+	__u32 slot, differs = 0, permitted = 0, verdict;
 
+	if (!conn)
+		return MESH_REASON_NOT_READY;
+	slot = conn->generation & 1;
 	if (source && !port_skipped(source, conn->netns, conn->port, MESH_EGRESS)) {
 		if (!(source->flags & MESH_WL_READY))
 			return MESH_REASON_NOT_READY;
 		verdict = side_verdict(source, slot, conn->peer_identity, MESH_EGRESS, conn);
 		if (dry_run_differs(source, slot, conn->peer_identity, MESH_EGRESS, conn, verdict))
 			differs = CONN_DRY_RUN;
-		if (verdict == MESH_VERDICT_L7)
-			needs_l7 = true;
-		else if (verdict != MESH_VERDICT_ALLOW)
+		if (!verdict_permits(verdict))
 			return MESH_REASON_POLICY_EGRESS | differs;
+		permitted |= verdict;
 	}
 	if (destination && !port_skipped(destination, conn->peer_netns, conn->port, MESH_INGRESS)) {
 		if (!(destination->flags & MESH_WL_READY))
@@ -117,23 +129,22 @@ static __always_inline __u32 conn_decide(struct mesh_conn *conn, const struct me
 		verdict = side_verdict(destination, slot, conn->identity, MESH_INGRESS, conn);
 		if (dry_run_differs(destination, slot, conn->identity, MESH_INGRESS, conn, verdict))
 			differs = CONN_DRY_RUN;
-		if (verdict == MESH_VERDICT_L7)
-			needs_l7 = true;
-		else if (verdict != MESH_VERDICT_ALLOW)
+		if (!verdict_permits(verdict))
 			return MESH_REASON_POLICY_INGRESS | differs;
+		permitted |= verdict;
 	}
-	return (needs_l7 && !conn->proxied ? MESH_REASON_NEEDS_PROXY : MESH_REASON_NONE) | differs;
+	return ((permitted & MESH_VERDICT_L7) && !conn->proxied ? MESH_REASON_NEEDS_PROXY : MESH_REASON_NONE) | differs;
 }
 
 /* Decides a flow between two enrolled pods of this node again, by their cookies. */
-static __noinline int conn_redecide(struct mesh_conn *conn)
+__noinline int conn_redecide(struct mesh_conn *conn)
 {
 	struct mesh_workload *source, *destination = NULL;
 	struct mesh_control *ctl = control();
 	struct mesh_address *entry;
 	__u32 slot;
 
-	if (!ctl)
+	if (!ctl || !conn)
 		return MESH_REASON_NOT_READY;
 	conn->generation = READ_ONCE(ctl->generation);
 	slot = conn->generation & 1;

@@ -12,6 +12,9 @@
  *   capture.h  to the proxy, and from it            guards.h    socket options, raw sockets
  *   connect.h  connect(), getpeername()             query.h     the verdict for user space
  *   datagram.h sendmsg(), recvmsg(), UDP flows
+ *
+ * Functions without `static` are for the verifier: it checks them once, alone, where it
+ * follows all others from each call in each state. They take pointers that may be null.
  */
 #include "query.h"
 
