@@ -48,7 +48,9 @@ public struct ConnectionOrigin: Hashable, Sendable {
         try SystemError.check("getsockopt(MESH_SO_ORIGIN)") {
             getsockopt(socket, CInt(MESH_SOL), CInt(MESH_SO_ORIGIN), &origin, &length)
         }
-        let decoded = withUnsafeBytes(of: origin) { Self(decoding: UnsafeRawBufferPointer(rebasing: $0[..<Int(length)])) }
+        let decoded = withUnsafeBytes(of: origin) {
+            Self(decoding: UnsafeRawBufferPointer(rebasing: $0[..<Int(length)]))
+        }
         guard let decoded else {
             throw SystemError(
                 "getsockopt(MESH_SO_ORIGIN)", "answered \(length) bytes, not \(Self.byteCount)", errnoCode: EPROTO)

@@ -20,7 +20,8 @@ extension KernelTests {
         }
 
         private static func tcpSocket() throws -> OwnedDescriptor {
-            try OwnedDescriptor(adopting: SystemError.check("socket") { socket(AF_INET6, CInt(SOCK_STREAM.rawValue), 0) })
+            try OwnedDescriptor(
+                adopting: SystemError.check("socket") { socket(AF_INET6, CInt(SOCK_STREAM.rawValue), 0) })
         }
 
         @Test func aProxyIsLiveWhenSaidSo() throws {

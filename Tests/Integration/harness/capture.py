@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stand-in for the node proxy in one pod, and what has to be in the maps so that connections are led to it."""
 
-import os
+import select
 import socket
 import struct
 from dataclasses import dataclass
 
 from .kernel import Control, Generation, Map, pins, sixteen_bytes
 from .remote import Peer
+from .world import family_number
 
 SOL, ORIGIN = 21325, 1  # MESH_SOL, MESH_SO_ORIGIN
 _LISTENER = "=16s16sHHHH"
@@ -47,6 +48,24 @@ class Origin:
 
 def cookie_of(agent, name):
     return next(w["netnsCookie"] for w in agent.json("workloads") if w["name"] == name)
+
+
+def client_of(proxied, name, address):
+    """A socket of pod `name` that can connect to `address`."""
+    return proxied.peer(name).socket(family_number(6 if ":" in address else 4), socket.SOCK_STREAM)
+
+
+def captured(proxied, proxy, address, port, name="a"):
+    """A connection that was led to the proxy: (client, accepted, its origin)."""
+    client = client_of(proxied, name, address)
+    client.connect((address, port))
+    accepted, origin, _ = proxy.accept(6 if ":" in address.removeprefix("::ffff:") else 4)
+    return client, accepted, origin
+
+
+def nobody_waits(listener):
+    """Whether accept(2) would block."""
+    return listener.poll(select.POLLIN, 0) == 0
 
 
 class Proxy:
