@@ -13,9 +13,12 @@ public enum AttachPoint: UInt32, CaseIterable, Sendable {
     case sendmsg6 = 15
     case recvmsg4 = 19
     case recvmsg6 = 20
+    case getsockopt = 21
     case setsockopt = 22
     case getpeername4 = 29
     case getpeername6 = 30
+    case getsockname4 = 31
+    case getsockname6 = 32
     case socketLookup = 36
 
     var kernelType: bpf_attach_type { bpf_attach_type(rawValue: rawValue) }

@@ -48,6 +48,7 @@ public struct DataPlane: ~Copyable {
         let isNewCgroup = !configuration.cgroup.exists
         try BPFError.telling { () throws(SystemError) in
             try configuration.cgroup.create()
+            try configuration.factoryCgroup.create()
             try Mounts.ensureBPFFS(configuration.bpffs)
         }
         let lock = try StartLock()

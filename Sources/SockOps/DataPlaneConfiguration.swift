@@ -49,10 +49,15 @@ public struct DataPlaneConfiguration: Hashable, Sendable {
         "\(directory)/links/\(Self.lookupPrefix)\(cookie)"
     }
 
+    /// Where the process is that makes the proxy's sockets inside pods: each carries a mark of that, and connects
+    /// nowhere before it is told where.
+    public var factoryCgroup: Cgroup { Cgroup(path: "\(cgroup.path)/factory") }
+
     /// The cgroup that `program` is attached to, nil if it is not attached here.
     func target(of program: MeshProgram) -> Cgroup? {
         switch program.place {
         case .nodeCgroup: cgroup
+        case .factoryCgroup: factoryCgroup
         case .rootCgroup: rootCgroup
         case .podNamespace, .sockhash, .none: nil
         }

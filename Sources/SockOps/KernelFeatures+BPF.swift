@@ -69,6 +69,9 @@ extension KernelFeatures {
             ("bpf_set_retval", BPF_FUNC_set_retval, "connect", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "5.18"),
             ("bpf_set_retval", BPF_FUNC_set_retval, "setsockopt", BPF_PROG_TYPE_CGROUP_SOCKOPT, "5.18"),
             ("bpf_sk_storage_get", BPF_FUNC_sk_storage_get, "connect", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "5.8"),
+            ("bpf_bind", BPF_FUNC_bind, "connect", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "4.17"),
+            ("bpf_sk_assign", BPF_FUNC_sk_assign, "sk_lookup", BPF_PROG_TYPE_SK_LOOKUP, "5.9"),
+            ("bpf_sk_storage_get", BPF_FUNC_sk_storage_get, "sock_create", BPF_PROG_TYPE_CGROUP_SOCK, "5.11"),
             ("bpf_sk_storage_get", BPF_FUNC_sk_storage_get, "sk_msg", BPF_PROG_TYPE_SK_MSG, "5.8"),
             ("bpf_skc_to_tcp_sock", BPF_FUNC_skc_to_tcp_sock, "sockops", BPF_PROG_TYPE_SOCK_OPS, "5.10"),
             ("bpf_skc_to_tcp_sock", BPF_FUNC_skc_to_tcp_sock, "sk_msg", BPF_PROG_TYPE_SK_MSG, "5.10"),
@@ -98,8 +101,8 @@ extension KernelFeatures {
         case .connect4, .connect6: (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "4.17")
         case .sendmsg4, .sendmsg6: (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "4.18")
         case .recvmsg4, .recvmsg6: (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "5.2")
-        case .getpeername4, .getpeername6: (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "5.8")
-        case .setsockopt: (BPF_PROG_TYPE_CGROUP_SOCKOPT, "5.3")
+        case .getpeername4, .getpeername6, .getsockname4, .getsockname6: (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "5.8")
+        case .setsockopt, .getsockopt: (BPF_PROG_TYPE_CGROUP_SOCKOPT, "5.3")
         case .socketLookup: (BPF_PROG_TYPE_SK_LOOKUP, "5.9")
         }
     }

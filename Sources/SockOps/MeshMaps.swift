@@ -30,6 +30,18 @@ public struct MeshMaps: ~Copyable {
     public let policy: BPFMap<mesh_policy_key, mesh_policy_entry>
     /// Ports taken out of the mesh; the value is 1.
     public let skipPorts: BPFMap<mesh_skip_key, UInt32>
+    /// Ports that the node's probes ask; the value is 1, the direction ingress.
+    public let probes: BPFMap<mesh_skip_key, UInt32>
+    /// Services that clients of a route class reach through the proxy; the value is 1.
+    public let routes: BPFMap<mesh_route_key, UInt32>
+    /// Where the proxy listens inside pods, by netns cookie; change rows by ``DataPlane/setListener(_:in:)``.
+    public let listeners: BPFMap<UInt64, mesh_listener>
+    /// The proxy's listeners for IPv4 connections from outside the mesh, by netns cookie.
+    public let inbound4: SocketHash
+    /// The same for IPv6.
+    public let inbound6: SocketHash
+    /// Marks of the sockets that the proxy's factory makes.
+    public let legs: SocketStorage<mesh_leg>
     /// Ends of TCP connections.
     public let ends: BPFMap<mesh_flow_key, mesh_end>
     /// Sockets that may be redirected to, by socket cookie.
@@ -68,6 +80,12 @@ public struct MeshMaps: ~Copyable {
         let portPages = try BPFMap<UInt32, mesh_port_page>(open("mesh_port_pages"))
         let policy = try BPFMap<mesh_policy_key, mesh_policy_entry>(open("mesh_policy"))
         let skipPorts = try BPFMap<mesh_skip_key, UInt32>(open("mesh_skip_ports"))
+        let probes = try BPFMap<mesh_skip_key, UInt32>(open("mesh_probes"))
+        let routes = try BPFMap<mesh_route_key, UInt32>(open("mesh_routes"))
+        let listeners = try BPFMap<UInt64, mesh_listener>(open("mesh_listeners"))
+        let inbound4 = try SocketHash(open("mesh_inbound4"))
+        let inbound6 = try SocketHash(open("mesh_inbound6"))
+        let legs = try SocketStorage<mesh_leg>(open("mesh_leg"))
         let ends = try BPFMap<mesh_flow_key, mesh_end>(open("mesh_ends"))
         let sockets = try SocketHash(open("mesh_sockets"))
         let socketState = try open("mesh_sock_state")
@@ -93,6 +111,12 @@ public struct MeshMaps: ~Copyable {
         self.portPages = portPages
         self.policy = policy
         self.skipPorts = skipPorts
+        self.probes = probes
+        self.routes = routes
+        self.listeners = listeners
+        self.inbound4 = inbound4
+        self.inbound6 = inbound6
+        self.legs = legs
         self.ends = ends
         self.sockets = sockets
         self.socketState = socketState

@@ -6,6 +6,8 @@ public struct MeshProgram: Hashable, Sendable {
     public enum Place: Sendable {
         /// The cgroup that holds the pods of the node.
         case nodeCgroup
+        /// The cgroup below it in which the sockets of the proxy are made.
+        case factoryCgroup
         /// The root of the cgroup hierarchy, for the node's own connections.
         case rootCgroup
         /// The network namespace of each enrolled pod.
@@ -51,6 +53,9 @@ public struct MeshProgram: Hashable, Sendable {
         MeshProgram("mesh_recvmsg6", .recvmsg6, .nodeCgroup),
         MeshProgram("mesh_getpeer4", .getpeername4, .nodeCgroup),
         MeshProgram("mesh_getpeer6", .getpeername6, .nodeCgroup),
+        MeshProgram("mesh_getsock4", .getsockname4, .nodeCgroup),
+        MeshProgram("mesh_getsock6", .getsockname6, .nodeCgroup),
+        MeshProgram("mesh_origin", .getsockopt, .factoryCgroup),
         MeshProgram("mesh_sockopt", .setsockopt, .nodeCgroup),
         MeshProgram("mesh_sockops", .sockOps, .nodeCgroup),
         hostRecords,
@@ -59,6 +64,7 @@ public struct MeshProgram: Hashable, Sendable {
         MeshProgram("mesh_connect4", .connect4, .nodeCgroup),
         MeshProgram("mesh_connect6", .connect6, .nodeCgroup),
         MeshProgram("mesh_sock_create", .socketCreate, .nodeCgroup),
+        MeshProgram("mesh_factory", .socketCreate, .factoryCgroup),
     ]
 
     /// Records of the node's own connections to its pods; the only program that is attached above others' pods.

@@ -4,10 +4,10 @@ import CLibBPF
 import Glibc
 import LinuxIO
 
-/// A sockhash with 64-bit keys, whose members send through an sk_msg program.
+/// A sockhash with 64-bit keys.
 ///
-/// Members are added and removed by BPF only: taking a live member out from here would
-/// drop what is queued for it.
+/// Connected sockets are added and removed by BPF only: taking a live member out from here would
+/// drop what is queued for it. Listeners may be ``set(_:listener:)`` and removed.
 public struct SocketHash: ~Copyable, Sendable {
     let handle: MapHandle
 
@@ -26,6 +26,30 @@ public struct SocketHash: ~Copyable, Sendable {
         guard status == 0 else {
             throw BPFError(.attach, "\(program.name) to \(handle.name)", errnoCode: status)
         }
+    }
+
+    /// Puts a listening socket under `key`, in place of what is there. The map does not keep it open: it leaves the
+    /// map when its last descriptor is closed.
+    ///
+    /// - Throws: ``BPFError`` with `.update`: EOPNOTSUPP if the socket does not listen, E2BIG if the map is full.
+    public func set(_ key: UInt64, listener: CInt) throws(BPFError) {
+        let value = UInt64(UInt32(bitPattern: listener))
+        let status = withUnsafePointer(to: key) { key in
+            withUnsafePointer(to: value) { bpf_map_update_elem(handle.descriptor.rawValue, key, $0, 0) }
+        }
+        guard status == 0 else { throw BPFError(.update, "map \(handle.name)", errnoCode: status) }
+    }
+
+    /// Takes the listener under `key` out.
+    ///
+    /// - Returns: whether there was one.
+    @discardableResult
+    public func remove(_ key: UInt64) throws(BPFError) -> Bool {
+        let status = withUnsafePointer(to: key) { bpf_map_delete_elem(handle.descriptor.rawValue, $0) }
+        guard status == 0 || status == -ENOENT || status == -EINVAL else {
+            throw BPFError(.delete, "map \(handle.name)", errnoCode: status)
+        }
+        return status == 0
     }
 
     /// The keys of the members, in no order. Changes meanwhile may or may not show.

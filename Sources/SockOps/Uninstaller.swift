@@ -82,7 +82,7 @@ public struct Uninstaller: Sendable {
     /// Removes the node's directories, and those that all nodes share, as far as they are empty.
     func removeEmptyDirectories(cgroup removesCgroup: Bool) {
         var paths = [configuration.bpffs]
-        if removesCgroup { paths.append(configuration.cgroup.path) }
+        if removesCgroup { paths += [configuration.factoryCgroup.path, configuration.cgroup.path] }
         for path in paths {
             // rmdir refuses what is not empty, which is the answer that is wanted.
             rmdir(path)

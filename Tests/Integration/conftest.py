@@ -7,10 +7,11 @@ import subprocess
 import pytest
 
 from harness import manifests
+from harness.capture import Proxy, Rules
 from harness.meshed import Applied, Meshed
 from harness.node import sweep
 from harness.processes import root_of_repository
-from harness.services import Backends, Datagrams, Services
+from harness.services import TARGET, Backends, Datagrams, Services, web
 from harness.world import MODES, World, eventually
 
 
@@ -91,6 +92,50 @@ def services(meshed):
     """services(*objects, pods=...) is the configuration until the end of the test."""
     made = Services(meshed)
     yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def proxied():
+    """A node of its own with Service web of pod b, for tests of what the node proxy carries."""
+    made = Meshed(pods=("a", "b", "c", "u"))
+    try:
+        Services(made)(web({"role": "server"}), pods={"b"})
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def targets(proxied):
+    """The listeners of pod b behind the Service, by family."""
+    made = {family: proxied.server("b", TARGET, family) for family in (4, 6)}
+    yield made
+    for listener in made.values():
+        listener.close()
+
+
+@pytest.fixture(scope="module")
+def proxies(proxied):
+    """A stand-in for the proxy in pods a and b."""
+    made = {name: Proxy(proxied, name) for name in ("a", "b")}
+    yield made
+    for proxy in made.values():
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(proxies):
+    return proxies["a"]
+
+
+@pytest.fixture
+def rules(proxied):
+    """What the agent does not write yet, until the end of the test; a proxy is live."""
+    made = Rules(proxied.agent)
+    made.control["proxy_live"] = 1
+    yield made
+    made.control["proxy_live"] = 0
     made.close()
 
 

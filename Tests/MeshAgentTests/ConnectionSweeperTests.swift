@@ -105,7 +105,7 @@ import Testing
         end.role = UInt8((isClient ? MESH_ROLE_CLIENT : MESH_ROLE_SERVER).rawValue)
         end.netns = isClient ? own : peer
         end.peer_netns = isClient ? peer : own
-        end.flags = UInt8(flags?.rawValue ?? MESH_END_ESTABLISHED.rawValue)
+        end.flags = UInt16(flags?.rawValue ?? MESH_END_ESTABLISHED.rawValue)
         if byService {
             end.service_address = mesh_ip(family.virtual)
             end.service_port = 80

@@ -12,13 +12,15 @@ import Testing
     }
 
     @Test func everyStructureHasTheSizeThatTheHeaderAsserts() {
-        #expect(size(mesh_control.self) == 56)
+        #expect(size(mesh_control.self) == 64)
         #expect(size(mesh_workload.self) == 40)
         #expect(size(mesh_address.self) == 24)
         #expect(size(mesh_ip.self) == 16)
         #expect(size(mesh_cidr_key.self) == 20)
         #expect(size(mesh_service_key.self) == 20)
-        #expect(size(mesh_service.self) == 16)
+        #expect(size(mesh_service.self) == 24)
+        #expect(size(mesh_route_key.self) == 8)
+        #expect(size(mesh_listener.self) == 40)
         #expect(size(mesh_backend_key.self) == 8)
         #expect(size(mesh_backend.self) == 28)
         #expect(size(mesh_affinity_key.self) == 16)
@@ -31,8 +33,10 @@ import Testing
         #expect(size(mesh_policy_entry.self) == 4)
         #expect(size(mesh_skip_key.self) == 16)
         #expect(size(mesh_flow_key.self) == 48)
-        #expect(size(mesh_end.self) == 120)
+        #expect(size(mesh_end.self) == 128)
         #expect(size(mesh_sock.self) == 144)
+        #expect(size(mesh_leg.self) == 56)
+        #expect(size(mesh_origin.self) == 72)
         #expect(size(mesh_udp_key.self) == 32)
         #expect(size(mesh_udp_flow.self) == 16)
         #expect(size(mesh_udp_reverse_key.self) == 32)
@@ -41,7 +45,7 @@ import Testing
         #expect(size(mesh_event.self) == 152)
         #expect(size(mesh_query.self) == 80)
         #expect(size(mesh_reap.self) == 96)
-        #expect(size(mesh_fill.self) == 136)
+        #expect(size(mesh_fill.self) == 184)
     }
 
     @Test func theControlWordIsWhereProgramsReadIt() {
@@ -51,6 +55,7 @@ import Testing
         #expect(MemoryLayout<mesh_control>.offset(of: \.high_water) == 16)
         #expect(MemoryLayout<mesh_control>.offset(of: \.events_per_second) == 44)
         #expect(MemoryLayout<mesh_control>.offset(of: \.udp_idle_ns) == 48)
+        #expect(MemoryLayout<mesh_control>.offset(of: \.proxy_live) == 56)
     }
 
     @Test func slotsAndIdentitiesAreWhereProgramsReadThem() {
@@ -58,6 +63,7 @@ import Testing
         #expect(MemoryLayout<mesh_workload>.offset(of: \.policy_set) == 16)
         #expect(MemoryLayout<mesh_workload>.offset(of: \.dry_run_set) == 24)
         #expect(MemoryLayout<mesh_workload>.offset(of: \.flags) == 32)
+        #expect(MemoryLayout<mesh_workload>.offset(of: \.route_class) == 36)
         #expect(MemoryLayout<mesh_address>.offset(of: \.flags) == 8)
         #expect(MemoryLayout<mesh_address>.offset(of: \.netns) == 16)
         #expect(MemoryLayout<mesh_cidr_key>.offset(of: \.address) == 4)
@@ -84,9 +90,16 @@ import Testing
         #expect(MemoryLayout<mesh_end>.offset(of: \.cookie) == 8)
         #expect(MemoryLayout<mesh_end>.offset(of: \.service_address) == 64)
         #expect(MemoryLayout<mesh_end>.offset(of: \.path) == 83)
-        #expect(MemoryLayout<mesh_end>.offset(of: \.flags) == 85)
+        #expect(MemoryLayout<mesh_end>.offset(of: \.flags) == 86)
         #expect(MemoryLayout<mesh_end>.offset(of: \.identity) == 88)
+        #expect(MemoryLayout<mesh_end>.offset(of: \.service) == 120)
         #expect(MemoryLayout<mesh_sock>.offset(of: \.path) == 101)
+        #expect(MemoryLayout<mesh_leg>.offset(of: \.client) == 16)
+        #expect(MemoryLayout<mesh_leg>.offset(of: \.identity) == 40)
+        #expect(MemoryLayout<mesh_leg>.offset(of: \.role) == 48)
+        #expect(MemoryLayout<mesh_origin>.offset(of: \.netns) == 32)
+        #expect(MemoryLayout<mesh_origin>.offset(of: \.port) == 60)
+        #expect(MemoryLayout<mesh_origin>.offset(of: \.direction) == 64)
         #expect(MemoryLayout<mesh_event>.offset(of: \.source) == 32)
         #expect(MemoryLayout<mesh_event>.offset(of: \.type) == 86)
         #expect(MemoryLayout<mesh_event>.offset(of: \.path_reason) == 92)
@@ -95,8 +108,9 @@ import Testing
         #expect(MemoryLayout<mesh_query>.offset(of: \.generation) == 48)
         #expect(MemoryLayout<mesh_query>.offset(of: \.verdict) == 68)
         #expect(MemoryLayout<mesh_reap>.offset(of: \.cookie) == 80)
-        #expect(MemoryLayout<mesh_fill>.offset(of: \.cidr) == 88)
-        #expect(MemoryLayout<mesh_fill>.offset(of: \.done) == 132)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.listener) == 96)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.cidr) == 136)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.done) == 180)
     }
 
     @Test func addressesKeepTheirByteOrder() {

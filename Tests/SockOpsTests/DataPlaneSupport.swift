@@ -38,9 +38,15 @@ struct TestNode: ~Copyable {
             bpffs: "\(configuration.bpffs)-\(name)")
     }
 
-    /// Program numbers attached to the node's cgroup, or to the root, at `point`.
-    func attached(_ point: AttachPoint, root: Bool = false) throws -> [UInt32] {
-        let directory = try (root ? hierarchy : configuration.cgroup).open()
+    /// Program numbers attached to the cgroup of `place` at `point`.
+    func attached(_ point: AttachPoint, of place: MeshProgram.Place = .nodeCgroup) throws -> [UInt32] {
+        let cgroup =
+            switch place {
+            case .rootCgroup: hierarchy
+            case .factoryCgroup: configuration.factoryCgroup
+            case .nodeCgroup, .podNamespace, .sockhash, .none: configuration.cgroup
+            }
+        let directory = try cgroup.open()
         return try BPFProgram.attached(to: directory.rawValue, as: point)
     }
 }

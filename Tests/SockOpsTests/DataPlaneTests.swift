@@ -15,8 +15,7 @@ extension KernelTests {
             #expect(plane.adoption.isEmpty)
             for program in MeshProgram.ofCgroups {
                 let point = try #require(program.point)
-                let isRoot = program.place == .rootCgroup
-                let ids = try node.attached(point, root: isRoot)
+                let ids = try node.attached(point, of: program.place)
                 #expect(ids.count == 1, "\(program.name)")
                 #expect(try BPFProgram(id: #require(ids.first)).name == program.kernelName)
             }
@@ -102,10 +101,10 @@ extension KernelTests {
             do {
                 let beside = try DataPlane(other, object: TestNode.object())
                 #expect(beside.adoption.isEmpty)
-                #expect(try node.attached(.sockOps, root: true).count == 2)
+                #expect(try node.attached(.sockOps, of: .rootCgroup).count == 2)
             }
             #expect(try Uninstaller(other).run { _ in } == [])
-            #expect(try node.attached(.sockOps, root: true).count == 1)
+            #expect(try node.attached(.sockOps, of: .rootCgroup).count == 1)
             #expect(try plane.maps.slots.programID(0) != nil)
         }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/* connect() of an enrolled pod: translation, policy of both ends, and what getpeername() shows. */
+/* connect() of an enrolled pod: translation, policy of both ends, capture, and what getpeername() shows. */
 #ifndef MESH_CONNECT_H
 #define MESH_CONNECT_H
 
-#include "service.h"
+#include "capture.h"
 
 /*
  * Decides where a pod's flow goes and whether it may. On entry conn names the
- * destination the application asked for; on return the backend. `workload` is the
- * source, null if the pod is not enrolled.
+ * destination the application asked for; on return the backend, or the proxy's listener.
+ * `workload` is the source, null if the pod is not enrolled.
  *
  * Returns 0 if allowed, else the errno for the application.
  */
@@ -17,7 +17,6 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 	struct mesh_address *address, *source;
 	struct mesh_control *ctl = control();
 	struct mesh_workload *peer = NULL;
-	struct mesh_usage *usage;
 	__u32 reason;
 
 	if (!workload || !ctl)
@@ -25,7 +24,7 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 	address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
 	if (is_self(&conn->destination, address, conn->netns)) {
 		conn->peer_netns = conn->netns;
-		return 0;
+		return self_decide(conn);
 	}
 	if (port_skipped(workload, conn->netns, conn->port, MESH_EGRESS))
 		return 0;
@@ -42,13 +41,16 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 	}
 
 	conn->generation = READ_ONCE(ctl->generation);
-	switch (service_translate(conn, address)) {
+	switch (service_translate(conn, address, workload)) {
 	case SERVICE_NO_ENDPOINT:
 		refuse(conn, conn->netns, MESH_REASON_NO_ENDPOINT);
 		return ECONNREFUSED;
 	case SERVICE_NO_PORT:
 		refuse(conn, conn->netns, MESH_REASON_NO_SERVICE_PORT);
 		return ECONNREFUSED;
+	case SERVICE_CAPTURED:
+		conn->identity = workload_identity(workload, conn->generation, &conn->destination);
+		return capture(conn);
 	case SERVICE_TRANSLATED:
 		count(MESH_STAT_TRANSLATED);
 		address = NULL;
@@ -70,20 +72,17 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 		}
 	}
 	reason = conn_decide_reporting(conn, workload, peer, conn->netns);
+	if (reason == MESH_REASON_NEEDS_PROXY && conn->protocol == MESH_PROTO_TCP)
+		return capture(conn);
 	/* Without a record it could not be proved to its destination, nor decided again. */
 	if (reason == MESH_REASON_NONE && conn->protocol == MESH_PROTO_TCP &&
-	    (conn->peer_netns || workload->policy_set[conn->generation & 1])) {
-		usage = usage_of(conn->netns);
-		if (usage && used(usage->ends) >= ctl->ends_quota) {
-			refuse(conn, conn->netns, MESH_REASON_QUOTA);
-			return EPERM;
-		}
+	    (conn->peer_netns || workload->policy_set[conn->generation & 1]) && !ends_permitted(conn->netns)) {
+		refuse(conn, conn->netns, MESH_REASON_QUOTA);
+		return EPERM;
 	}
 	if (reason != MESH_REASON_NONE) {
 		refuse(conn, conn->netns, reason);
-		/* The far side's refusal looks as TCP's own: nobody listens for you there. */
-		return reason == MESH_REASON_POLICY_INGRESS || (reason == MESH_REASON_NEEDS_PROXY) ? ECONNREFUSED :
-												    EPERM;
+		return refusal_errno(reason);
 	}
 	return 0;
 }
@@ -116,6 +115,8 @@ static __always_inline void sock_remember(struct bpf_sock_addr *ctx, const struc
 	state->identity = conn->identity;
 	state->peer_identity = conn->peer_identity;
 	state->role = MESH_ROLE_CLIENT;
+	if (conn->captured)
+		state->flags = MESH_END_CAPTURED;
 }
 
 /*
@@ -146,18 +147,33 @@ __noinline int udp_remember_service(const struct mesh_conn *conn)
 static __always_inline int connect_run(struct bpf_sock_addr *ctx, struct mesh_conn *conn)
 {
 	struct mesh_workload *workload;
+	struct mesh_leg *leg;
 	int error;
 
 	conn->netns = bpf_get_netns_cookie(ctx);
 	workload = workload_of(conn->netns);
-	if (!workload)
-		return 1;
+	leg = bpf_sk_storage_get(&mesh_leg, ctx->sk, 0, 0);
+	/* In two steps: or-ed pointers are none to the verifier. */
+	if (!workload) {
+		barrier();
+		if (!leg)
+			return 1;
+	}
 	conn->port = bpf_ntohs(ctx->user_port);
-	conn->protocol = ctx->type == 2 /* SOCK_DGRAM */ ? MESH_PROTO_UDP : MESH_PROTO_TCP;
+	conn->protocol = ctx->type == SOCK_DGRAM ? MESH_PROTO_UDP : MESH_PROTO_TCP;
 	conn->source_port = ctx->sk->src_port;
 	conn->cookie = bpf_get_socket_cookie(ctx);
-	count(MESH_STAT_CONNECT);
-	error = outbound_decide(conn, workload);
+	if (leg) {
+		error = leg_decide(conn, leg);
+	} else {
+		count(MESH_STAT_CONNECT);
+		error = outbound_decide(conn, workload);
+		/* To loopback it would leave by that device, and nobody would answer. */
+		if (conn->captured && ctx->sk->bound_dev_if) {
+			refuse(conn, conn->netns, MESH_REASON_NEEDS_PROXY);
+			error = ECONNREFUSED;
+		}
+	}
 	if (error) {
 		bpf_set_retval(-error);
 		return 0;
@@ -177,6 +193,8 @@ int mesh_connect4(struct bpf_sock_addr *ctx)
 	ip_from_v4(&conn.source, ctx->sk->src_ip4);
 	if (!connect_run(ctx, &conn))
 		return 0;
+	if (conn.captured)
+		captured_bind(ctx, &conn);
 	if (conn.service_port && ip_is_mapped(&conn.destination))
 		user_store4(ctx, &conn.destination, conn.port);
 	return 1;
@@ -191,6 +209,8 @@ int mesh_connect6(struct bpf_sock_addr *ctx)
 	bound_load6(ctx, &conn.source);
 	if (!connect_run(ctx, &conn))
 		return 0;
+	if (conn.captured)
+		captured_bind(ctx, &conn);
 	if (conn.service_port)
 		user_store6(ctx, &conn.destination, conn.port);
 	return 1;
@@ -236,6 +256,51 @@ int mesh_getpeer6(struct bpf_sock_addr *ctx)
 	state = translated_peer(ctx, &ip, bpf_ntohs(ctx->user_port));
 	if (state)
 		user_store6(ctx, &state->service_address, state->service_port);
+	return 1;
+}
+
+/*
+ * The address of the pod for a captured socket that could not be bound to it: applications
+ * must not see that they are led over loopback.
+ */
+static __always_inline bool captured_own(struct bpf_sock_addr *ctx, struct mesh_ip *ip)
+{
+	struct mesh_listener *listener;
+	struct mesh_sock *state;
+	bool v4;
+
+	if (!ctx->sk || !ip_is_loopback(ip))
+		return false;
+	state = bpf_sk_storage_get(&mesh_sock_state, ctx->sk, 0, 0);
+	if (!state || !(state->flags & MESH_END_CAPTURED))
+		return false;
+	listener = listener_of(state->netns);
+	v4 = ip_is_mapped(ip);
+	if (!listener || ip_is_any(&listener->address[v4 ? 0 : 1]))
+		return false;
+	*ip = listener->address[v4 ? 0 : 1];
+	return true;
+}
+
+SEC("cgroup/getsockname4")
+int mesh_getsock4(struct bpf_sock_addr *ctx)
+{
+	struct mesh_ip ip;
+
+	ip_from_v4(&ip, ctx->user_ip4);
+	if (captured_own(ctx, &ip))
+		user_store4(ctx, &ip, bpf_ntohs(ctx->user_port));
+	return 1;
+}
+
+SEC("cgroup/getsockname6")
+int mesh_getsock6(struct bpf_sock_addr *ctx)
+{
+	struct mesh_ip ip;
+
+	user_load6(ctx, &ip);
+	if (captured_own(ctx, &ip))
+		user_store6(ctx, &ip, bpf_ntohs(ctx->user_port));
 	return 1;
 }
 

@@ -95,6 +95,7 @@ static __always_inline int sendmsg_run(struct bpf_sock_addr *ctx, struct mesh_co
 {
 	struct mesh_workload *workload;
 	struct mesh_udp_key flow = {};
+	struct mesh_leg *leg;
 	int error;
 
 	conn->netns = bpf_get_netns_cookie(ctx);
@@ -105,6 +106,11 @@ static __always_inline int sendmsg_run(struct bpf_sock_addr *ctx, struct mesh_co
 	conn->protocol = MESH_PROTO_UDP;
 	conn->source_port = ctx->sk->src_port;
 	conn->cookie = bpf_get_socket_cookie(ctx);
+	leg = bpf_sk_storage_get(&mesh_leg, ctx->sk, 0, 0);
+	if (leg) {
+		bpf_set_retval(-leg_decide(conn, leg)); /* no datagrams of the proxy */
+		return 0;
+	}
 
 	flow.netns = conn->netns;
 	flow.remote = conn->destination;

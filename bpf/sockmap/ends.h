@@ -12,7 +12,9 @@ static __always_inline __u64 *end_account(__u64 netns, __u8 role)
 
 	if (!usage)
 		return NULL;
-	return role == MESH_ROLE_CLIENT ? &usage->ends : &usage->accepted;
+	if (MESH_ROLE_IS_SERVER(role))
+		return &usage->accepted;
+	return &usage->ends;
 }
 
 /* Writes a new end and counts it against its owner. Returns 0, or why it cannot: enum mesh_reason. */
@@ -23,11 +25,11 @@ __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 	struct mesh_end *old;
 	__u64 *account, *other;
 
-	if (!ctl || !key || !end)
+	if (!ctl || !end || !key)
 		return MESH_REASON_NOT_READY;
 	account = end_account(end->netns, end->role);
 	if (account &&
-	    used(*account) >= (__u64)ctl->ends_quota * (end->role == MESH_ROLE_CLIENT ? 1 : MESH_ACCEPTED_SHARE)) {
+	    used(*account) >= (__u64)ctl->ends_quota * (MESH_ROLE_IS_SERVER(end->role) ? MESH_ACCEPTED_SHARE : 1)) {
 		count(MESH_REASON_QUOTA);
 		return MESH_REASON_QUOTA;
 	}
@@ -96,44 +98,68 @@ __noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8
 	return 0;
 }
 
-/* The flow that this is an end of, from the initiator's side, for a new decision or a report. */
+/*
+ * The flow that this is an end of, from the initiator's side, for a new decision or a
+ * report. Of a captured connection: who wanted to go where.
+ */
 static __always_inline void conn_of(const struct mesh_end *end, const struct mesh_flow_key *key,
 				    struct mesh_conn *conn)
 {
-	bool client = end->role == MESH_ROLE_CLIENT;
+	bool client = !MESH_ROLE_IS_SERVER(end->role);
 
 	conn->source = client ? key->local : key->remote;
-	conn->destination = client ? key->remote : key->local;
 	conn->source_port = client ? key->local_port : key->remote_port;
-	conn->port = client ? key->remote_port : key->local_port;
-	conn->netns = client ? end->netns : end->peer_netns;
-	conn->peer_netns = client ? end->peer_netns : end->netns;
-	conn->service_address = end->service_address;
-	conn->service_port = end->service_port;
 	conn->cookie = end->cookie;
 	conn->protocol = MESH_PROTO_TCP;
 	conn->identity = client ? end->identity : end->peer_identity;
 	conn->peer_identity = client ? end->peer_identity : end->identity;
 	conn->generation = end->generation;
+	conn->proxied = MESH_ROLE_IS_PROXY(end->role) || (end->flags & (MESH_END_PROXIED | MESH_END_CAPTURED));
+	if (end->role != MESH_ROLE_LEG) {
+		conn->service_address = end->service_address;
+		conn->service_port = end->service_port;
+	}
+	if (end->flags & MESH_END_CAPTURED) {
+		conn->destination = end->service_address;
+		conn->port = end->service_port;
+		conn->netns = end->netns;
+		return;
+	}
+	conn->destination = client ? key->remote : key->local;
+	conn->port = client ? key->remote_port : key->local_port;
+	conn->netns = client ? end->netns : end->peer_netns;
+	conn->peer_netns = client ? end->peer_netns : end->netns;
 }
 
-/* Decides a connection again under the policy in force. Returns true if it may go on. */
+/*
+ * Decides a connection again under the policy in force. Returns true if it may go on. Of
+ * a captured connection to a service only the pod's own readiness: who is reached, and
+ * whether that is allowed, is decided for each of its legs.
+ */
 __noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_key *key)
 {
+	struct mesh_address *address;
 	struct mesh_conn conn = {};
 	int reason;
 
 	if (!end || !key)
 		return 0;
 	conn_of(end, key, &conn);
-	reason = conn_redecide(&conn);
+	if (end->flags & MESH_END_CAPTURED) {
+		address = bpf_map_lookup_elem(&mesh_addresses, &conn.destination);
+		if (address && (address->flags & MESH_ADDR_LOCAL))
+			conn.peer_netns = address->netns;
+		reason = end->service ? source_redecide(&conn) : conn_redecide(&conn);
+	} else {
+		reason = conn_redecide(&conn);
+	}
 	end->generation = conn.generation;
 	count(MESH_STAT_REDECIDED);
 	return reason == MESH_REASON_NONE;
 }
 
 /* From here on not one byte is sent, and the agent destroys both sockets. */
-__noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, __u8 reason)
+__noinline int conn_cut(struct mesh_end *end, struct mesh_flow_key *key, __u32 reason)
 {
 	struct mesh_conn conn = {};
 
@@ -159,7 +185,7 @@ __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, str
 	event = event_reserve(own->netns, MESH_EVENT_CLOSED);
 	if (!event)
 		return 0;
-	client = own->role == MESH_ROLE_CLIENT;
+	client = !MESH_ROLE_IS_SERVER(own->role);
 	initiator = client ? own : peer;
 	responder = client ? peer : own;
 	event->cookie = own->cookie;
@@ -168,8 +194,14 @@ __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, str
 	event->destination = client ? key->remote : key->local;
 	event->source_port = client ? key->local_port : key->remote_port;
 	event->destination_port = client ? key->remote_port : key->local_port;
-	event->service_address = own->service_address;
-	event->service_port = own->service_port;
+	if (own->role != MESH_ROLE_LEG) {
+		event->service_address = own->service_address;
+		event->service_port = own->service_port;
+	}
+	if (own->flags & MESH_END_CAPTURED) {
+		event->destination = own->service_address;
+		event->destination_port = own->service_port;
+	}
 	event->protocol = MESH_PROTO_TCP;
 	event->direction = client ? MESH_EGRESS : MESH_INGRESS;
 	event->reason = own->path == MESH_PATH_DENIED ? own->reason : 0;
@@ -182,8 +214,10 @@ __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, str
 	event->bytes_sent = client ? own->tx_tcp : own->rx_tcp;
 	event->bytes_received = client ? own->rx_tcp : own->tx_tcp;
 	if (initiator) {
-		event->service_address = initiator->service_address;
-		event->service_port = initiator->service_port;
+		if (initiator->role != MESH_ROLE_LEG) {
+			event->service_address = initiator->service_address;
+			event->service_port = initiator->service_port;
+		}
 		event->bytes_sent += initiator->tx_redirected;
 		event->bytes_redirected += initiator->tx_redirected;
 		event->path[0] = initiator->path;

@@ -80,7 +80,7 @@ static __always_inline void event_submit(struct mesh_event *event)
 }
 
 /* Reports a decision on a flow that `netns` is an end of. */
-__noinline int event_conn(struct mesh_conn *conn, __u64 netns, __u8 type)
+__noinline int event_conn(struct mesh_conn *conn, __u64 netns, __u32 type)
 {
 	struct mesh_event *event;
 

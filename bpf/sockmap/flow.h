@@ -75,6 +75,26 @@ static __always_inline bool ip_is_multicast(const struct mesh_ip *ip)
 		(key)->netns = 0;                                          \
 	} while (0)
 
+/* The same from a socket, whose remote port is 16 bits in network order (struct bpf_sock). */
+static __always_inline void sock_flow(const struct bpf_sock *sk, struct mesh_flow_key *key)
+{
+	if (sk->family == AF_INET) {
+		ip_from_v4(&key->local, sk->src_ip4);
+		ip_from_v4(&key->remote, sk->dst_ip4);
+	} else {
+		key->local.word[0] = sk->src_ip6[0];
+		key->local.word[1] = sk->src_ip6[1];
+		key->local.word[2] = sk->src_ip6[2];
+		key->local.word[3] = sk->src_ip6[3];
+		key->remote.word[0] = sk->dst_ip6[0];
+		key->remote.word[1] = sk->dst_ip6[1];
+		key->remote.word[2] = sk->dst_ip6[2];
+		key->remote.word[3] = sk->dst_ip6[3];
+	}
+	key->local_port = sk->src_port;
+	key->remote_port = bpf_ntohs(sk->dst_port);
+}
+
 /* The address and port of a sock_addr context, in and out, by family. The words need constant offsets here too. */
 static __always_inline void user_load6(const struct bpf_sock_addr *ctx, struct mesh_ip *ip)
 {
@@ -97,6 +117,15 @@ static __always_inline void user_store6(struct bpf_sock_addr *ctx, const struct 
 	ctx->user_ip6[2] = ip->word[2];
 	ctx->user_ip6[3] = ip->word[3];
 	ctx->user_port = bpf_htons(port);
+}
+
+/* 127.0.0.1 as ::ffff:127.0.0.1, or ::1. */
+static __always_inline void ip_loopback(struct mesh_ip *ip, bool v4)
+{
+	ip->word[0] = 0;
+	ip->word[1] = 0;
+	ip->word[2] = v4 ? MAPPED_PREFIX : 0;
+	ip->word[3] = v4 ? bpf_htonl(0x7f000001) : bpf_htonl(1);
 }
 
 /* The address that the socket is bound to, :: if none. */
@@ -139,6 +168,18 @@ static __always_inline struct mesh_control *control(void)
 static __always_inline struct mesh_workload *workload_of(__u64 netns)
 {
 	return bpf_map_lookup_elem(&mesh_workloads, &netns);
+}
+
+static __always_inline struct mesh_listener *listener_of(__u64 netns)
+{
+	return bpf_map_lookup_elem(&mesh_listeners, &netns);
+}
+
+/* Whether `port` on a pod's loopback is the proxy's. */
+static __always_inline bool is_listener_port(const struct mesh_listener *listener, __u16 port)
+{
+	return port && (port == listener->outbound[0] || port == listener->outbound[1] ||
+			port == listener->inbound[0] || port == listener->inbound[1]);
 }
 
 static __always_inline struct mesh_usage *usage_of(__u64 netns)
@@ -190,6 +231,16 @@ static __always_inline bool port_skipped(const struct mesh_workload *workload, _
 	if (!(workload->flags & MESH_WL_SKIP_PORTS))
 		return false;
 	return bpf_map_lookup_elem(&mesh_skip_ports, &key) != NULL;
+}
+
+/* Whether the node's own probes ask this port of a pod. */
+static __always_inline bool port_probed(const struct mesh_workload *workload, __u64 netns, __u16 port)
+{
+	struct mesh_skip_key key = { .netns = netns, .port = port, .direction = MESH_INGRESS };
+
+	if (!(workload->flags & MESH_WL_PROBE_PORTS))
+		return false;
+	return bpf_map_lookup_elem(&mesh_probes, &key) != NULL;
 }
 
 #endif /* MESH_FLOW_H */

@@ -8,6 +8,8 @@
 #define MESH_KERNEL_H
 
 #include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/in6.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <bpf/bpf_helpers.h>
@@ -32,6 +34,7 @@
 #define RCV_SHUTDOWN 1
 #define EPERM 1
 #define ENOENT 2
+#define EINVAL 22
 #define EOPNOTSUPP 95
 #define ECONNREFUSED 111
 #define PAGE_SIZE 4096

@@ -18,6 +18,41 @@ static __always_inline void initiator_key(const struct mesh_conn *conn, struct m
 	key->remote_port = conn->port;
 }
 
+/*
+ * Loopback inside a pod. The proxy's ports there are for captured connections: connect()
+ * has kept others off, this holds against whatever did not pass it. The pod is known by
+ * the source address; where that is loopback too, on_passive looks at the record.
+ */
+static __noinline int loopback_decide(struct mesh_conn *conn)
+{
+	struct mesh_listener *listener;
+	struct mesh_flow_key client = {};
+	struct mesh_address *source;
+	struct mesh_end *record;
+
+	if (conn->protocol != MESH_PROTO_TCP || ip_is_loopback(&conn->source))
+		return SK_PASS;
+	source = bpf_map_lookup_elem(&mesh_addresses, &conn->source);
+	if (!source || !(source->flags & MESH_ADDR_LOCAL))
+		return SK_PASS;
+	listener = listener_of(source->netns);
+	if (!listener || !is_listener_port(listener, conn->port))
+		return SK_PASS;
+	initiator_key(conn, &client);
+	client.netns = source->netns;
+	record = bpf_map_lookup_elem(&mesh_ends, &client);
+	if (record && (record->flags & MESH_END_CAPTURED))
+		return SK_PASS;
+	if (bpf_map_lookup_elem(&mesh_aborted, &client))
+		return SK_DROP; /* a late segment of a connection that was cut or reset */
+	conn->netns = conn->peer_netns = source->netns;
+	refuse(conn, conn->netns, MESH_REASON_LISTENER);
+	return SK_DROP;
+}
+
+/* The proxy of the destination pod takes it, if there is one. */
+#define SK_CAPTURE 2
+
 static __noinline int inbound_decide(struct mesh_conn *conn)
 {
 	struct mesh_address *address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
@@ -28,7 +63,9 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 	struct mesh_end *record = NULL;
 	__u32 reason;
 
-	if (ip_is_loopback(&conn->destination) || ip_is_multicast(&conn->destination))
+	if (ip_is_loopback(&conn->destination))
+		return loopback_decide(conn);
+	if (ip_is_multicast(&conn->destination))
 		return SK_PASS;
 	if (!ctl || !address || !(address->flags & MESH_ADDR_LOCAL)) {
 		/* An address of the pod that the mesh does not know: no policy could speak of it. */
@@ -57,7 +94,7 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 		 * TCP answers it with RST. Were it a SYN all the same, no child without the proof
 		 * of its sequence number survives PASSIVE_ESTABLISHED.
 		 */
-		if (record && (record->role != MESH_ROLE_CLIENT || (record->flags & MESH_END_CLOSED)))
+		if (record && (MESH_ROLE_IS_SERVER(record->role) || (record->flags & MESH_END_CLOSED)))
 			return SK_PASS;
 		if (record && (record->flags & MESH_END_SPOOFED)) {
 			refuse(conn, conn->peer_netns, MESH_REASON_SPOOFED);
@@ -71,8 +108,12 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 		}
 		if (record) {
 			conn->netns = record->flags & MESH_END_HOST ? 0 : record->netns;
-			conn->service_address = record->service_address;
-			conn->service_port = record->service_port;
+			if (record->role == MESH_ROLE_LEG) {
+				conn->proxied = true;
+			} else {
+				conn->service_address = record->service_address;
+				conn->service_port = record->service_port;
+			}
 			source = record->flags & MESH_END_HOST ? NULL : workload_of(record->netns);
 			if (record->flags & MESH_END_HOST)
 				conn->identity = MESH_IDENTITY_HOST;
@@ -92,7 +133,12 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 			conn->netns = address->netns;
 	}
 
+	if (conn->identity == MESH_IDENTITY_HOST && port_probed(workload, conn->peer_netns, conn->port))
+		conn->proxied = true;
 	reason = conn_decide_reporting(conn, NULL, workload, conn->peer_netns);
+	/* What a pod of this node sends has been through the proxy on its own side. */
+	if (reason == MESH_REASON_NEEDS_PROXY && conn->protocol == MESH_PROTO_TCP && !conn->netns)
+		return SK_CAPTURE;
 	if (reason != MESH_REASON_NONE) {
 		refuse(conn, conn->peer_netns, reason);
 		return SK_DROP;
@@ -104,10 +150,37 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 	return SK_PASS;
 }
 
+/* Gives a SYN from outside the mesh to the proxy's listener in its destination's pod. */
+static __always_inline int inbound_capture(struct bpf_sk_lookup *ctx, struct mesh_conn *conn)
+{
+	struct mesh_control *ctl = control();
+	__u64 netns = conn->peer_netns;
+	struct bpf_sock *listener;
+	long failed;
+
+	if (ctl && READ_ONCE(ctl->proxy_live)) {
+		if (ctx->family == AF_INET)
+			listener = bpf_map_lookup_elem(&mesh_inbound4, &netns);
+		else
+			listener = bpf_map_lookup_elem(&mesh_inbound6, &netns);
+		if (listener) {
+			failed = bpf_sk_assign(ctx, listener, 0);
+			bpf_sk_release(listener);
+			if (!failed) {
+				count(MESH_STAT_CAPTURED_INBOUND);
+				return SK_PASS;
+			}
+		}
+	}
+	refuse(conn, conn->peer_netns, MESH_REASON_NEEDS_PROXY);
+	return SK_DROP;
+}
+
 SEC("sk_lookup")
 int mesh_lookup(struct bpf_sk_lookup *ctx)
 {
 	struct mesh_conn conn = {};
+	int decided;
 
 	if (ctx->family == AF_INET) {
 		ip_from_v4(&conn.source, ctx->remote_ip4);
@@ -125,7 +198,8 @@ int mesh_lookup(struct bpf_sk_lookup *ctx)
 	conn.source_port = bpf_ntohs(ctx->remote_port);
 	conn.port = ctx->local_port;
 	conn.protocol = ctx->protocol;
-	return inbound_decide(&conn);
+	decided = inbound_decide(&conn);
+	return decided == SK_CAPTURE ? inbound_capture(ctx, &conn) : decided;
 }
 
 #endif /* MESH_LOOKUP_H */

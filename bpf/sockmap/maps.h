@@ -119,6 +119,65 @@ struct {
 } mesh_skip_ports SEC(".maps");
 
 /*
+ * Ports that the kubelet's probes ask, with direction MESH_INGRESS: rules of L7 are not for them. Agent writes.
+ * Full: the pod stays `failed`.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MESH_MAX_PROBE_PORTS);
+	__type(key, struct mesh_skip_key);
+	__type(value, __u32);
+} mesh_probes SEC(".maps");
+
+/* Services with routes for some classes of clients only. Agent writes. Full: the change is refused as a whole. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MESH_MAX_ROUTE_CLASSES);
+	__type(key, struct mesh_route_key);
+	__type(value, __u32);
+} mesh_routes SEC(".maps");
+
+/* Where the proxy listens inside pods, by netns cookie. Agent writes. Without an entry what needs a proxy is refused. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MESH_MAX_WORKLOADS);
+	__type(key, __u64);
+	__type(value, struct mesh_listener);
+} mesh_listeners SEC(".maps");
+
+/*
+ * The proxy's listeners for connections from outside the mesh, by netns cookie. One for
+ * each family: an IPv6 socket that is bound to an address is IPV6_V6ONLY. No program runs
+ * over the members. Agent writes. Without an entry what needs a proxy is refused.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, MESH_MAX_WORKLOADS);
+	__type(key, __u64);
+	__type(value, __u64);
+} mesh_inbound4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, MESH_MAX_WORKLOADS);
+	__type(key, __u64);
+	__type(value, __u64);
+} mesh_inbound6 SEC(".maps");
+
+/*
+ * What a socket of the proxy's factory is for. mesh_factory makes it, user space fills it in, programs read.
+ * Children of a listener inherit it; dies with the socket. No memory: the socket is not made.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct mesh_leg);
+} mesh_leg SEC(".maps");
+
+/*
  * Connections that were aborted or reset: segments of theirs that are still on their way
  * are no refusals. Programs only. Full: the oldest is forgotten, its late segments are
  * reported as such without a record.

@@ -14,8 +14,12 @@ static __always_inline bool flow_of(struct bpf_sock_ops *ops, struct mesh_flow_k
 	struct mesh_address *address;
 
 	FLOW_KEY_FROM(ops, key);
+	if (ip_is_loopback(&key->remote) || ip_is_loopback(&key->local)) {
+		key->netns = netns;
+		return true;
+	}
 	address = bpf_map_lookup_elem(&mesh_addresses, &key->remote);
-	if (ip_is_loopback(&key->remote) || (address && (address->flags & MESH_ADDR_LOCAL) && address->netns == netns)) {
+	if ((address && (address->flags & MESH_ADDR_LOCAL) && address->netns == netns)) {
 		key->netns = netns;
 		return true;
 	}
@@ -61,7 +65,7 @@ static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct
 		return 0;
 	gate = acceleration_gate(end->netns, end->peer_netns, tp);
 	if (gate == MESH_REASON_NONE) {
-		bool client = end->role == MESH_ROLE_CLIENT;
+		bool client = !MESH_ROLE_IS_SERVER(end->role);
 
 		if (churn_held(client ? end->peer_netns : end->netns, client ? key->remote_port : key->local_port))
 			gate = MESH_REASON_SHORT_LIVED;

@@ -31,8 +31,15 @@ struct mesh_conn {
 	__u16 service_port;
 	__u8 protocol;
 	__u8 reason;
+	bool proxied;               /* rules of L7 are decided elsewhere: "needs L7" is no refusal */
+	bool captured;              /* destination is the proxy's listener now; who was asked for is in service_address */
 };
 
+/*
+ * One direction by one policy set: enum mesh_verdict. A global function, which the
+ * verifier checks once and takes for any number afterwards: inlined, each way through it
+ * would be another way through all that follows.
+ */
 __noinline int set_verdict(__u32 set, __u32 identity, __u32 direction, __u32 protocol, __u32 port)
 {
 	struct mesh_policy_key key = {};
@@ -69,7 +76,7 @@ __noinline int set_verdict(__u32 set, __u32 identity, __u32 direction, __u32 pro
 	return entry ? entry->verdict : MESH_PORT_VERDICT(class);
 }
 
-/* The verdict of one workload's side; without a proxy "needs L7" is a refusal with its own reason. */
+/* The verdict of one workload's side. */
 static __always_inline __u32 side_verdict(const struct mesh_workload *workload, __u32 slot, __u32 peer, __u8 direction,
 					  const struct mesh_conn *conn)
 {
@@ -86,36 +93,40 @@ static __always_inline bool dry_run_differs(const struct mesh_workload *workload
 	return set_verdict(set, peer, direction, conn->protocol, conn->port) != enforced;
 }
 
-static __always_inline __u8 refusal(__u32 verdict, __u8 direction)
+/* ALLOW or L7, as one question: two would double the ways of the verifier. */
+static __always_inline bool verdict_permits(__u32 verdict)
 {
-	if (verdict == MESH_VERDICT_L7)
-		return MESH_REASON_NEEDS_PROXY;
-	return direction == MESH_EGRESS ? MESH_REASON_POLICY_EGRESS : MESH_REASON_POLICY_INGRESS;
+	return verdict - MESH_VERDICT_ALLOW <= MESH_VERDICT_L7 - MESH_VERDICT_ALLOW;
 }
 
 /*
  * Both ends of a flow under one generation. Fills identities, generation and, where
  * the answer is no, the reason. `source` and `destination` are null where the end is
  * not an enrolled pod of this node. A port that an end has taken out of the mesh is not
- * decided for that end.
+ * decided for that end. A denial by one end comes before "needs L7" of the other: what is
+ * refused in any case is not led to the proxy.
  *
  * Returns enum mesh_reason: NONE if allowed. MESH_STAT_DRY_RUN is or-ed in bit 8 if a
  * dry-run set disagrees.
  */
 #define CONN_DRY_RUN 0x100
-static __always_inline __u32 conn_decide(struct mesh_conn *conn, const struct mesh_workload *source,
-					 const struct mesh_workload *destination)
+__noinline int conn_decide(struct mesh_conn *conn, const struct mesh_workload *source,
+			   const struct mesh_workload *destination)
 {
-	__u32 slot = conn->generation & 1, differs = 0, verdict;
+	__u32 slot, differs = 0, permitted = 0, verdict;
 
+	if (!conn)
+		return MESH_REASON_NOT_READY;
+	slot = conn->generation & 1;
 	if (source && !port_skipped(source, conn->netns, conn->port, MESH_EGRESS)) {
 		if (!(source->flags & MESH_WL_READY))
 			return MESH_REASON_NOT_READY;
 		verdict = side_verdict(source, slot, conn->peer_identity, MESH_EGRESS, conn);
 		if (dry_run_differs(source, slot, conn->peer_identity, MESH_EGRESS, conn, verdict))
 			differs = CONN_DRY_RUN;
-		if (verdict != MESH_VERDICT_ALLOW)
-			return refusal(verdict, MESH_EGRESS) | differs;
+		if (!verdict_permits(verdict))
+			return MESH_REASON_POLICY_EGRESS | differs;
+		permitted |= verdict;
 	}
 	if (destination && !port_skipped(destination, conn->peer_netns, conn->port, MESH_INGRESS)) {
 		if (!(destination->flags & MESH_WL_READY))
@@ -123,10 +134,11 @@ static __always_inline __u32 conn_decide(struct mesh_conn *conn, const struct me
 		verdict = side_verdict(destination, slot, conn->identity, MESH_INGRESS, conn);
 		if (dry_run_differs(destination, slot, conn->identity, MESH_INGRESS, conn, verdict))
 			differs = CONN_DRY_RUN;
-		if (verdict != MESH_VERDICT_ALLOW)
-			return refusal(verdict, MESH_INGRESS) | differs;
+		if (!verdict_permits(verdict))
+			return MESH_REASON_POLICY_INGRESS | differs;
+		permitted |= verdict;
 	}
-	return MESH_REASON_NONE | differs;
+	return ((permitted & MESH_VERDICT_L7) && !conn->proxied ? MESH_REASON_NEEDS_PROXY : MESH_REASON_NONE) | differs;
 }
 
 /* Decides a flow between two enrolled pods of this node again, by their cookies. */
@@ -162,6 +174,18 @@ __noinline int conn_redecide(struct mesh_conn *conn)
 		conn->peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
 	}
 	return conn_decide(conn, source, destination) & 0xff;
+}
+
+/* The same where the proxy decides whom the flow reaches: only whether its source may still send at all. */
+static __always_inline int source_redecide(struct mesh_conn *conn)
+{
+	struct mesh_workload *source = workload_of(conn->netns);
+	struct mesh_control *ctl = control();
+
+	if (!ctl)
+		return MESH_REASON_NOT_READY;
+	conn->generation = READ_ONCE(ctl->generation);
+	return !source || (source->flags & MESH_WL_READY) ? MESH_REASON_NONE : MESH_REASON_NOT_READY;
 }
 
 #endif /* MESH_POLICY_H */

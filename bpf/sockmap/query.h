@@ -120,6 +120,7 @@ static __always_inline bool fill_service(struct mesh_service *row, const struct 
 		return false;
 	WRITE_ONCE(row->service, request->service.service);
 	WRITE_ONCE(row->affinity_seconds, request->service.affinity_seconds);
+	WRITE_ONCE(row->flags, request->service.flags);
 	WRITE_ONCE(row->backends, request->service.backends);
 	return true;
 }
@@ -136,7 +137,21 @@ static __always_inline bool fill_workload(struct mesh_workload *row, const struc
 	WRITE_ONCE(row->policy_set[1], request->workload.policy_set[1]);
 	WRITE_ONCE(row->dry_run_set[0], request->workload.dry_run_set[0]);
 	WRITE_ONCE(row->dry_run_set[1], request->workload.dry_run_set[1]);
+	WRITE_ONCE(row->route_class, request->workload.route_class);
 	WRITE_ONCE(row->flags, request->workload.flags);
+	return true;
+}
+
+/* Ports only: a pod's own addresses are what they were when its row was made. */
+static __always_inline bool fill_listener(struct mesh_listener *row, const struct mesh_fill *request)
+{
+	if (!row || !ip_equal(&row->address[0], &request->listener.address[0]) ||
+	    !ip_equal(&row->address[1], &request->listener.address[1]))
+		return false;
+	WRITE_ONCE(row->outbound[0], request->listener.outbound[0]);
+	WRITE_ONCE(row->outbound[1], request->listener.outbound[1]);
+	WRITE_ONCE(row->inbound[0], request->listener.inbound[0]);
+	WRITE_ONCE(row->inbound[1], request->listener.inbound[1]);
 	return true;
 }
 
@@ -163,6 +178,9 @@ int mesh_fill(struct __sk_buff *skb)
 	case MESH_FILL_CIDR:
 		/* The row is there, so the longest match is the prefix itself. */
 		request->done = fill_address(bpf_map_lookup_elem(&mesh_cidrs, &cidr), request);
+		break;
+	case MESH_FILL_LISTENER:
+		request->done = fill_listener(listener_of(request->netns), request);
 		break;
 	case MESH_FILL_SERVICE:
 		request->done = fill_service(bpf_map_lookup_elem(&mesh_services, &service), request);

@@ -10,6 +10,7 @@ enum service_result {
 	SERVICE_TRANSLATED,
 	SERVICE_NO_ENDPOINT,
 	SERVICE_NO_PORT,
+	SERVICE_CAPTURED,   /* the proxy chooses the backend */
 };
 
 /* A random column, then itself or its alias (Walker 1977): exact weights in two look-ups at most. */
@@ -72,12 +73,24 @@ static __always_inline __u64 cookie_hash(__u64 x)
 	return x ^ (x >> 31);
 }
 
+/* Whether the proxy chooses for this client: for all, or for its route class. */
+static __always_inline bool service_captures(const struct mesh_service *service, const struct mesh_workload *client)
+{
+	struct mesh_route_key key = { .service = service->service, .route_class = client->route_class };
+	__u32 flags = READ_ONCE(service->flags);
+
+	if (flags & MESH_SVC_CAPTURE)
+		return true;
+	return (flags & MESH_SVC_CAPTURE_CLASS) && client->route_class && bpf_map_lookup_elem(&mesh_routes, &key);
+}
+
 /*
  * Replaces conn->destination and port by a backend's if they name a service. A
  * connection's backend is random, a datagram's depends on its socket, so that one
  * exchange stays with one backend. `address` is the destination's own entry, or null.
+ * Where the proxy chooses, destination and port stay as they are.
  */
-__noinline int service_translate(struct mesh_conn *conn, struct mesh_address *address)
+__noinline int service_translate(struct mesh_conn *conn, struct mesh_address *address, struct mesh_workload *client)
 {
 	struct mesh_service_key key = {};
 	struct mesh_service *service;
@@ -95,6 +108,8 @@ __noinline int service_translate(struct mesh_conn *conn, struct mesh_address *ad
 	conn->service = service->service;
 	conn->service_address = conn->destination;
 	conn->service_port = conn->port;
+	if (conn->protocol == MESH_PROTO_TCP && client && service_captures(service, client))
+		return SERVICE_CAPTURED;
 	backends = READ_ONCE(service->backends);
 	if (!MESH_BACKENDS_SLOTS(backends))
 		return SERVICE_NO_ENDPOINT;

@@ -6,11 +6,15 @@
  *   kernel.h   kernel structures read by CO-RE      lookup.h    sk_lookup: ingress
  *   maps.h     every map, its writer and its limit  ends.h      records of connection ends
  *   flow.h     addresses, ports, keys               member.h    joining and leaving the sockhash
- *   policy.h   the verdict                          sockops.h   life of a connection
- *   events.h   counters, flow events                host.h      the node's own connections
- *   service.h  service address to backend           verdict.h   sk_msg: redirect or TCP
- *   connect.h  connect(), getpeername()             guards.h    setsockopt, raw sockets
+ *   policy.h   the verdict                          passive.h   accepted connections
+ *   events.h   counters, flow events                sockops.h   life of a connection
+ *   service.h  service address to backend           host.h      the node's own connections
+ *   capture.h  to the proxy, and from it            verdict.h   sk_msg: redirect or TCP
+ *   connect.h  connect(), getpeername()             guards.h    socket options, raw sockets
  *   datagram.h sendmsg(), recvmsg(), UDP flows      query.h     the verdict for user space
+ *
+ * Functions without `static` are for the verifier: it checks them once, alone, where it
+ * follows all others from each call in each state. They take pointers that may be null.
  */
 #include "query.h"
 

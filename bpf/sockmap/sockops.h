@@ -3,7 +3,7 @@
 #ifndef MESH_SOCKOPS_H
 #define MESH_SOCKOPS_H
 
-#include "member.h"
+#include "passive.h"
 
 #define TCP_CLOSE 7
 
@@ -51,6 +51,7 @@ static __noinline int on_connect(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	struct mesh_flow_key key = {};
 	struct mesh_end end = {};
 	struct mesh_sock *state;
+	struct mesh_leg *leg;
 
 	if (!workload_of(netns))
 		return 0;
@@ -62,10 +63,20 @@ static __noinline int on_connect(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	end.isn = tp->write_seq;
 	if (flow_of(ops, &key, netns))
 		end.peer_netns = netns;
+	leg = bpf_sk_storage_get(&mesh_leg, sk, 0, 0);
+	if (leg) {
+		end.role = MESH_ROLE_LEG;
+		end.identity = leg->identity;
+		end.service_address = leg->client;
+		end.service_port = leg->client_port;
+	}
 	state = bpf_sk_storage_get(&mesh_sock_state, sk, 0, 0);
 	if (state && state->service_port) {
 		state->path = MESH_PATH_NEW;
-		state->flags = 0;
+		state->flags &= MESH_END_CAPTURED;
+		end.flags = state->flags;
+		if (end.flags)
+			end.service = state->service;
 		end.peer_netns = state->peer_netns;
 		end.service_address = state->service_address;
 		end.service_port = state->service_port;
@@ -89,149 +100,30 @@ static __noinline int on_active(struct bpf_sock_ops *ops, struct bpf_sock *sk, s
 	struct mesh_control *ctl = control();
 	struct mesh_flow_key key = {};
 	struct mesh_end *end;
-	bool self;
+	bool decided;
 
 	if (!ctl)
 		return 0;
-	self = flow_of(ops, &key, netns);
+	/* What stays in the pod is not decided, unless it is on its way to somewhere else. */
+	decided = !flow_of(ops, &key, netns);
 	end = bpf_map_lookup_elem(&mesh_ends, &key);
 	if (!end || end->cookie != bpf_get_socket_cookie(ops))
 		return 0;
 	end->write_seq0 = tp->write_seq;
 	end->rcv_nxt0 = tp->rcv_nxt;
 	end->flags |= MESH_END_ESTABLISHED;
+	decided |= (end->flags & MESH_END_CAPTURED) != 0;
 	if ((end->flags & MESH_END_LOCAL_PEER) && !(end->flags & MESH_END_STAMPED) &&
 	    !(READ_ONCE(ctl->flags) & MESH_CTL_RETIRED)) {
 		cut(ops, sk, end, &key, MESH_REASON_UNPROVEN);
 		return 0;
 	}
-	if (!self && (end->path == MESH_PATH_DENIED ||
-		      (end->generation != READ_ONCE(ctl->generation) && !conn_still_allowed(end, &key)))) {
+	if (decided && (end->path == MESH_PATH_DENIED ||
+			(end->generation != READ_ONCE(ctl->generation) && !conn_still_allowed(end, &key)))) {
 		cut(ops, sk, end, &key, MESH_REASON_REVOKED);
 		return 0;
 	}
 	event_opened(end, &key);
-	join(ops, sk, end, &key, tp);
-	return 0;
-}
-
-/*
- * The accepted end's record: who the peer is by the peer's own record, if its initial
- * sequence number is the one that arrived here. A function of its own so that its copy
- * leaves the stack before any report is made. Returns true if that proof was there.
- */
-static __noinline int passive_record(struct mesh_flow_key *key, struct mesh_end *end, struct tcp_sock *tp, bool self)
-{
-	struct mesh_flow_key peer_key = {};
-	struct mesh_control *ctl = control();
-	struct mesh_workload *workload;
-	struct mesh_address *address;
-	struct mesh_end *record;
-
-	if (!ctl || !end || !tp)
-		return 0;
-	workload = workload_of(end->netns);
-	if (!workload)
-		return 0;
-	end->sk = (__u64)tp;
-	end->opened_ns = bpf_ktime_get_ns();
-	end->role = MESH_ROLE_SERVER;
-	end->write_seq0 = tp->write_seq;
-	/* copied_seq, because with fast open rcv_nxt already counts data (net/ipv4/tcp_fastopen.c). */
-	end->rcv_nxt0 = tp->copied_seq;
-	end->flags = MESH_END_ESTABLISHED;
-	end->generation = READ_ONCE(ctl->generation);
-	end->identity = workload_identity(workload, end->generation, &key->local);
-
-	flow_reverse(key, &peer_key);
-	record = bpf_map_lookup_elem(&mesh_ends, &peer_key);
-	if (!record || record->role != MESH_ROLE_CLIENT || record->isn + 1 != end->rcv_nxt0) {
-		address = address_of(&key->remote);
-		end->peer_identity = address ? address->identity[end->generation & 1] : MESH_IDENTITY_WORLD;
-		return !address || !(address->flags & MESH_ADDR_NEEDS_RECORD);
-	}
-	if (record->flags & MESH_END_HOST) {
-		end->peer_identity = MESH_IDENTITY_HOST;
-		return 1;
-	}
-	end->peer_netns = record->netns;
-	end->peer_identity = record->identity;
-	end->service_address = record->service_address;
-	end->service_port = record->service_port;
-	end->generation = record->generation;
-	if (!self)
-		end->flags |= MESH_END_LOCAL_PEER;
-	return 1;
-}
-
-static __noinline int passive_insert(struct bpf_sock_ops *ops, struct mesh_flow_key *key, struct tcp_sock *tp,
-				     __u64 netns, bool self)
-{
-	struct mesh_end end = {};
-	int proven;
-
-	end.netns = netns;
-	end.cookie = bpf_get_socket_cookie(ops);
-	proven = passive_record(key, &end, tp, self);
-	if (end_insert(key, &end))
-		return -1;
-	return proven;
-}
-
-/*
- * A connection that cannot be recorded cannot be proved, nor decided again when policy
- * changes: it ends here if anything is decided for this pod at all.
- */
-static __noinline int passive_refuse(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct mesh_flow_key *key,
-				     __u64 netns)
-{
-	struct mesh_workload *workload = workload_of(netns);
-	struct mesh_control *ctl = control();
-	struct mesh_end end = {};
-
-	if (!workload || !ctl || !workload->policy_set[READ_ONCE(ctl->generation) & 1])
-		return 0;
-	end.netns = netns;
-	end.cookie = bpf_get_socket_cookie(ops);
-	end.role = MESH_ROLE_SERVER;
-	return cut(ops, sk, &end, key, MESH_REASON_QUOTA);
-}
-
-static __noinline int on_passive(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
-{
-	__u64 netns = bpf_get_netns_cookie(ops);
-	struct mesh_control *ctl = control();
-	struct mesh_flow_key key = {};
-	struct mesh_end *end;
-	int proven;
-	bool self;
-
-	if (!ctl || !workload_of(netns))
-		return 0;
-	count(MESH_STAT_PASSIVE);
-	self = flow_of(ops, &key, netns);
-	proven = passive_insert(ops, &key, tp, netns, self);
-	if (proven < 0)
-		return passive_refuse(ops, sk, &key, netns);
-	end = bpf_map_lookup_elem(&mesh_ends, &key);
-	if (!end)
-		return 0;
-	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
-	if (!self && !proven) {
-		cut(ops, sk, end, &key, MESH_REASON_NO_RECORD);
-		return 0;
-	}
-	/*
-	 * The SYN was decided in mesh_lookup. A record tells under which generation, and that
-	 * this is it still; of other peers nothing is known.
-	 */
-	if (!self && (!end->peer_netns || end->generation != READ_ONCE(ctl->generation)) &&
-	    !conn_still_allowed(end, &key)) {
-		cut(ops, sk, end, &key, MESH_REASON_REVOKED);
-		return 0;
-	}
-	if (!end->peer_netns)
-		event_opened(end, &key);
 	join(ops, sk, end, &key, tp);
 	return 0;
 }
@@ -267,7 +159,7 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 		own->rx_tcp--;
 	own->srtt_us = tp->srtt_us >> 3;
 	own->retransmits = tp->total_retrans;
-	if (own->role == MESH_ROLE_SERVER && own->peer_netns)
+	if (MESH_ROLE_IS_SERVER(own->role) && own->peer_netns)
 		churn_note(netns, key.local_port, own->opened_ns);
 
 	flow_reverse(&key, &peer_key);

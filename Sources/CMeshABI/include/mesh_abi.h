@@ -36,6 +36,8 @@
 #define MESH_ACCEPTED_SHARE 2        /* accepted ends a workload may have, in shares of its own connections */
 #define MESH_MAX_UDP_REVERSE 65536   /* translated unconnected UDP peers (LRU) */
 #define MESH_MAX_SKIP_PORTS 16384
+#define MESH_MAX_PROBE_PORTS 16384   /* ports that the probes of pods ask */
+#define MESH_MAX_ROUTE_CLASSES 65536 /* {service, class of clients} with routes */
 #define MESH_MAX_ABORTED 4096        /* connections that ended by RST a moment ago (LRU) */
 #define MESH_MAX_CHURN 8192          /* ports under a rush of short connections (LRU) */
 #define MESH_EVENTS_BYTES (1 << 20)
@@ -73,6 +75,8 @@ enum mesh_reason {
 	MESH_REASON_RAW_SOCKET = 10,
 	MESH_REASON_UNPROVEN = 11,        /* established without the destination's stamp */
 	MESH_REASON_REVOKED = 12,         /* was allowed, is denied by the policy now in force */
+	MESH_REASON_LEG = 13,             /* a socket of the proxy's factory, to where it was not sent */
+	MESH_REASON_LISTENER = 14,        /* a port of the proxy's, met by something else than a captured connection */
 	/* why the bytes of a connection go by TCP */
 	MESH_REASON_ACCEL_DISABLED = 32,  /* a workload has accelerate: disabled */
 	MESH_REASON_ACCEL_AUTO = 33,      /* auto, and no tripwires on this kernel */
@@ -105,6 +109,9 @@ enum mesh_reason {
 	MESH_STAT_REDECIDED = 71,         /* redirected flows decided again after a policy change */
 	MESH_STAT_UDP_REPLY = 72,         /* datagrams let through as replies */
 	MESH_STAT_DRY_RUN = 73,           /* verdicts that the dry-run set would have changed */
+	MESH_STAT_CAPTURED = 74,          /* connects led to the proxy */
+	MESH_STAT_CAPTURED_INBOUND = 75,  /* SYNs from outside the mesh led to the proxy */
+	MESH_STAT_LEGS = 76,              /* connects of the proxy */
 	MESH_STAT_MAX = 96,
 };
 
@@ -116,6 +123,7 @@ enum mesh_workload_flags {
 	MESH_WL_RAW_SOCKETS = 1 << 3,
 	MESH_WL_SKIP_PORTS = 1 << 4, /* mesh_skip_ports has entries of this workload */
 	MESH_WL_LOCAL_VETH = 1 << 5, /* hangs on a veth of this node: redirect is allowed */
+	MESH_WL_PROBE_PORTS = 1 << 6, /* mesh_probes has entries of this workload */
 };
 
 /* mesh_address.flags */
@@ -157,6 +165,8 @@ struct mesh_control {
 	__u32 udp_quota;         /* peers per workload that it sends datagrams to */
 	__u32 events_per_second; /* flow events per workload */
 	__u64 udp_idle_ns;       /* life of a UDP flow after its last datagram */
+	__u32 proxy_live;        /* 0: no proxy serves the listeners, what needs one is refused */
+	__u32 zero;
 };
 
 /* mesh_workloads: netns cookie -> */
@@ -165,7 +175,7 @@ struct mesh_workload {
 	__u32 policy_set[2];  /* 0: no policy, everything allowed */
 	__u32 dry_run_set[2]; /* 0: none */
 	__u32 flags;
-	__u32 reserved;
+	__u32 route_class; /* of the pod's namespace, if routes are made for it; else 0 */
 };
 
 /* mesh_addresses (address -> ), mesh_cidrs (prefix -> ) */
@@ -196,6 +206,29 @@ struct mesh_service {
 	__u64 backends;         /* MESH_BACKENDS: one word, so that set and number are of one moment */
 	__u32 service;          /* number of the service, for affinity and events */
 	__u32 affinity_seconds; /* 0: none */
+	__u32 flags;            /* enum mesh_service_flags */
+	__u32 zero;
+};
+
+enum mesh_service_flags {
+	MESH_SVC_CAPTURE = 1 << 0,       /* TCP clients are led to the proxy */
+	MESH_SVC_CAPTURE_CLASS = 1 << 1, /* those whose route class is in mesh_routes */
+};
+
+/* mesh_routes: services that clients of a route class reach through the proxy -> 1 */
+struct mesh_route_key {
+	__u32 service;
+	__u32 route_class;
+};
+
+/*
+ * mesh_listeners: netns cookie -> where the proxy listens inside a pod: on loopback, [0]
+ * IPv4, [1] IPv6, 0 where it does not.
+ */
+struct mesh_listener {
+	struct mesh_ip address[2]; /* of the pod, which captured sockets are bound to; zero if it has none */
+	__u16 outbound[2];
+	__u16 inbound[2];
 };
 
 /* The backends of a service are {set, 0..<slots}; no slots: no ready endpoint, refuse. */
@@ -308,7 +341,15 @@ struct mesh_flow_key {
 	__u64 netns; /* cookie where both addresses are of one pod (loopback, hairpin), else 0 */
 };
 
-enum mesh_end_role { MESH_ROLE_CLIENT = 0, MESH_ROLE_SERVER = 1 };
+/* The lowest bit: the end that was connected to. */
+enum mesh_end_role {
+	MESH_ROLE_CLIENT = 0,
+	MESH_ROLE_SERVER = 1,
+	MESH_ROLE_LEG = 2,   /* made by the proxy, to one destination */
+	MESH_ROLE_PROXY = 3, /* accepted by the proxy */
+};
+#define MESH_ROLE_IS_SERVER(role) ((role) & 1)
+#define MESH_ROLE_IS_PROXY(role) ((role) & 2)
 
 /* Path of the bytes this end sends. */
 enum mesh_path {
@@ -327,6 +368,8 @@ enum mesh_end_flags {
 	MESH_END_MEMBER = 1 << 4,      /* in the sockhash */
 	MESH_END_HOST = 1 << 5,        /* of the node's own namespace, record only */
 	MESH_END_LOCAL_PEER = 1 << 6,  /* the other end is an enrolled pod of this node */
+	MESH_END_CAPTURED = 1 << 7,    /* led to the proxy of the same pod; service_address is where it wanted to go */
+	MESH_END_PROXIED = 1 << 8,     /* rules of L7 are decided elsewhere: by the proxy, or it is a probe */
 };
 
 /*
@@ -350,14 +393,13 @@ struct mesh_end {
 	__u64 tx_redirected; /* bytes; updated now and then while the connection lives */
 	__u64 tx_tcp;        /* bytes; set when the end closes */
 	__u64 rx_tcp;
-	struct mesh_ip service_address; /* what the application asked for, zero if no service */
+	struct mesh_ip service_address; /* what the application asked for, zero if no service and not captured; of a leg, its client */
 	__u16 service_port;
 	__u8 role;           /* enum mesh_end_role */
 	__u8 path;           /* enum mesh_path */
 	__u8 reason;         /* enum mesh_reason */
-	__u8 flags;          /* enum mesh_end_flags */
 	__u8 under_way;      /* enum mesh_under_way */
-	__u8 zero;
+	__u16 flags;         /* enum mesh_end_flags */
 	__u32 identity;      /* of the owner, when it connected */
 	__u32 peer_identity;
 	__u32 isn;           /* client: its initial sequence number */
@@ -366,6 +408,8 @@ struct mesh_end {
 	__u32 generation;    /* last decided under */
 	__u32 srtt_us;       /* at close */
 	__u32 retransmits;
+	__u32 service;       /* number of the service asked for, 0 if none; of captured connections only */
+	__u32 zero2;
 };
 
 enum mesh_senders {
@@ -402,6 +446,46 @@ struct mesh_sock {
 	__u32 service;
 	__u32 identity;
 	__u32 peer_identity;
+};
+
+/*
+ * mesh_leg: sk_storage of each socket that was made in the cgroup of the proxy's factory.
+ * User space fills it in before it hands the socket over; what is left unmarked connects
+ * nowhere. Children of a listener inherit it.
+ */
+enum mesh_leg_role { MESH_LEG_NONE = 0, MESH_LEG_DIAL = 1, MESH_LEG_LISTEN = 2 };
+
+struct mesh_leg {
+	struct mesh_ip destination; /* the only one that it may connect to */
+	struct mesh_ip client;      /* what the destination's getpeername() and accept() show, if `client_port` is not 0 */
+	__u64 netns;                /* of the workload that it stands for, 0 if that is not of this node */
+	__u32 identity;             /* of that workload; read where `netns` is not the socket's own */
+	__u16 port;
+	__u16 client_port;
+	__u8 role;                  /* enum mesh_leg_role */
+	__u8 zero[7];
+};
+
+/*
+ * getsockopt(MESH_SOL, MESH_SO_ORIGIN) on a connection that the proxy has accepted; ENOENT
+ * if nothing is known of it, EINVAL if the buffer is too small. No protocol of the kernel
+ * has this level (include/linux/socket.h).
+ */
+#define MESH_SOL 21325
+#define MESH_SO_ORIGIN 1
+
+struct mesh_origin {
+	struct mesh_ip destination; /* what the client asked for: of a service, its address */
+	struct mesh_ip client;
+	__u64 netns;        /* of the pod that it was accepted in */
+	__u64 source_netns; /* of the client, 0 if it is no pod of this node */
+	__u32 source_identity;
+	__u32 service;      /* number of the service, 0 if none */
+	__u32 generation;   /* last decided under */
+	__u16 port;
+	__u16 client_port;
+	__u8 direction;     /* enum mesh_direction, of the pod */
+	__u8 zero[7];
 };
 
 /*
@@ -524,7 +608,13 @@ struct mesh_reap {
 	__u32 zero;
 };
 
-enum mesh_fill_kind { MESH_FILL_WORKLOAD = 1, MESH_FILL_ADDRESS = 2, MESH_FILL_CIDR = 3, MESH_FILL_SERVICE = 4 };
+enum mesh_fill_kind {
+	MESH_FILL_WORKLOAD = 1,
+	MESH_FILL_ADDRESS = 2,
+	MESH_FILL_CIDR = 3,
+	MESH_FILL_SERVICE = 4,
+	MESH_FILL_LISTENER = 5,
+};
 
 /*
  * Request and answer of the program mesh_fill, run as mesh_query is: writes a row where
@@ -533,10 +623,11 @@ enum mesh_fill_kind { MESH_FILL_WORKLOAD = 1, MESH_FILL_ADDRESS = 2, MESH_FILL_C
  * (kernel/bpf/hashtab.c): it would see the row of another pod.
  */
 struct mesh_fill {
-	__u64 netns; /* of a workload */
+	__u64 netns; /* of a workload or a listener */
 	struct mesh_workload workload;
 	struct mesh_address address;
 	struct mesh_service service;
+	struct mesh_listener listener;
 	struct mesh_cidr_key cidr; /* a single address: its `address` */
 	struct mesh_service_key service_key;
 	__u32 kind; /* enum mesh_fill_kind */
@@ -548,12 +639,14 @@ struct mesh_fill {
 #else
 #define MESH_ASSERT _Static_assert
 #endif
-MESH_ASSERT(sizeof(struct mesh_control) == 56, "mesh_control");
+MESH_ASSERT(sizeof(struct mesh_control) == 64, "mesh_control");
 MESH_ASSERT(sizeof(struct mesh_workload) == 40, "mesh_workload");
 MESH_ASSERT(sizeof(struct mesh_address) == 24, "mesh_address");
 MESH_ASSERT(sizeof(struct mesh_cidr_key) == 20, "mesh_cidr_key");
 MESH_ASSERT(sizeof(struct mesh_service_key) == 20, "mesh_service_key");
-MESH_ASSERT(sizeof(struct mesh_service) == 16, "mesh_service");
+MESH_ASSERT(sizeof(struct mesh_service) == 24, "mesh_service");
+MESH_ASSERT(sizeof(struct mesh_route_key) == 8, "mesh_route_key");
+MESH_ASSERT(sizeof(struct mesh_listener) == 40, "mesh_listener");
 MESH_ASSERT(sizeof(struct mesh_backend_key) == 8, "mesh_backend_key");
 MESH_ASSERT(sizeof(struct mesh_backend) == 28, "mesh_backend");
 MESH_ASSERT(sizeof(struct mesh_affinity_key) == 16, "mesh_affinity_key");
@@ -568,8 +661,10 @@ MESH_ASSERT(sizeof(struct mesh_skip_key) == 16, "mesh_skip_key");
 MESH_ASSERT(sizeof(struct mesh_churn_key) == 16, "mesh_churn_key");
 MESH_ASSERT(sizeof(struct mesh_churn) == 24, "mesh_churn");
 MESH_ASSERT(sizeof(struct mesh_flow_key) == 48, "mesh_flow_key");
-MESH_ASSERT(sizeof(struct mesh_end) == 120, "mesh_end");
+MESH_ASSERT(sizeof(struct mesh_end) == 128, "mesh_end");
 MESH_ASSERT(sizeof(struct mesh_sock) == 144, "mesh_sock");
+MESH_ASSERT(sizeof(struct mesh_leg) == 56, "mesh_leg");
+MESH_ASSERT(sizeof(struct mesh_origin) == 72, "mesh_origin");
 MESH_ASSERT(sizeof(struct mesh_udp_key) == 32, "mesh_udp_key");
 MESH_ASSERT(sizeof(struct mesh_udp_flow) == 16, "mesh_udp_flow");
 MESH_ASSERT(sizeof(struct mesh_udp_reverse_key) == 32, "mesh_udp_reverse_key");
@@ -578,6 +673,6 @@ MESH_ASSERT(sizeof(struct mesh_usage) == 72, "mesh_usage");
 MESH_ASSERT(sizeof(struct mesh_event) == 152, "mesh_event");
 MESH_ASSERT(sizeof(struct mesh_query) == 80, "mesh_query");
 MESH_ASSERT(sizeof(struct mesh_reap) == 96, "mesh_reap");
-MESH_ASSERT(sizeof(struct mesh_fill) == 136, "mesh_fill");
+MESH_ASSERT(sizeof(struct mesh_fill) == 184, "mesh_fill");
 
 #endif /* MESH_ABI_H */

@@ -8,9 +8,14 @@ struct ConnectionEnd: Sendable {
     let key: mesh_flow_key
     let end: mesh_end
 
-    var isClient: Bool { end.role == UInt8(MESH_ROLE_CLIENT.rawValue) }
-    /// A flow inside one pod: no policy speaks of it.
+    /// MESH_ROLE_IS_SERVER
+    var isClient: Bool { end.role & 1 == 0 }
+    /// A flow inside one pod: no policy speaks of it, unless it is captured.
     var isWithinPod: Bool { key.netns != 0 }
+    /// Led to the proxy of its own pod; ``flow`` says where it wanted to go.
+    var isCaptured: Bool { has(MESH_END_CAPTURED) }
+    /// Rules of L7 are decided by the proxy, or do not concern it: MESH_ROLE_IS_PROXY and others.
+    var isProxied: Bool { end.role & 2 != 0 || isCaptured || has(MESH_END_PROXIED) }
     /// Of the node's own namespace, recorded for the pod's sake.
     var isHost: Bool { has(MESH_END_HOST) }
     /// Its socket has ended; the entry waits for the other end.
@@ -31,6 +36,11 @@ struct ConnectionEnd: Sendable {
 
     /// The flow from its initiator's side.
     var flow: KernelTables.FlowQuestion {
+        if isCaptured {
+            return KernelTables.FlowQuestion(
+                sourceNetns: end.netns, source: isClient ? local : remote, destinationNetns: nil,
+                destination: IPAddress(end.service_address), port: end.service_port, transport: .tcp)
+        }
         let own: NetnsCookie? = end.netns
         let peer: NetnsCookie? = end.peer_netns == 0 ? nil : end.peer_netns
         return KernelTables.FlowQuestion(
@@ -41,7 +51,7 @@ struct ConnectionEnd: Sendable {
 
     /// What the initiator asked for; `nil` if it was no service.
     var service: ServiceKey? {
-        end.service_port == 0
+        end.service_port == 0 || end.role == UInt8(MESH_ROLE_LEG.rawValue)
             ? nil : ServiceKey(address: IPAddress(end.service_address), port: end.service_port, transport: .tcp)
     }
 

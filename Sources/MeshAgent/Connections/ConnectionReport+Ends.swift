@@ -45,6 +45,8 @@ struct ConnectionList {
         let client = ends.client?.end
         let server = ends.server?.end
         let known = client ?? server ?? mesh_end()
+        let asked = (ends.client ?? ends.server)?.service
+        let isCaptured = (ends.client ?? ends.server)?.isCaptured == true
         func path(_ end: mesh_end?) -> PathReport {
             // The far end of a connection that leaves the node: its bytes come by TCP.
             end.map { PathReport($0.path, reason: $0.reason) }
@@ -57,9 +59,12 @@ struct ConnectionList {
                 key.source, key.sourcePort, netns: client?.netns ?? server?.peer_netns ?? 0,
                 identity: client?.identity ?? server?.peer_identity ?? 0),
             destination: names.end(
-                key.destination, key.destinationPort, netns: server?.netns ?? client?.peer_netns ?? 0,
-                identity: server?.identity ?? client?.peer_identity ?? 0),
-            serviceAddress: names.serviceAddress(IPAddress(known.service_address), known.service_port, .tcp),
+                key.destination, key.destinationPort,
+                // The proxy has accepted a captured one: it is still on its way.
+                netns: isCaptured ? 0 : server?.netns ?? client?.peer_netns ?? 0,
+                identity: isCaptured ? client?.peer_identity ?? 0 : server?.identity ?? client?.peer_identity ?? 0),
+            serviceAddress: names.serviceAddress(
+                asked?.address ?? IPAddress(mesh_ip()), asked?.port ?? 0, .tcp),
             sent: path(client), received: server == nil && client?.peer_netns != 0 ? nil : path(server),
             bytesSent: sent + (client?.tx_tcp ?? server?.rx_tcp ?? 0),
             bytesReceived: received + (client?.rx_tcp ?? server?.tx_tcp ?? 0), bytesRedirected: sent + received,

@@ -27,15 +27,30 @@ struct ConnectionSweeper {
     /// What must be cut, and why: `enum mesh_reason`.
     func verdict(on connection: ConnectionEnd) -> mesh_reason {
         if connection.isHost || connection.isClosed { return MESH_REASON_NONE }
+        if connection.isCaptured { return verdict(onCaptured: connection) }
         if !connection.isWithinPod {
             let reason = tables.reason(connection.flow, prefixes)
-            guard reason == MESH_REASON_NONE else { return reason }
+            guard reason == MESH_REASON_NONE || Self.isAllowed(reason, connection) else { return reason }
         }
         // The other end has no verdict of its own: it goes with this one.
         guard connection.isClient else { return MESH_REASON_NONE }
         return reason(
             connection.service,
             ServiceEndpoint(address: connection.remote, port: connection.key.remote_port))
+    }
+
+    /// The same for one that the proxy carries. Of those to a service each leg is decided for itself, and the proxy
+    /// chooses among its endpoints.
+    private func verdict(onCaptured connection: ConnectionEnd) -> mesh_reason {
+        guard connection.end.service == 0 else { return MESH_REASON_NONE }
+        var flow = connection.flow
+        if let row = tables.addresses[flow.destination], row.netns != 0 { flow.destinationNetns = row.netns }
+        let reason = tables.reason(flow, prefixes)
+        return Self.isAllowed(reason, connection) ? MESH_REASON_NONE : reason
+    }
+
+    private static func isAllowed(_ reason: mesh_reason, _ connection: ConnectionEnd) -> Bool {
+        reason == MESH_REASON_NEEDS_PROXY && connection.isProxied
     }
 
     /// The same for a connected UDP socket.

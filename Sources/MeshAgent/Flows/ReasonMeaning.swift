@@ -19,6 +19,8 @@ enum ReasonMeaning {
         MESH_REASON_RAW_SOCKET.rawValue: "raw sockets refused",
         MESH_REASON_UNPROVEN.rawValue: "connections that met someone else than the destination pod",
         MESH_REASON_REVOKED.rawValue: "live connections that a new policy denies",
+        MESH_REASON_LEG.rawValue: "sockets of the proxy's factory, to where they were not sent",
+        MESH_REASON_LISTENER.rawValue: "connections to the proxy's own ports that were not led there",
         MESH_REASON_ACCEL_DISABLED.rawValue: "directions on TCP: a pod has accelerate: disabled",
         MESH_REASON_ACCEL_AUTO.rawValue: "directions on TCP: accelerate: auto without tripwires",
         MESH_REASON_NODE_GATE.rawValue: "directions on TCP: the self-test failed on this node",
@@ -48,5 +50,8 @@ enum ReasonMeaning {
         MESH_STAT_REDECIDED.rawValue: "redirected connections decided again after a change",
         MESH_STAT_UDP_REPLY.rawValue: "datagrams let through as replies",
         MESH_STAT_DRY_RUN.rawValue: "verdicts that a dry-run policy would have changed",
+        MESH_STAT_CAPTURED.rawValue: "connects led to the proxy",
+        MESH_STAT_CAPTURED_INBOUND.rawValue: "connections from outside the mesh led to the proxy",
+        MESH_STAT_LEGS.rawValue: "connects of the proxy",
     ]
 }

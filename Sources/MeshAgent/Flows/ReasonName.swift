@@ -25,6 +25,8 @@ enum ReasonName {
         MESH_REASON_RAW_SOCKET.rawValue: "raw-socket",
         MESH_REASON_UNPROVEN.rawValue: "unproven",
         MESH_REASON_REVOKED.rawValue: "revoked",
+        MESH_REASON_LEG.rawValue: "leg",
+        MESH_REASON_LISTENER.rawValue: "listener",
         MESH_REASON_ACCEL_DISABLED.rawValue: "accel-disabled",
         MESH_REASON_ACCEL_AUTO.rawValue: "accel-auto",
         MESH_REASON_NODE_GATE.rawValue: "node-gate",
@@ -54,5 +56,8 @@ enum ReasonName {
         MESH_STAT_REDECIDED.rawValue: "redecided",
         MESH_STAT_UDP_REPLY.rawValue: "udp-replies",
         MESH_STAT_DRY_RUN.rawValue: "dry-run-differences",
+        MESH_STAT_CAPTURED.rawValue: "captured",
+        MESH_STAT_CAPTURED_INBOUND.rawValue: "captured-inbound",
+        MESH_STAT_LEGS.rawValue: "legs",
     ]
 }

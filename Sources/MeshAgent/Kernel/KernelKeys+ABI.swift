@@ -70,7 +70,7 @@ extension mesh_workload {
         self.init(
             identity: (row.identity.even.pair, row.identity.odd.pair),
             policy_set: (row.policySet.even, row.policySet.odd), dry_run_set: (row.dryRunSet.even, row.dryRunSet.odd),
-            flags: row.flags, reserved: 0)
+            flags: row.flags, route_class: 0)
     }
 }
 
@@ -116,7 +116,7 @@ extension mesh_service {
     init(_ row: ServiceRow) {
         self.init(
             backends: UInt64(row.slots) << 32 | UInt64(row.backendSet), service: row.service,
-            affinity_seconds: row.affinitySeconds)
+            affinity_seconds: row.affinitySeconds, flags: 0, zero: 0)
     }
 }
 

@@ -54,6 +54,8 @@ extension KernelTables {
         let destinationIdentity =
             destination?.identity[generation][flow.destination]
             ?? row(of: flow.destination, prefixes)?.identity[generation] ?? .world
+        // A denial by one end comes before "needs a proxy" of the other.
+        var needsProxy = false
         if let source, let netns = flow.sourceNetns, !skips(netns, source, flow.port, .egress) {
             guard source.flags & MESH_WL_READY.rawValue != 0 else { return MESH_REASON_NOT_READY }
             switch verdict(
@@ -62,7 +64,7 @@ extension KernelTables {
             {
             case .allow: break
             case .deny: return MESH_REASON_POLICY_EGRESS
-            case .needsProxy: return MESH_REASON_NEEDS_PROXY
+            case .needsProxy: needsProxy = true
             }
         }
         if let destination, let netns = flow.destinationNetns, !skips(netns, destination, flow.port, .ingress) {
@@ -73,10 +75,10 @@ extension KernelTables {
             {
             case .allow: break
             case .deny: return MESH_REASON_POLICY_INGRESS
-            case .needsProxy: return MESH_REASON_NEEDS_PROXY
+            case .needsProxy: needsProxy = true
             }
         }
-        return MESH_REASON_NONE
+        return needsProxy ? MESH_REASON_NEEDS_PROXY : MESH_REASON_NONE
     }
 
     private func skips(_ netns: NetnsCookie, _ workload: Workload, _ port: UInt16, _ direction: PolicyDirection) -> Bool

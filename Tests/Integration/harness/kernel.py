@@ -11,6 +11,7 @@ import time
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = 321  # x86-64
+_BPF_MAP_LOOKUP, _BPF_MAP_UPDATE, _BPF_MAP_DELETE = 1, 2, 3
 _BPF_OBJ_GET = 7
 _BPF_PROG_TEST_RUN = 10
 
@@ -34,6 +35,34 @@ def pins(agent, kind):
     versions = [entry for entry in agent.bpffs.iterdir() if entry.name.startswith("v")]
     assert len(versions) == 1, f"{agent.bpffs} has {versions}"
     return versions[0] / kind
+
+
+class Map:
+    """A pinned map: bytes to bytes. What the agent does not write yet, tests write by it."""
+
+    def __init__(self, agent, name, value_size):
+        self._descriptor = open_pinned(pins(agent, "maps") / name)
+        self._value_size = value_size
+
+    def _call(self, command, key, value=None):
+        keys, values = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value or b"", self._value_size)
+        # linux/bpf.h, union bpf_attr for BPF_MAP_*_ELEM: map_fd, key, value, flags; a deletion has no value
+        pointer = 0 if value is None else ctypes.addressof(values)
+        _bpf(command, struct.pack("=IIQQQ", self._descriptor, 0, ctypes.addressof(keys), pointer, 0))
+        return values.raw
+
+    def __getitem__(self, key):
+        return self._call(_BPF_MAP_LOOKUP, key, bytes(self._value_size))
+
+    def __setitem__(self, key, value):
+        assert len(value) == self._value_size
+        self._call(_BPF_MAP_UPDATE, key, value)
+
+    def __delitem__(self, key):
+        self._call(_BPF_MAP_DELETE, key)
+
+    def close(self):
+        os.close(self._descriptor)
 
 
 class Generation:
@@ -62,7 +91,8 @@ class Control:
     The agent writes them once, at its start.
     """
 
-    _FIELDS = {"ends_quota": (36, "=I"), "udp_quota": (40, "=I"), "events_per_second": (44, "=I"), "udp_idle_ns": (48, "=Q")}
+    _FIELDS = {"ends_quota": (36, "=I"), "udp_quota": (40, "=I"), "events_per_second": (44, "=I"), "udp_idle_ns": (48, "=Q"),
+               "proxy_live": (56, "=I")}
 
     def __init__(self, agent):
         descriptor = open_pinned(pins(agent, "maps") / "mesh_control")
@@ -120,7 +150,7 @@ class Verdicts:
 
     def packet(self, source, destination, port, netns=0, udp=False):
         """netns: cookie of the source's namespace, 0 for a source that is known by its address only."""
-        question = struct.pack("=Q16s16sHBBI", netns, _sixteen_bytes(source), _sixteen_bytes(destination), port,
+        question = struct.pack("=Q16s16sHBBI", netns, sixteen_bytes(source), sixteen_bytes(destination), port,
                                17 if udp else 6, 0, 0)
         return self._ETHERNET + question + bytes(32)
 
@@ -137,7 +167,7 @@ class Verdicts:
         os.close(self._program)
 
 
-def _sixteen_bytes(address):
+def sixteen_bytes(address):
     if ":" in address:
         return socket.inet_pton(socket.AF_INET6, address)
     return bytes(10) + b"\xff\xff" + socket.inet_aton(address)

@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import termios
 import threading
@@ -49,6 +50,7 @@ class Peer:
         self._state = threading.Lock()
         self._next = 0
         self._held = []
+        self._buffer = []
 
     def answer(self, message):
         with self._output:
@@ -115,6 +117,52 @@ class Peer:
         status = target.connect_ex(address)
         if status:
             raise OSError(status, os.strerror(status))
+
+    def do_store(self, target, path, key):
+        """Puts a socket into a pinned map: under `key` in a sockhash; with no key, `target` is [socket, its value]."""
+        descriptor = self._bpf(7, struct.pack("=QII", self._address(path.encode() + b"\0"), 0, 0))
+        try:
+            if key is None:
+                target, value = target
+                key = struct.pack("=i", target.fileno())
+            else:
+                value = struct.pack("=Q", target.fileno())
+            self._bpf(2, struct.pack("=IIQQQ", descriptor, 0, self._address(key), self._address(value), 0))
+        finally:
+            os.close(descriptor)
+
+    def _address(self, data):
+        self._buffer.append(ctypes.create_string_buffer(data, len(data)))
+        return ctypes.addressof(self._buffer[-1])
+
+    def _bpf(self, command, attributes):
+        """bpf(2) on x86-64; the buffers that `attributes` points to are given up after it."""
+        buffer = ctypes.create_string_buffer(attributes, len(attributes))
+        status = _LIBC.syscall(321, command, buffer, len(attributes))
+        self._buffer.clear()
+        if status < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return status
+
+    def do_disconnect(self, target):
+        """connect(2) to AF_UNSPEC."""
+        unspecified = ctypes.create_string_buffer(16)
+        if _LIBC.connect(target.fileno(), unspecified, len(unspecified)):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def do_pump(self, one, other):
+        """Copies what `one` receives to `other`, until it ends; then ends that direction. The number of bytes."""
+        done = 0
+        while True:
+            try:
+                data = one.recv(65536)
+            except BlockingIOError:
+                continue  # a redirected socket may wake without data
+            if not data:
+                other.shutdown(socket.SHUT_WR)
+                return done
+            other.sendall(data)
+            done += len(data)
 
     def do_fionread(self, target):
         queued = array.array("i", [0])

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMeshABI
+import Glibc
+public import LinuxIO
+
+/// Where a connection that the proxy has accepted came from and was to go, by the kernel's own record.
+///
+/// Needs no BPF object and no privilege: it is an option of the accepted socket.
+public struct ConnectionOrigin: Hashable, Sendable {
+    /// Which way the connection goes, seen from the pod that it was accepted in.
+    public enum Direction: Sendable {
+        /// The pod's own, on its way out.
+        case outbound
+        /// From outside the mesh, to the pod.
+        case inbound
+    }
+
+    /// What the client asked for, as ``SocketTuple`` has addresses: IPv4 as `::ffff:a.b.c.d`. Of a service, its address.
+    public let destination: UInt128
+    /// Host byte order.
+    public let port: UInt16
+    public let client: UInt128
+    public let clientPort: UInt16
+    /// Cookie of the pod's namespace that it was accepted in.
+    public let netns: UInt64
+    /// Cookie of the client's namespace, nil if it is no pod of this node.
+    public let sourceNetns: UInt64?
+    /// Number of the client's identity when it connected.
+    public let sourceIdentity: UInt32
+    /// Number of the service, nil if the client asked for no service.
+    public let service: UInt32?
+    /// Of the policy that last allowed the connection.
+    public let generation: UInt32
+    public let direction: Direction
+
+    /// Bytes of the option's value.
+    public static let byteCount = MemoryLayout<mesh_origin>.size
+
+    /// Asks the kernel about an accepted connection.
+    ///
+    /// - Parameter socket: accepted from a listener that the factory made.
+    /// - Throws: ``SystemError``: ENOENT if the connection has no record, then it must not be served. EOPNOTSUPP or
+    ///   ENOPROTOOPT if the socket was not made in the factory's cgroup, or no agent has attached its programs.
+    public init(ofAccepted socket: CInt) throws(SystemError) {
+        var origin = mesh_origin()
+        var length = socklen_t(Self.byteCount)
+        try SystemError.check("getsockopt(MESH_SO_ORIGIN)") {
+            getsockopt(socket, CInt(MESH_SOL), CInt(MESH_SO_ORIGIN), &origin, &length)
+        }
+        let decoded = withUnsafeBytes(of: origin) {
+            Self(decoding: UnsafeRawBufferPointer(rebasing: $0[..<Int(length)]))
+        }
+        guard let decoded else {
+            throw SystemError(
+                "getsockopt(MESH_SO_ORIGIN)", "answered \(length) bytes, not \(Self.byteCount)", errnoCode: EPROTO)
+        }
+        self = decoded
+    }
+
+    /// - Parameter bytes: of the option's value.
+    /// - Returns: nil if they are not ``byteCount``, or name no direction.
+    public init?(decoding bytes: UnsafeRawBufferPointer) {
+        guard bytes.count == Self.byteCount else { return nil }
+        let origin = bytes.loadUnaligned(as: mesh_origin.self)
+        switch UInt32(origin.direction) {
+        case MESH_EGRESS.rawValue: direction = .outbound
+        case MESH_INGRESS.rawValue: direction = .inbound
+        default: return nil
+        }
+        destination = Self.wide(origin.destination)
+        port = origin.port
+        client = Self.wide(origin.client)
+        clientPort = origin.client_port
+        netns = origin.netns
+        sourceNetns = origin.source_netns == 0 ? nil : origin.source_netns
+        sourceIdentity = origin.source_identity
+        service = origin.service == 0 ? nil : origin.service
+        generation = origin.generation
+    }
+
+    /// First byte most significant.
+    private static func wide(_ address: mesh_ip) -> UInt128 {
+        withUnsafeBytes(of: address) { UInt128(bigEndian: $0.loadUnaligned(as: UInt128.self)) }
+    }
+}
