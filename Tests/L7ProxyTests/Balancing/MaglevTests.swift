@@ -35,7 +35,7 @@ import Testing
     }
 
     /// Of the keys of those that stay, a few per cent at most move.
-    @Test(arguments: [3, 10, 50]) func achangeMovesHardlyMoreThanItsShare(_ count: Int) {
+    @Test(arguments: [3, 10, 50]) func aChangeMovesHardlyMoreThanItsShare(_ count: Int) {
         let endpoints = (1...count).map { endpoint($0) }
         let cluster = TestCluster.of(endpoints, .maglev)
         let before = Self.picks(cluster)

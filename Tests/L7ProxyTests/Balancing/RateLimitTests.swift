@@ -122,7 +122,7 @@ import Testing
         #expect(named("a", { name in text { RateLimitFields.limit(first, name: name, into: $0) } }) == "\"a\";r=24;t=1")
         #expect(named("a\"b", policy(128)) == nil)
         #expect(named("", policy(128)) == nil)
-        for room in 0..<12 { #expect(named("a", policy(room)) == (room < 11 ? nil : "\"a\";q=25;w=3")) }
+        for room in 0..<14 { #expect(named("a", policy(room)) == (room < 12 ? nil : "\"a\";q=25;w=3")) }
         #expect(text { RateLimitFields.retryAfter(first, into: $0) } == "1")
         var last = first
         for _ in 0..<30 { last = bucket.take(limit, now: second) }
