@@ -41,7 +41,7 @@ struct PathIndex: Sendable {
             let hash = path.key.reduce(Self.seed, Self.hash)
             var slot = Self.slot(hash, slots.count)
             while slots[slot] != 0 { slot = (slot + 1) & (slots.count - 1) }
-            slots[slot] = hash >> 32 << 32 | UInt64(offset + 1)
+            slots[slot] = hash & ~0xffff_ffff | UInt64(offset + 1)
             lengths |= Self.bit(path.key.count)
         }
         guard isTree else { return }

@@ -24,7 +24,7 @@ struct ServiceRoutes: Sendable {
     /// - Parameter routes: all that name the Service as a parent, in any order.
     init(_ service: Service, _ routes: [MeshRoute], _ resolver: RouteBackendResolver) {
         let routes = routes.filter { RouteStatusEvaluation.reasonNotToAccept($0) == nil }
-            .map { ($0, RouteAge($0)) }.sorted { $0.1 < $1.1 }.map(\.0)
+            .map { ($0, ObjectAge($0.metadata, kind: $0.kind.rawValue)) }.sorted { $0.1 < $1.1 }.map(\.0)
         var claims: [Place: [Int]] = [:]
         for (index, route) in routes.enumerated() {
             for parent in route.parentRefs
@@ -60,28 +60,5 @@ struct ServiceRoutes: Sendable {
     func router(port: UInt16, clientNamespace: String) -> Router? {
         guard let routers = routers[port] else { return nil }
         return routers.consumers[clientNamespace] ?? routers.producer
-    }
-}
-
-/// The order in which the API prefers routes: the oldest first, then by name. A route without a time is newer than any
-/// that has one.
-struct RouteAge: Comparable {
-    let time: String?
-    let name: String
-    let kind: String
-
-    init(_ route: MeshRoute) {
-        time = route.metadata.creationTimestamp
-        name = route.metadata.namespacedName.description
-        kind = route.kind.rawValue
-    }
-
-    static func < (left: Self, right: Self) -> Bool {
-        switch (left.time, right.time) {
-        case (let one?, let other?) where one != other: one < other
-        case (_?, nil): true
-        case (nil, _?): false
-        default: (left.name, left.kind) < (right.name, right.kind)
-        }
     }
 }
