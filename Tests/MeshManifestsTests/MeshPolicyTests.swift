@@ -183,7 +183,7 @@ import Testing
         ),
         RouteCase(
             "connection: {maxConnections: \"5\"}",
-            "spec.connection.maxConnections: must be an integer, but is a string (remove the quotes)"),
+            "spec.connection.maxConnections: must be an integer, but is the string \"5\" (remove the quotes)"),
         RouteCase(
             "connection: {connectTimeout: 0s}",
             "spec.connection.connectTimeout: must be longer than nothing (remove it for the default)"),
@@ -229,8 +229,9 @@ import Testing
             "rateLimit: [{key: Route, requestsPerSecond: 1}, {key: Route, requestsPerSecond: 2}]",
             "spec.rateLimit[1]: has the key of another limit (keep the lower of the two)"),
         RouteCase(
-            "rateLimit: [{key: Route, requestsPerSecond: 1, dryRun: yes}]",
-            "spec.rateLimit[0].dryRun: must be a boolean, but is a string (write true or false, without quotes)"),
+            "rateLimit: [{key: Route, requestsPerSecond: 1, dryRun: maybe}]",
+            "spec.rateLimit[0].dryRun: must be a boolean, but is the string \"maybe\" (write true or false, without quotes)"
+        ),
         RouteCase("fault: {}", "spec.fault: must have delay or abort"),
         RouteCase("fault: {abort: {}}", "spec.fault.abort: must have one of httpStatus and grpcStatus"),
         RouteCase(
