@@ -35,6 +35,18 @@ public struct ManifestRoute: Sendable {
     public var origin: ObjectOrigin { object.metadata.origin ?? ObjectOrigin(file: "", document: 0, line: 0) }
 }
 
+/// A MeshPolicy without errors.
+public struct ManifestMeshPolicy: Sendable {
+    public let object: MeshPolicy
+    /// The document as it was written, or, for an item of a List, as YAML of the same meaning.
+    public let text: String
+    public let warnings: [ManifestError]
+
+    public var reference: ObjectReference { object.reference }
+
+    public var origin: ObjectOrigin { object.metadata.origin ?? ObjectOrigin(file: "", document: 0, line: 0) }
+}
+
 /// An object with at least one error, known by kind and name.
 public struct RejectedObject: Sendable {
     public let reference: ObjectReference
@@ -63,6 +75,8 @@ public struct DecodedManifest: Sendable {
     public private(set) var objects: [ManifestObject] = []
     /// Routes and their grants, if the decoder was told to read them; no two have one reference.
     public private(set) var routes: [ManifestRoute] = []
+    /// If the decoder was told to read them; no two have one reference.
+    public private(set) var meshPolicies: [ManifestMeshPolicy] = []
     public internal(set) var rejected: [RejectedObject] = []
     /// What concerns no object that could be named: syntax errors, kinds that are not read, nameless objects.
     public internal(set) var findings: [ManifestError] = []
@@ -78,6 +92,7 @@ public struct DecodedManifest: Sendable {
 
     public var warnings: [ManifestError] {
         (findings.filter { $0.severity == .warning } + objects.flatMap(\.warnings) + routes.flatMap(\.warnings)
+            + meshPolicies.flatMap(\.warnings)
             + rejected.flatMap { $0.errors.filter { $0.severity == .warning } }).sorted()
     }
 
@@ -90,6 +105,7 @@ public struct DecodedManifest: Sendable {
         findings += other.findings
         for object in other.objects { append(object) }
         for route in other.routes { append(route) }
+        for policy in other.meshPolicies { append(policy) }
     }
 
     mutating func append(_ object: ManifestObject) {
@@ -107,6 +123,15 @@ public struct DecodedManifest: Sendable {
         } else {
             origins[route.reference] = route.origin
             routes.append(route)
+        }
+    }
+
+    mutating func append(_ policy: ManifestMeshPolicy) {
+        if let first = origins[policy.reference] {
+            rejected.append(.duplicate(policy.reference, at: policy.origin, of: first, text: policy.text))
+        } else {
+            origins[policy.reference] = policy.origin
+            meshPolicies.append(policy)
         }
     }
 }

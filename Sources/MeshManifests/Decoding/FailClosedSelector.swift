@@ -49,7 +49,8 @@ public struct FailClosedSelector: Hashable, Sendable {
                 PeerAuthentication(
                     metadata: metadata, apiVersion: apiVersion, selector: selector, mode: .strict))
             self.selector = selector
-        case .namespace, .node, .pod, .service, .endpointSlice, .httpRoute, .grpcRoute, .referenceGrant:
+        case .namespace, .node, .pod, .service, .endpointSlice, .httpRoute, .grpcRoute, .referenceGrant,
+            .meshPolicy:
             return nil
         }
         self.directions = directions

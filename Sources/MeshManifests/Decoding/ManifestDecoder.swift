@@ -85,7 +85,7 @@ public struct ManifestDecoder: Sendable {
             return
         }
         let origin = ObjectOrigin(file: file, document: document, line: Int(root.position.line))
-        if kind.isPolicy { checkTopLevel(object, kind) }
+        if kind.isStrict { checkTopLevel(object, kind) }
         guard let header = ObjectHeader(object, kind: kind, apiVersion: apiVersion, origin: origin) else {
             manifest.findings += sink.problems
             return
@@ -104,6 +104,8 @@ public struct ManifestDecoder: Sendable {
             case .object(let object):
                 manifest.append(ManifestObject(object: object, text: text, warnings: problems))
             case .route(let route): manifest.append(ManifestRoute(object: route, text: text, warnings: problems))
+            case .meshPolicy(let policy):
+                manifest.append(ManifestMeshPolicy(object: policy, text: text, warnings: problems))
             }
         }
     }
@@ -116,11 +118,13 @@ public struct ManifestDecoder: Sendable {
     private enum Decoded {
         case object(MeshObject)
         case route(RouteObject)
+        case meshPolicy(MeshPolicy)
 
         var reference: ObjectReference {
             switch self {
             case .object(let object): object.reference
             case .route(let route): route.reference
+            case .meshPolicy(let policy): policy.reference
             }
         }
     }
@@ -138,6 +142,7 @@ public struct ManifestDecoder: Sendable {
         case .httpRoute: .route(.route(.http(HTTPRouteDecoder.decode(header, unsupportedValues))))
         case .grpcRoute: .route(.route(.grpc(GRPCRouteDecoder.decode(header, unsupportedValues))))
         case .referenceGrant: .route(.referenceGrant(RouteReferenceDecoder.grant(header)))
+        case .meshPolicy: .meshPolicy(MeshPolicyDecoder.decode(header))
         }
     }
 

@@ -27,7 +27,7 @@ struct ObjectHeader {
     init?(_ object: ObjectReader, kind: ObjectKind, apiVersion: String, origin: ObjectOrigin) {
         let sink = object.sink
         guard let reader = object.required("metadata", remedy: "every object has metadata with a name"),
-            let fields = kind.isPolicy ? reader.object(strict: Self.metadataFields) : reader.object()
+            let fields = kind.isStrict ? reader.object(strict: Self.metadataFields) : reader.object()
         else { return nil }
 
         var namespace = ""

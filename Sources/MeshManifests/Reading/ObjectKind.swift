@@ -15,10 +15,13 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
     case httpRoute = "HTTPRoute"
     case grpcRoute = "GRPCRoute"
     case referenceGrant = "ReferenceGrant"
+    case meshPolicy = "MeshPolicy"
 
     /// The kinds that a process of this version acts on. Only these are read unless a decoder is told otherwise: an
     /// object that is accepted and then ignored is worse than one that is refused.
-    public static let enforced: Set<ObjectKind> = Set(allCases).subtracting([.httpRoute, .grpcRoute, .referenceGrant])
+    public static let enforced: Set<ObjectKind> = Set(allCases).subtracting([
+        .httpRoute, .grpcRoute, .referenceGrant, .meshPolicy,
+    ])
 
     /// The values of `apiVersion` under which the kind is read.
     public var apiVersions: [String] {
@@ -30,6 +33,7 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
             ["security.istio.io/v1", "security.istio.io/v1beta1", "sockmesh.io/v1alpha1"]
         case .httpRoute, .grpcRoute: ["gateway.networking.k8s.io/v1"]
         case .referenceGrant: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
+        case .meshPolicy: [MeshPolicy.apiVersion]
         }
     }
 
@@ -51,9 +55,14 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
     public var isPolicy: Bool {
         switch self {
         case .networkPolicy, .authorizationPolicy, .peerAuthentication: true
-        case .namespace, .node, .pod, .service, .endpointSlice, .httpRoute, .grpcRoute, .referenceGrant: false
+        case .namespace, .node, .pod, .service, .endpointSlice, .httpRoute, .grpcRoute, .referenceGrant,
+            .meshPolicy:
+            false
         }
     }
+
+    /// Whether every field that is not known is an error: of a policy, an ignored field would be a promise that is broken.
+    var isStrict: Bool { isPolicy || self == .meshPolicy }
 
     /// What a user may write on a command line for an enforced kind: the kind in any case, its plural, or the short name of `kubectl`.
     public init?(argument: String) {
@@ -72,6 +81,7 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
             switch self {
             case .networkPolicy: "networkpolicies"
             case .authorizationPolicy: "authorizationpolicies"
+            case .meshPolicy: "meshpolicies"
             default: singular + "s"
             }
         return [singular, plural]

@@ -32,7 +32,7 @@ enum RouteTimingDecoder {
         return retry
     }
 
-    private static func duration(_ field: FieldReader) -> GatewayDuration? {
+    static func duration(_ field: FieldReader) -> GatewayDuration? {
         guard let text = field.string() else { return nil }
         if let duration = GatewayDuration(text) { return duration }
         field.report(

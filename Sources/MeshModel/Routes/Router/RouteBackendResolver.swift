@@ -13,21 +13,25 @@ public enum RouteBackendResolution: Hashable, Sendable {
 }
 
 /// Finds the backends of routes.
-public struct RouteBackendResolver: Sendable {
-    private let services: [NamespacedName: Service]
-    private let grants: [String: [ReferenceGrant]]
+struct RouteBackendResolver: Sendable {
+    private let services: ShardedDictionary<NamespacedName, Service>
+    /// By namespace.
+    private let grants: ShardedDictionary<String, [NamespacedName: ReferenceGrant]>
 
     /// Protocols that the mesh does not speak to a backend: it does not originate TLS for a route.
     private static let unsupportedProtocols: Set<String> = ["https", "kubernetes.io/wss"]
 
-    public init(services: [NamespacedName: Service], grants: [ReferenceGrant]) {
+    init(
+        services: ShardedDictionary<NamespacedName, Service>,
+        grants: ShardedDictionary<String, [NamespacedName: ReferenceGrant]>
+    ) {
         self.services = services
-        self.grants = Dictionary(grouping: grants) { $0.metadata.namespace }
+        self.grants = grants
     }
 
     /// A Service in another namespace needs a ReferenceGrant there, unless the route is attached to that Service: its
     /// clients have been talking to it anyway.
-    public func resolve(_ reference: RouteBackendReference, of route: MeshRoute) -> RouteBackendResolution {
+    func resolve(_ reference: RouteBackendReference, of route: MeshRoute) -> RouteBackendResolution {
         let namespace = route.metadata.namespace
         let target = reference.target(from: namespace)
         guard reference.group.isEmpty, reference.kind == "Service" else {
@@ -36,7 +40,7 @@ public struct RouteBackendResolver: Sendable {
         }
         if target.namespace != namespace {
             let isParent = route.parentRefs.contains { $0.isService && $0.target(from: namespace) == target }
-            let isGranted = (grants[target.namespace] ?? []).contains {
+            let isGranted = (grants[target.namespace] ?? [:]).values.contains {
                 $0.permits(route.kind, in: namespace, to: reference)
             }
             // Before the Service is looked up: whether it exists is none of another namespace's business.

@@ -51,11 +51,11 @@ public final class Router: Sendable {
         if kind == .grpc, !Self.isGRPC(path) { return nil }
         let found = find(path)
         var index = -1
-        if found.exact >= 0 { index = first(of: exact.nodes[found.exact].entries, request, headers) }
+        if found.exact >= 0 { index = first(of: exact.entries(found.exact), request, headers) }
         var node = found.prefix
         while index < 0, node >= 0 {
-            index = first(of: prefixes.nodes[node].entries, request, headers)
-            node = prefixes.nodes[node].parent
+            index = first(of: prefixes.entries(node), request, headers)
+            node = prefixes.parent(node)
         }
         if index < 0 { index = first(of: others, request, headers) }
         guard index >= 0 else { return nil }
@@ -65,23 +65,23 @@ public final class Router: Sendable {
             prefixLength: entry.prefixLength < 0 ? nil : Int(entry.prefixLength))
     }
 
-    /// The nodes of the whole path and of its longest prefix; -1: none.
+    /// The records of the whole path and of its longest prefix; -1: none.
     private func find(_ path: UnsafeRawBufferPointer) -> (exact: Int, prefix: Int) {
         var hash = PathIndex.seed
         var prefix = -1
         for offset in 0..<path.count {
             let byte = path[offset]
-            if byte == UInt8(ascii: "/"), offset > 0, offset <= prefixes.longestKey {
-                let found = prefixes.node(UnsafeRawBufferPointer(rebasing: path[..<offset]), hash)
+            if byte == UInt8(ascii: "/"), offset > 0, prefixes.has(length: offset) {
+                let found = prefixes.record(UnsafeRawBufferPointer(rebasing: path[..<offset]), hash)
                 if found >= 0 { prefix = found }
             }
             hash = PathIndex.hash(hash, byte)
         }
-        if path.count <= prefixes.longestKey {
-            let found = prefixes.node(path, hash)
+        if prefixes.has(length: path.count) {
+            let found = prefixes.record(path, hash)
             if found >= 0 { prefix = found }
         }
-        return (path.count <= exact.longestKey ? exact.node(path, hash) : -1, prefix)
+        return (exact.has(length: path.count) ? exact.record(path, hash) : -1, prefix)
     }
 
     /// The first entry whose other conditions hold; -1: none.

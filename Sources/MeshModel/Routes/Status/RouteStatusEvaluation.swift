@@ -1,73 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Decides which routes attach where, and what their status says. A function of the objects alone.
+/// Decides what the status of routes says. A function of the objects alone.
 struct RouteStatusEvaluation {
-    /// Where a group of routes decides: a port of a Service, and the namespace of the routes, on which depends whose
-    /// requests they decide about.
-    struct Place: Hashable {
-        let service: NamespacedName
-        let port: UInt16
-        let namespace: String
+    let services: ShardedDictionary<NamespacedName, Service>
+    let attached: ShardedDictionary<NamespacedName, ServiceRoutes>
+    let resolver: RouteBackendResolver
+
+    func status(of route: MeshRoute) -> RouteStatus {
+        let problem = Self.reasonNotToAccept(route)
+        let resolved = Self.resolvedRefs(route, resolver)
+        return RouteStatus(
+            route: route.reference,
+            parents: route.parentRefs.filter(\.isService).map { parent in
+                let accepted = acceptance(of: route, by: parent, problem)
+                let partial = accepted.isTrue ? Self.partiallyInvalid(route) : nil
+                return .init(reference: parent, conditions: [accepted, resolved] + (partial.map { [$0] } ?? []))
+            })
     }
 
-    /// Oldest first, then by name: the order in which the API prefers them.
-    let routes: [MeshRoute]
-    /// Indices into ``routes``, ascending, all of one kind; never empty.
-    private(set) var attached: [Place: [Int]] = [:]
-    private(set) var statuses: [RouteStatus] = []
-    private let services: [NamespacedName: Service]
-
-    init(_ objects: RouteObjects) {
-        routes = objects.routes.map { ($0, $0.metadata.namespacedName.description) }
-            .sorted { left, right in
-                // A route without a time is newer than any that has one.
-                switch (left.0.metadata.creationTimestamp, right.0.metadata.creationTimestamp) {
-                case (let one?, let other?) where one != other: return one < other
-                case (_?, nil): return true
-                case (nil, _?): return false
-                default: return (left.1, left.0.kind.rawValue) < (right.1, right.0.kind.rawValue)
-                }
-            }
-            .map(\.0)
-        services = objects.services
-        let invalid = routes.map(Self.reasonNotToAccept)
-        var claims: [Place: [Int]] = [:]
-        for (index, route) in routes.enumerated() where invalid[index] == nil {
-            for parent in route.parentRefs {
-                for port in ports(of: parent, for: route).ports {
-                    let place = Place(
-                        service: parent.target(from: route.metadata.namespace), port: port,
-                        namespace: route.metadata.namespace)
-                    // Two references may mean one port.
-                    if claims[place]?.last != index { claims[place, default: []].append(index) }
-                }
-            }
-        }
-        // GEP-1426: of several kinds on one port the most specific is served. Never a merge of two.
-        attached = claims.mapValues { list in
-            let grpc = list.filter { routes[$0].kind == .grpc }
-            return grpc.isEmpty ? list : grpc
-        }
-        let resolver = RouteBackendResolver(services: objects.services, grants: objects.grants)
-        statuses = routes.indices.map { index in
-            let route = routes[index]
-            let resolved = Self.resolvedRefs(route, resolver)
-            return RouteStatus(
-                route: route.reference,
-                parents: route.parentRefs.filter(\.isService).map { parent in
-                    let accepted = acceptance(of: index, by: parent, invalid[index])
-                    let partial = accepted.isTrue ? Self.partiallyInvalid(route) : nil
-                    return .init(reference: parent, conditions: [accepted, resolved] + (partial.map { [$0] } ?? []))
-                })
-        }
-        .sorted { $0.route < $1.route }
-    }
-
-    /// The ports that a reference means; with why there are none.
-    private func ports(of parent: RouteParentReference, for route: MeshRoute) -> (ports: [UInt16], problem: String) {
-        guard parent.isService else { return ([], "not a Service") }
-        let name = parent.target(from: route.metadata.namespace)
-        guard let service = services[name] else { return ([], "Service \(name) not found") }
+    /// The ports of a Service that a reference to it means; with why there are none.
+    static func ports(of parent: RouteParentReference, _ service: Service) -> (ports: [UInt16], problem: String) {
+        let name = service.namespacedName
         // Routes decide for what is sent to the address of the Service.
         if service.isHeadless { return ([], "Service \(name) is headless: it has no address of its own") }
         if service.kind == .externalName { return ([], "Service \(name) is an ExternalName") }
@@ -80,27 +33,28 @@ struct RouteStatusEvaluation {
     }
 
     /// Why a route is not accepted by any parent: none of its rules can be served.
-    private static func reasonNotToAccept(_ route: MeshRoute) -> String? {
+    static func reasonNotToAccept(_ route: MeshRoute) -> String? {
         let rules = route.ruleBodies
         guard !rules.isEmpty, rules.allSatisfy({ !$0.unsupported.isEmpty }) else { return nil }
         return rules.flatMap(\.unsupported).map { "\($0.field): \($0.reason)" }.joined(separator: "; ")
     }
 
     private func acceptance(
-        of index: Int, by parent: RouteParentReference, _ problem: String?
+        of route: MeshRoute, by parent: RouteParentReference, _ problem: String?
     ) -> RouteCondition {
-        let route = routes[index]
         func condition(_ reason: RouteCondition.Reason, _ message: String) -> RouteCondition {
             RouteCondition(
                 kind: .accepted, isTrue: reason == .accepted, reason: reason, message: message,
                 observedGeneration: route.generation)
         }
-        let found = ports(of: parent, for: route)
+        let name = parent.target(from: route.metadata.namespace)
+        guard let service = services[name] else { return condition(.noMatchingParent, "Service \(name) not found") }
+        let found = Self.ports(of: parent, service)
         if found.ports.isEmpty { return condition(.noMatchingParent, found.problem) }
         if let problem { return condition(.unsupportedValue, problem) }
-        let name = parent.target(from: route.metadata.namespace)
+        let routes = attached[name]
         let served = found.ports.filter {
-            attached[Place(service: name, port: $0, namespace: route.metadata.namespace)]?.contains(index) == true
+            routes?.serves(route.kind, .init(port: $0, namespace: route.metadata.namespace)) == true
         }
         if served.isEmpty {
             return condition(.conflicted, "a GRPCRoute is attached to the same port and goes before an HTTPRoute")

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import L7Proxy
+
+@Suite struct RateLimitTests {
+    @Test func theBurstThenTheRate() throws {
+        let limit = try #require(RateLimit(requestsPerSecond: 2, burst: 3))
+        var bucket = TokenBucket()
+        let now = 50 * second
+        let decisions = (0..<4).map { _ in bucket.take(limit, now: now) }
+        #expect(decisions.map(\.isAllowed) == [true, true, true, false])
+        #expect(decisions.map(\.remaining) == [2, 1, 0, 0])
+        #expect(decisions.map(\.waitSeconds) == [0, 0, 1, 1])
+        #expect(decisions.map(\.resetSeconds) == [1, 1, 2, 2])
+        #expect(!bucket.take(limit, now: now + second / 2 - 1).isAllowed)
+        #expect(bucket.take(limit, now: now + second / 2).isAllowed)
+        #expect(!bucket.take(limit, now: now + second / 2).isAllowed)
+        // A long pause gives the burst back, not more.
+        #expect((0..<9).count { _ in bucket.take(limit, now: now + 3600 * second).isAllowed } == 3)
+    }
+
+    @Test(arguments: [(0, 1), (1, 0), (1_000_001, 1), (1, 1_000_001)] as [(UInt32, UInt32)])
+    func limitsHaveLimits(_ rate: UInt32, _ burst: UInt32) {
+        #expect(RateLimit(requestsPerSecond: rate, burst: burst) == nil)
+    }
+
+    /// Of any arrivals, in no stretch of time do more pass than the burst and the rate allow; and whoever waits as long as
+    /// he is told, passes.
+    @Test(arguments: [(1, 1), (3, 7), (1000, 1), (999_999, 50), (1_000_000, 1_000_000)] as [(UInt32, UInt32)])
+    func neverMoreThanTheRate(_ rate: UInt32, _ burst: UInt32) throws {
+        let limit = try #require(RateLimit(requestsPerSecond: rate, burst: burst))
+        var bucket = TokenBucket()
+        var randoms = Randoms(UInt64(rate))
+        var passed: [UInt64] = []
+        var now: UInt64 = second
+        for _ in 0..<2000 {
+            now += UInt64(randoms.below(Int(2 * second / UInt64(rate))))
+            let decision = bucket.take(limit, now: now)
+            if decision.isAllowed {
+                passed.append(now)
+                #expect(decision.waitSeconds == 0 || decision.remaining == 0)
+            } else {
+                #expect(decision.waitSeconds >= 1)
+                var copy = bucket
+                #expect(copy.take(limit, now: now + UInt64(decision.waitSeconds) * second).isAllowed)
+            }
+        }
+        for first in stride(from: 0, to: passed.count, by: 37) {
+            for last in stride(from: first, to: passed.count, by: 11) {
+                let time = Double(passed[last] - passed[first]) / Double(second)
+                #expect(Double(last - first + 1) <= Double(burst) + time * Double(rate) + 1e-6)
+            }
+        }
+        #expect(passed.count > 10)
+    }
+
+    @Test func keysHaveBucketsOfTheirOwn() throws {
+        var limiter = RateLimiter(try #require(RateLimit(requestsPerSecond: 1)), capacity: 4)
+        func allowed(_ keys: UInt64..., now: UInt64 = 0) -> [Bool] {
+            keys.map { limiter.take($0, now: now).isAllowed }
+        }
+        func forgotten() -> UInt64 { limiter.forgotten }
+        #expect(allowed(1, 2, 3, 4) == [true, true, true, true])
+        #expect(allowed(1, 2, 3, 4) == [false, false, false, false])
+        #expect(forgotten() == 0)
+        // The first is the one that has not come for the longest time.
+        #expect(allowed(5) == [true])
+        #expect(forgotten() == 1)
+        #expect(allowed(2, 3, 4, 5) == [false, false, false, false])
+        #expect(allowed(1) == [true])
+        #expect(forgotten() == 2)
+        // A bucket that is full again may be forgotten without harm.
+        #expect(allowed(9, now: 2 * second) == [true])
+        #expect(forgotten() == 2)
+    }
+
+    /// Against a list of keys in the order of their use, and a dictionary.
+    @Test(arguments: [1, 2, 3, 8, 100]) func theLeastRecentlyUsedIsForgotten(_ capacity: Int) throws {
+        let limit = try #require(RateLimit(requestsPerSecond: 5, burst: 2))
+        var limiter = RateLimiter(limit, capacity: capacity)
+        var buckets: [UInt64: TokenBucket] = [:]
+        var order: [UInt64] = []
+        var randoms = Randoms(UInt64(capacity))
+        var now: UInt64 = second
+        for _ in 0..<5000 {
+            now += UInt64(randoms.below(20_000_000))
+            // Keys that share chains, too.
+            let key = UInt64(randoms.below(capacity * 2)) << (randoms.below(2) == 0 ? 0 : 32)
+            if let place = order.firstIndex(of: key) {
+                order.remove(at: place)
+            } else if order.count == capacity {
+                buckets[order.removeFirst()] = nil
+            }
+            order.append(key)
+            let decision = limiter.take(key, now: now)
+            #expect(decision == buckets[key, default: TokenBucket()].take(limit, now: now))
+            let count = limiter.count
+            #expect(count == order.count)
+        }
+    }
+
+    @Test func clientsAreTold() throws {
+        let limit = try #require(RateLimit(requestsPerSecond: 10, burst: 25))
+        var bucket = TokenBucket()
+        let first = bucket.take(limit, now: second)
+        func text(_ write: (UnsafeMutableRawBufferPointer) -> Int?, room: Int = 128) -> String? {
+            withUnsafeTemporaryAllocation(byteCount: room, alignment: 1) { buffer in
+                write(buffer).map { String(decoding: UnsafeRawBufferPointer(rebasing: buffer[..<$0]), as: UTF8.self) }
+            }
+        }
+        func named(_ name: String, _ write: (UnsafeRawBufferPointer) -> String?) -> String? {
+            Array(name.utf8).withUnsafeBytes(write)
+        }
+        let policy = { (room: Int) in
+            { (name: UnsafeRawBufferPointer) in
+                text({ RateLimitFields.policy(limit, name: name, into: $0) }, room: room)
+            }
+        }
+        #expect(named("shop/per-client", policy(128)) == "\"shop/per-client\";q=25;w=3")
+        #expect(named("a", { name in text { RateLimitFields.limit(first, name: name, into: $0) } }) == "\"a\";r=24;t=1")
+        #expect(named("a\"b", policy(128)) == nil)
+        #expect(named("", policy(128)) == nil)
+        for room in 0..<14 { #expect(named("a", policy(room)) == (room < 12 ? nil : "\"a\";q=25;w=3")) }
+        #expect(text { RateLimitFields.retryAfter(first, into: $0) } == "1")
+        var last = first
+        for _ in 0..<30 { last = bucket.take(limit, now: second) }
+        #expect(!last.isAllowed && text { RateLimitFields.retryAfter(last, into: $0) } == "1")
+        #expect(String(repeating: "n", count: 64).utf8.count + 30 < RateLimitFields.maximumLength)
+    }
+}
