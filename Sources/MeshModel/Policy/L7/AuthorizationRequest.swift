@@ -12,8 +12,9 @@ public struct RequestSource {
     /// The client on whose behalf the peer sends: another than `address` only if a trusted proxy says so.
     public let remoteAddress: IPAddress
 
-    // Parts of the principal; `nil` if it is not of the form `domain/ns/namespace/sa/account`.
+    /// Of every SPIFFE ID what is before the first `/`.
     let trustDomain: UnsafeRawBufferPointer?
+    // `nil` if the principal is not of the form `domain/ns/namespace/sa/account`.
     let namespace: UnsafeRawBufferPointer?
     /// `ns/namespace/sa/account`.
     let account: UnsafeRawBufferPointer?
