@@ -54,7 +54,7 @@ import Testing
             #expect(page.value(duration + "_bucket", labels) == count, "\(bound)")
         }
         #expect(page.value(duration + "_count", plain) == 14)
-        #expect(page.value(duration + "_sum", plain) == 2 * 17_200_014)
+        #expect(page.value(duration + "_sum", plain) == 34_400_028)
         #expect(page.value("istio_response_bytes_sum", plain) == 28_000_000)
         #expect(page.value("istio_tcp_sent_bytes_total", ["destination_workload": "web"]) == 22)
         #expect(page.value("istio_tcp_received_bytes_total", ["destination_workload": "web"]) == 14)

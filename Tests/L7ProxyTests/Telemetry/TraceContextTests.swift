@@ -4,7 +4,7 @@ import L7Proxy
 import Testing
 
 @Suite struct TraceContextTests {
-    static let valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    static let example: String = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
     private static func parse(_ text: String) -> TraceContext? {
         Array(text.utf8).withUnsafeBytes { TraceContext($0) }
@@ -19,13 +19,13 @@ import Testing
     }
 
     @Test(arguments: [
-        (valid, valid),
+        (example, example),
         (
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
         ),
         // Flags without a meaning are not passed on.
-        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-ff", valid),
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-ff", example),
         (
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fe",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
@@ -35,11 +35,11 @@ import Testing
             "00-00000000000000000000000000000001-0000000000000001-01"
         ),
         // Later versions: what is known of them.
-        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", valid),
-        ("fe-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-is-to-come", valid),
-        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-", valid),
+        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", example),
+        ("fe-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-is-to-come", example),
+        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-", example),
     ])
-    func valid(_ text: String, _ expected: String) {
+    func isRead(_ text: String, _ expected: String) {
         #expect(Self.parse(text).map(Self.written) == expected)
     }
 
@@ -60,10 +60,10 @@ import Testing
         " 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-001",
     ])
-    func invalid(_ text: String) { #expect(Self.parse(text) == nil) }
+    func isRefused(_ text: String) { #expect(Self.parse(text) == nil) }
 
     @Test func everyPrefixIsInvalid() {
-        for length in 0..<Self.valid.count { #expect(Self.parse(String(Self.valid.prefix(length))) == nil) }
+        for length in 0..<Self.example.count { #expect(Self.parse(String(Self.example.prefix(length))) == nil) }
     }
 
     @Test func newTraces() {
