@@ -57,7 +57,9 @@ struct AuthorizerIndexer {
             }
         }
         result.exactPaths = PathIndex(exactPaths, isTree: false)
-        result.pathPrefixes = PathIndex(pathPrefixes, isTree: true)
+        result.pathPrefixes = PathIndex(pathPrefixes, isTree: false)
+        result.prefixLengths = [UInt64](repeating: 0, count: result.pathPrefixes.longestKey / 64 + 1)
+        for (key, _) in pathPrefixes { result.prefixLengths[key.count >> 6] |= 1 << UInt64(key.count & 63) }
         result.principals = PathIndex(principals, isTree: false)
         result.namespaces = PathIndex(namespaces, isTree: false)
         result.accounts = PathIndex(accounts, isTree: false)
@@ -89,8 +91,7 @@ struct AuthorizerIndexer {
         case .exact: return .exactPath(text)
         case .prefix, .template:
             let literal = text.prefix { !operators.contains($0) }
-            guard let slash = literal.lastIndex(of: UInt8(ascii: "/")), slash > 0 else { return nil }
-            return .pathPrefix(Array(literal[..<slash]))
+            return literal.isEmpty ? nil : .pathPrefix(Array(literal))
         case .suffix, .presence: return nil
         }
     }

@@ -6,13 +6,7 @@ extension AuthorizerProgram {
         _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer, _ headers: borrowing Fields
     ) -> AuthorizerMatches {
         var found = AuthorizerMatches()
-        let nodes = nodes(of: path)
-        if nodes.exact >= 0 { scan(exactPaths.nodes[nodes.exact].entries, &found, request, path, headers) }
-        var node = nodes.prefix
-        while node >= 0 {
-            scan(pathPrefixes.nodes[node].entries, &found, request, path, headers)
-            node = pathPrefixes.nodes[node].parent
-        }
+        scanPaths(&found, request, path, headers)
         if hasSources, let principal = request.source.principal {
             let source = request.source
             scan(principals, principal, source.principalHash, &found, request, path, headers)
@@ -29,21 +23,25 @@ extension AuthorizerProgram {
         return found
     }
 
-    /// The nodes of the whole path and of its longest prefix; -1: none.
-    private func nodes(of path: UnsafeRawBufferPointer) -> (exact: Int, prefix: Int) {
-        if exactPaths.nodes.isEmpty, pathPrefixes.nodes.isEmpty { return (-1, -1) }
-        let longest = max(exactPaths.longestKey, pathPrefixes.longestKey)
+    /// One pass over the path hashes it up to each length that a prefix has.
+    private func scanPaths<Fields: RouteHeaderFields & ~Copyable>(
+        _ found: inout AuthorizerMatches, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
+        _ headers: borrowing Fields
+    ) {
+        if exactPaths.nodes.isEmpty, pathPrefixes.nodes.isEmpty { return }
         var hash = PathIndex.seed
-        var prefix = -1
-        for offset in 0..<min(path.count, longest + 1) {
-            let byte = path[offset]
-            if byte == UInt8(ascii: "/"), offset > 0, offset <= pathPrefixes.longestKey {
-                let found = pathPrefixes.node(UnsafeRawBufferPointer(rebasing: path[..<offset]), hash)
-                if found >= 0 { prefix = found }
+        for offset in 0...min(path.count, max(exactPaths.longestKey, pathPrefixes.longestKey)) {
+            let word = offset >> 6
+            if word < prefixLengths.count, prefixLengths[word] >> UInt64(offset & 63) & 1 == 1 {
+                let prefix = UnsafeRawBufferPointer(rebasing: path[..<offset])
+                scan(pathPrefixes, prefix, hash, &found, request, path, headers)
             }
-            hash = PathIndex.hash(hash, byte)
+            if offset == path.count {
+                scan(exactPaths, path, hash, &found, request, path, headers)
+            } else {
+                hash = PathIndex.hash(hash, path[offset])
+            }
         }
-        return (path.count <= exactPaths.longestKey ? exactPaths.node(path, hash) : -1, prefix)
     }
 
     @inline(__always)

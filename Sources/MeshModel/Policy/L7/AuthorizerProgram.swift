@@ -65,8 +65,10 @@ struct AuthorizerProgram: Sendable {
     // The index. Candidates of one place stand together, ascending by rule.
     var candidates: [Candidate] = []
     var exactPaths = PathIndex([], isTree: false)
-    /// By whole segments; a pattern is at the longest prefix of it that ends before a `/`.
-    var pathPrefixes = PathIndex([], isTree: true)
+    /// By bytes, as prefixes are compared; a template is at what is before its first operator.
+    var pathPrefixes = PathIndex([], isTree: false)
+    /// Bits of the lengths that such prefixes have: few, and only these are looked up.
+    var prefixLengths: [UInt64] = []
     var principals = PathIndex([], isTree: false)
     var namespaces = PathIndex([], isTree: false)
     var accounts = PathIndex([], isTree: false)
