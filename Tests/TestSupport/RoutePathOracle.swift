@@ -2,7 +2,7 @@
 
 /// Paths and queries as text, one rule after the other.
 public enum RoutePathOracle {
-    /// RFC 3986 section 6.2.2: escapes in upper case, unreserved characters without escape, no dot segments.
+    /// RFC 3986 section 6.2.2: escapes in upper case, characters of a segment (but `;`) without escape, no dot segments.
     public static func normalized(_ path: String) -> String {
         var text = ""
         var rest = Substring(path)
@@ -12,9 +12,10 @@ public enum RoutePathOracle {
                 escape.dropFirst().allSatisfy(\.isHexDigit)
             {
                 let character = Character(Unicode.Scalar(byte))
-                let isUnreserved =
-                    byte < 0x80 && (character.isLetter || character.isNumber || "-._~".contains(character))
-                text += isUnreserved ? String(character) : escape.uppercased()
+                let isPlain =
+                    byte < 0x80
+                    && (character.isLetter || character.isNumber || "-._~!$&'()*+,:=@".contains(character))
+                text += isPlain ? String(character) : escape.uppercased()
                 rest = rest.dropFirst(3)
             } else {
                 text.append(first)

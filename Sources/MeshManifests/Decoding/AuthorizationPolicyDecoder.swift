@@ -82,8 +82,8 @@ enum AuthorizationPolicyDecoder {
         operation.notHosts = fields["notHosts"]?.patterns() ?? []
         operation.methods = fields["methods"]?.patterns() ?? []
         operation.notMethods = fields["notMethods"]?.patterns() ?? []
-        operation.paths = fields["paths"]?.patterns() ?? []
-        operation.notPaths = fields["notPaths"]?.patterns() ?? []
+        operation.paths = fields["paths"]?.pathPatterns() ?? []
+        operation.notPaths = fields["notPaths"]?.pathPatterns() ?? []
         if fields.fields.allSatisfy(\.value.isNull) { fields.report("must have at least one field") }
         return operation
     }
@@ -92,16 +92,40 @@ enum AuthorizationPolicyDecoder {
 extension FieldReader {
     /// A list of strings that may begin or end with `*`; neither the list nor a string is empty.
     func patterns() -> [String] {
-        nonEmptyStrings().compactMap { field, text in
-            let inner = text.dropFirst(text.hasPrefix("*") ? 1 : 0)
-            let middle = inner.hasSuffix("*") && inner.count > 0 ? inner.dropLast() : inner
-            // Templates in paths, {*} and {**}, are for a proxy to judge.
-            if middle.contains("*"), !text.contains("{") {
-                field.report(
-                    "\"\(text.clipped)\" has a * in the middle", remedy: "a * may be the first or the last character")
-            } else if text.utf8.count > 1, text.hasPrefix("*"), text.hasSuffix("*") {
-                field.report(
-                    "\"\(text.clipped)\" has a * at both ends", remedy: "only one end can be left open")
+        nonEmptyStrings().map { field, text in
+            field.checkPattern(text)
+            return text
+        }
+    }
+
+    /// A `*` may be at one end only.
+    private func checkPattern(_ text: String) {
+        let inner = text.dropFirst(text.hasPrefix("*") ? 1 : 0)
+        let middle = inner.hasSuffix("*") && inner.count > 0 ? inner.dropLast() : inner
+        if middle.contains("*") {
+            report("\"\(text.clipped)\" has a * in the middle", remedy: "a * may be the first or the last character")
+        } else if text.utf8.count > 1, text.hasPrefix("*"), text.hasSuffix("*") {
+            report("\"\(text.clipped)\" has a * at both ends", remedy: "only one end can be left open")
+        }
+    }
+
+    /// A list of paths: strings that may begin or end with `*`, or templates with `{*}` and `{**}`.
+    func pathPatterns() -> [String] {
+        let texts = list().map(\.node.string)
+        guard texts.contains(where: { $0.map(AuthorizationPolicy.PathTemplate.isTemplate) ?? false }) else {
+            return patterns()
+        }
+        return nonEmptyStrings().map { field, text in
+            if AuthorizationPolicy.PathTemplate.isTemplate(text) {
+                if AuthorizationPolicy.PathTemplate(text) == nil {
+                    field.report(
+                        "\"\(text.clipped)\" is not a path template",
+                        remedy:
+                            "{*} and {**} are whole segments, {**} is the last of them, and there is no other {, } or *"
+                    )
+                }
+            } else {
+                field.checkPattern(text)
             }
             return text
         }

@@ -23,7 +23,8 @@ extension MeshCompiler {
     }
 
     private static func together(_ egress: PolicyVerdict, _ ingress: PolicyVerdict) -> PolicyVerdict {
-        egress == .deny || ingress == .deny ? .deny : .allow
+        if egress == .deny || ingress == .deny { return .deny }
+        return egress == .needsProxy || ingress == .needsProxy ? .needsProxy : .allow
     }
 
     /// Whether the connection is one of IPv4.
@@ -123,6 +124,8 @@ extension PolicyProgram.Decision {
         let names = references.prefix(3).map(\.description).joined(separator: ", ")
         let some = references.count > 3 ? "\(names) and \(references.count - 3) more" : names
         switch (layer.stage, rule, verdict) {
+        case (_, let rule?, .needsProxy):
+            return "\(some), rules[\(rule.index ?? 0)], decides for each request to \(workload) \(by)"
         case (.networkPolicy, let rule?, _) where rule.policy == nil:
             return "traffic from a pod's own node is always allowed in"
         case (.networkPolicy, let rule?, _):

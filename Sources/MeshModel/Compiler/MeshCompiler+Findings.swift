@@ -12,7 +12,7 @@ extension MeshCompiler {
         var findings: [Finding] = []
         for reference in references ?? Set(policyObjects.keys) {
             guard let object = policyObjects[reference] else { continue }
-            findings += object.policyFindings()
+            findings += object.policyFindings(configuration.l7)
             if let policy = policies.lowered(reference) {
                 for pod in local where policy.selects(namespace: pod.metadata.namespace, labels: pod.metadata.labels) {
                     findings += self.findings(of: policy, selecting: pod)

@@ -14,15 +14,18 @@ public struct MeshCompiler: Sendable {
         public var trustDomain: String
         /// Namespace whose AuthorizationPolicy and PeerAuthentication objects hold for the whole mesh.
         public var rootNamespace: String
+        /// Whether a node proxy takes the connections for which the verdict is ``PolicyVerdict/needsProxy``.
+        public let l7: L7Enforcement
 
         public init(
             nodeName: String, nodeAddresses: [IPAddress] = [], trustDomain: String = "cluster.local",
-            rootNamespace: String = "sockmesh-system"
+            rootNamespace: String = "sockmesh-system", l7: L7Enforcement = .absent
         ) {
             self.nodeName = nodeName
             self.nodeAddresses = nodeAddresses
             self.trustDomain = trustDomain
             self.rootNamespace = rootNamespace
+            self.l7 = l7
         }
     }
 
@@ -50,6 +53,7 @@ public struct MeshCompiler: Sendable {
     var ruleCache = RuleCache()
     var programs: [PolicyProgramKey: CompiledPrograms] = [:]
     var programKeys: [NamespacedName: PolicyProgramKey] = [:]
+    var authorizers: [[Int]: RequestAuthorizer] = [:]
     /// The state of `index` that all policy sets were compiled from.
     var compiledRevision = -1
 
@@ -60,7 +64,7 @@ public struct MeshCompiler: Sendable {
         self.configuration = configuration
         self.identityNumbers = identityNumbers
         self.serviceNumbers = serviceNumbers
-        self.policies = PolicyTable(rootNamespace: configuration.rootNamespace)
+        self.policies = PolicyTable(rootNamespace: configuration.rootNamespace, l7: configuration.l7)
         // So that the first compilation states what holds for every address, objects or not.
         _ = update(MeshChange())
     }
@@ -154,6 +158,7 @@ public struct MeshCompiler: Sendable {
     private mutating func setService(_ service: Service?, _ name: NamespacedName, _ pending: inout Pending) {
         pending.addresses.formUnion(services[name]?.clusterIPs ?? [])
         services.set(service, for: name)
+        pending.workloads.formUnion(policies.set(service, for: name, projection: &projection))
         pending.addresses.formUnion(service?.clusterIPs ?? [])
         pending.services.insert(name)
     }

@@ -65,6 +65,7 @@ public struct PolicyExplanation: Hashable, Sendable {
 
     /// The side that denies, else the one that a policy allowed.
     public var deciding: Side {
+        if ingress.verdict == .needsProxy, egress.verdict != .deny { return ingress }
         if egress.verdict == .deny || ingress.verdict != .deny && ingress.stage == nil { return egress }
         return ingress
     }

@@ -22,9 +22,13 @@ struct PolicyTable: Sendable {
     private var uses: [Int: Int] = [:]
 
     let rootNamespace: String
+    let l7: L7Enforcement
+    /// What Services select, where policies may target them.
+    private var services: [NamespacedName: Labels] = [:]
 
-    init(rootNamespace: String) {
+    init(rootNamespace: String, l7: L7Enforcement) {
         self.rootNamespace = rootNamespace
+        self.l7 = l7
     }
 
     /// The policies that select a workload, oldest version first.
@@ -44,6 +48,32 @@ struct PolicyTable: Sendable {
     ) -> Set<NamespacedName> {
         guard objects[reference] != object else { return [] }
         objects[reference] = object
+        return replace(object, for: reference, projection: &projection)
+    }
+
+    /// Follows a Service, which may be the target of policies.
+    ///
+    /// - Returns: The workloads that such a policy selects or selected.
+    mutating func set(
+        _ service: Service?, for name: NamespacedName, projection: inout IdentityProjection
+    ) -> Set<NamespacedName> {
+        // Without a selector it selects no pod, rather than every one.
+        let selector = service?.selector.flatMap { $0.isEmpty ? nil : $0 }
+        guard l7 == .enforced, services[name] != selector else { return [] }
+        services[name] = selector
+        var affected: Set<NamespacedName> = []
+        for (reference, object) in objects {
+            guard case .authorizationPolicy(let policy) = object, policy.targetedServices.contains(name) else {
+                continue
+            }
+            affected.formUnion(replace(object, for: reference, projection: &projection))
+        }
+        return affected
+    }
+
+    private mutating func replace(
+        _ object: MeshObject?, for reference: ObjectReference, projection: inout IdentityProjection
+    ) -> Set<NamespacedName> {
         var affected: Set<NamespacedName> = []
         if let id = ids.removeValue(forKey: reference), let old = policies[id] {
             for (name, selection) in selections
@@ -61,9 +91,10 @@ struct PolicyTable: Sendable {
             }
         }
         lastID += 1
-        guard let object, let policy = LoweredPolicy.lower(object, id: lastID, rootNamespace: rootNamespace) else {
-            return affected
-        }
+        guard let object,
+            let policy = LoweredPolicy.lower(
+                object, id: lastID, rootNamespace: rootNamespace, l7: l7, services: services)
+        else { return affected }
         ids[reference] = policy.id
         policies[policy.id] = policy
         switch policy.scope {

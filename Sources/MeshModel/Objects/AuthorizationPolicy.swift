@@ -54,6 +54,9 @@ public struct AuthorizationPolicy: Hashable, Sendable {
                 || !notRemoteIpBlocks.isEmpty
         }
 
+        /// Names tokens, which the mesh does not read.
+        public var isUnevaluable: Bool { !requestPrincipals.isEmpty || !notRequestPrincipals.isEmpty }
+
         public var isEmpty: Bool { self == Source() }
     }
 
@@ -97,6 +100,18 @@ public struct AuthorizationPolicy: Hashable, Sendable {
         ]
 
         public var isL7: Bool { !Self.l4Keys.contains(key) }
+
+        /// Nobody in the mesh can tell: tokens, the server name of TLS, filters of Envoy, and pseudo-header fields that
+        /// have no counterpart here.
+        public var isUnevaluable: Bool { isL7 && key != "remote.ip" && headerName == nil }
+
+        /// The header field that is asked for, in lower case; `nil` for other keys.
+        public var headerName: String? {
+            guard key.hasPrefix("request.headers["), key.hasSuffix("]") else { return nil }
+            let name = key.dropFirst("request.headers[".count).dropLast().lowercased()
+            if name.isEmpty { return nil }
+            return name.hasPrefix(":") && name != ":authority" && name != ":method" ? nil : name
+        }
     }
 
     public var metadata: ObjectMetadata
@@ -106,6 +121,12 @@ public struct AuthorizationPolicy: Hashable, Sendable {
     public var selector: LabelSelector?
     /// `targetRefs`, as `Kind/name`: such a policy is for a proxy.
     public var targetRefs: [String]
+    /// The Services among the targets.
+    public var targetedServices: [NamespacedName] {
+        targetRefs.filter { $0.hasPrefix("Service/") }
+            .map { NamespacedName(namespace: metadata.namespace, name: String($0.dropFirst("Service/".count))) }
+    }
+
     public var action: Action
     /// Empty: matches nothing.
     public var rules: [Rule]

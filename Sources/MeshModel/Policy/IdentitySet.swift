@@ -66,6 +66,12 @@ struct IdentitySet: Sendable {
         return result
     }
 
+    func union(_ other: IdentitySet) -> IdentitySet {
+        var result = self
+        result.formUnion(other)
+        return result
+    }
+
     func intersection(_ other: IdentitySet) -> IdentitySet {
         var result = self
         result.formIntersection(other)

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension LoweredPolicy {
-    /// - Returns: `nil` for objects that are no policy, and for policies that are for a proxy only.
-    static func lower(_ object: MeshObject, id: Int, rootNamespace: String) -> LoweredPolicy? {
+    /// - Parameter services: What Services select, for policies whose targets they are.
+    /// - Returns: `nil` for objects that are no policy, and for policies that nothing here enforces.
+    static func lower(
+        _ object: MeshObject, id: Int, rootNamespace: String, l7: L7Enforcement = .absent,
+        services: [NamespacedName: Labels] = [:]
+    ) -> LoweredPolicy? {
         switch object {
         case .networkPolicy(let policy):
             let types = policy.effectivePolicyTypes
@@ -10,26 +14,32 @@ extension LoweredPolicy {
                 rules.enumerated().map { LoweredRule($1, index: $0, namespace: policy.metadata.namespace) }
             }
             return LoweredPolicy(
-                id: id, object: object, scope: .namespace(policy.metadata.namespace), selector: policy.podSelector,
+                id: id, object: object, scope: .namespace(policy.metadata.namespace), selectors: [policy.podSelector],
                 isDryRun: policy.isDryRun,
                 body: .network(
                     ingress: types.contains(.ingress) ? lower(policy.ingress) : nil,
                     egress: types.contains(.egress) ? lower(policy.egress) : nil))
         case .authorizationPolicy(let policy):
             // AUDIT never decides, and targetRefs are for a proxy.
-            guard policy.action != .audit, policy.targetRefs.isEmpty else { return nil }
-            let rules = policy.rules.enumerated().compactMap { index, rule in
-                LoweredRule(rule, index: index, action: policy.action, namespace: policy.metadata.namespace)
+            guard policy.action != .audit, policy.targetRefs.isEmpty || l7 == .enforced else { return nil }
+            let rules = policy.rules.enumerated().flatMap { index, rule in
+                LoweredRule.lowered(
+                    rule, index: index, action: policy.action, namespace: policy.metadata.namespace, l7: l7)
             }
+            let targets = policy.targetedServices.compactMap { services[$0] }.map { LabelSelector(matchLabels: $0) }
             return LoweredPolicy(
-                id: id, object: object, scope: scope(of: policy.metadata, rootNamespace),
-                selector: policy.selector ?? LabelSelector(), isDryRun: policy.isDryRun,
+                id: id, object: object,
+                // A target is of the policy's own namespace, also in the root namespace.
+                scope: policy.targetRefs.isEmpty
+                    ? scope(of: policy.metadata, rootNamespace) : .namespace(policy.metadata.namespace),
+                selectors: policy.targetRefs.isEmpty ? [policy.selector ?? LabelSelector()] : targets,
+                isDryRun: policy.isDryRun,
                 body: .authorization(policy.action, rules))
         case .peerAuthentication(let policy):
             let hasSelector = policy.selector?.isEmpty == false
             return LoweredPolicy(
                 id: id, object: object, scope: scope(of: policy.metadata, rootNamespace),
-                selector: policy.selector ?? LabelSelector(), isDryRun: policy.isDryRun,
+                selectors: [policy.selector ?? LabelSelector()], isDryRun: policy.isDryRun,
                 body: .peerAuthentication(
                     LoweredPeerAuthentication(
                         mode: policy.mode, portModes: hasSelector ? policy.portLevelMtls : [:],

@@ -21,7 +21,8 @@ final class LoweredPolicy: Sendable {
     let object: MeshObject
     let reference: ObjectReference
     let scope: Scope
-    let selector: LabelSelector
+    /// Any of these must match a workload.
+    let selectors: [LabelSelector]
     let isDryRun: Bool
     let body: Body
 
@@ -41,13 +42,13 @@ final class LoweredPolicy: Sendable {
     var dependsOnSubject: Bool { dependsOnNamedPorts || dependsOnAddresses }
 
     init(
-        id: Int, object: MeshObject, scope: Scope, selector: LabelSelector, isDryRun: Bool, body: Body
+        id: Int, object: MeshObject, scope: Scope, selectors: [LabelSelector], isDryRun: Bool, body: Body
     ) {
         self.id = id
         self.object = object
         self.reference = object.reference
         self.scope = scope
-        self.selector = selector
+        self.selectors = selectors
         self.isDryRun = isDryRun
         self.body = body
         var demand = ProjectionDemand()
@@ -99,7 +100,7 @@ final class LoweredPolicy: Sendable {
     func selects(namespace: String, labels: Labels) -> Bool {
         switch scope {
         case .namespace(let own) where own != namespace: false
-        case .namespace, .mesh: selector.matches(labels)
+        case .namespace, .mesh: selectors.contains { $0.matches(labels) }
         }
     }
 }
@@ -109,11 +110,13 @@ struct LoweredRule: Sendable {
     /// Index in the object's list.
     let index: Int
     let peers: PeerMatch
-    let ports: TransportPorts
+    var ports: TransportPorts
     /// Ports given by name, besides `ports`.
     var portNames: [IdentityIndex.PortName] = []
     /// All must hold for the destination's addresses.
     var destinations: [AddressCondition] = []
+    /// Holds for some requests of such connections, which only a proxy can tell.
+    var needsProxy = false
 
     /// `destination.ip`.
     struct AddressCondition: Sendable {

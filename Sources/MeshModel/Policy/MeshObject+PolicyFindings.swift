@@ -2,11 +2,11 @@
 
 extension MeshObject {
     /// What the policy says that cannot be enforced anywhere; nothing for other kinds.
-    func policyFindings() -> [Finding] {
+    func policyFindings(_ l7: L7Enforcement) -> [Finding] {
         let found: [(path: String?, reason: Finding.Reason, message: String)]
         switch self {
         case .networkPolicy(let policy): found = policy.unenforceable
-        case .authorizationPolicy(let policy): found = policy.unenforceable
+        case .authorizationPolicy(let policy): found = policy.unenforceable(l7)
         case .peerAuthentication(let policy): found = policy.unenforceable
         case .namespace, .pod, .service, .endpointSlice, .node: found = []
         }
@@ -33,8 +33,14 @@ extension NetworkPolicy {
 }
 
 extension AuthorizationPolicy {
-    fileprivate var unenforceable: [(path: String?, reason: Finding.Reason, message: String)] {
-        if !targetRefs.isEmpty {
+    fileprivate func unenforceable(
+        _ l7: L7Enforcement
+    ) -> [(path: String?, reason: Finding.Reason, message: String)] {
+        let hasProxy = l7 == .enforced
+        if hasProxy, let target = targetRefs.firstIndex(where: { !$0.hasPrefix("Service/") }) {
+            return [("spec.targetRefs[\(target)]", .targetRefs, "is no Service; the target is not governed")]
+        }
+        if !targetRefs.isEmpty, !hasProxy {
             return [("spec.targetRefs", .targetRefs, "needs a proxy; the policy is not enforced")]
         }
         if action == .audit {
@@ -47,20 +53,21 @@ extension AuthorizationPolicy {
             action == .allow
             ? "the rule is left out, so it allows nothing" : "they count as met, so the rule denies more than it says"
         let report = { (path: String) in
-            found.append((path, .needsProxy, "has fields of HTTP, which need a proxy; \(consequence)"))
+            let lack = hasProxy ? "asks what the mesh cannot tell" : "has fields of HTTP, which need a proxy"
+            found.append((path, .needsProxy, "\(lack); \(consequence)"))
         }
         for (index, rule) in rules.enumerated() {
             for (number, source) in rule.from.enumerated() {
                 let path = "spec.rules[\(index)].from[\(number)].source"
-                if source.hasL7Fields { report(path) }
+                if hasProxy ? source.isUnevaluable : source.hasL7Fields { report(path) }
                 if source.isEmpty { found.append((path, .matchesNothing, "is empty and matches no source")) }
             }
             for (number, operation) in rule.to.enumerated() {
                 let path = "spec.rules[\(index)].to[\(number)].operation"
-                if operation.hasL7Fields { report(path) }
+                if operation.hasL7Fields, !hasProxy { report(path) }
                 if operation.isEmpty { found.append((path, .matchesNothing, "is empty and matches no operation")) }
             }
-            for (number, condition) in rule.when.enumerated() where condition.isL7 {
+            for (number, condition) in rule.when.enumerated() where hasProxy ? condition.isUnevaluable : condition.isL7 {
                 report("spec.rules[\(index)].when[\(number)]")
             }
         }

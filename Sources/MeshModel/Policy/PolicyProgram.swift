@@ -29,12 +29,17 @@ struct PolicyProgram: Sendable {
         let index: Int?
         let peers: IdentitySet
         let ports: TransportPorts
+        /// Matches only some requests of a connection.
+        let needsProxy: Bool
 
-        init(policy: LoweredPolicy?, index: Int?, peers: IdentitySet, ports: TransportPorts) {
+        init(
+            policy: LoweredPolicy?, index: Int?, peers: IdentitySet, ports: TransportPorts, needsProxy: Bool = false
+        ) {
             self.policy = policy
             self.index = index
             self.peers = peers
             self.ports = ports
+            self.needsProxy = needsProxy
         }
     }
 
@@ -156,7 +161,8 @@ struct PolicyProgram: Sendable {
             }
         }
         guard !ports.isEmpty else { return }
-        resolved.append(Rule(policy: policy, index: rule.index, peers: peers, ports: ports))
+        resolved.append(
+            Rule(policy: policy, index: rule.index, peers: peers, ports: ports, needsProxy: rule.needsProxy))
     }
 
     /// Whether the verdicts are the same as those of `old`, a program of the same policies, although the
@@ -168,7 +174,7 @@ struct PolicyProgram: Sendable {
         for (layer, oldLayer) in zip(layers, old.layers) {
             guard layer.rules.count == oldLayer.rules.count else { return false }
             for (rule, oldRule) in zip(layer.rules, oldLayer.rules) {
-                guard rule.ports == oldRule.ports, rule.peers.treatsAsWorld(slots),
+                guard rule.ports == oldRule.ports, rule.needsProxy == oldRule.needsProxy, rule.peers.treatsAsWorld(slots),
                     oldRule.peers.treatsAsWorld(slots)
                 else { return false }
             }
@@ -178,7 +184,8 @@ struct PolicyProgram: Sendable {
 
     // MARK: One question
 
-    /// The layer that denies, or the last one that allows, and the rule of it that matches.
+    /// The layer that denies, or the first that a proxy must be asked about, or the last one that allows, and the rule
+    /// of it that matches.
     struct Decision {
         let verdict: PolicyVerdict
         /// `nil` if there is no layer.
@@ -190,10 +197,18 @@ struct PolicyProgram: Sendable {
     func decide(slot: Int, port: UInt16, transport: TransportProtocol) -> Decision {
         var last = Decision(verdict: .allow, layer: nil, rule: nil)
         for layer in layers {
-            let rule = layer.rules.first { $0.peers.contains(slot) && $0.ports[transport].contains(port) }
-            let verdict = layer.verdict(matches: rule != nil)
+            let matching = layer.rules.lazy.filter { $0.peers.contains(slot) && $0.ports[transport].contains(port) }
+            // What matches every request says more than what matches some.
+            let rule = matching.first { !$0.needsProxy } ?? matching.first
+            let isOpen = rule?.needsProxy == true
+            let verdict = isOpen ? .needsProxy : layer.verdict(matches: rule != nil)
             let decision = Decision(verdict: verdict, layer: layer, rule: rule)
             if verdict == .deny { return decision }
+            if last.verdict == .needsProxy { continue }
+            if isOpen {
+                last = decision
+                continue
+            }
             // A layer that merely found nothing to deny explains less than one that granted.
             if rule != nil || last.rule == nil { last = decision }
         }
@@ -205,105 +220,11 @@ extension PolicyProgram.Layer {
     fileprivate func verdict(matches: Bool) -> PolicyVerdict {
         matches == (matchMeans == .allow) ? .allow : .deny
     }
-
-    /// Rules with the same ports as one: policies are many, and the ports that they name few.
-    fileprivate func peersByPorts(_ transport: TransportProtocol) -> [PortSet: IdentitySet] {
-        var merged: [PortSet: IdentitySet] = [:]
-        for rule in rules {
-            let ports = rule.ports[transport]
-            if !ports.isEmpty { merged[ports, default: IdentitySet()].formUnion(rule.peers) }
-        }
-        return merged
-    }
-
-    /// The members of `allowed` that the layer lets pass, of those that `matched` some rule of it.
-    fileprivate func restrict(_ allowed: inout IdentitySet, matched: IdentitySet) {
-        if matchMeans == .allow { allowed.formIntersection(matched) } else { allowed.subtract(matched) }
-    }
 }
 
 extension IdentitySet {
     fileprivate func treatsAsWorld(_ slots: Set<Int>) -> Bool {
         let isWorldMember = contains(IdentityIndex.worldSlot)
         return slots.allSatisfy { contains($0) == isWorldMember }
-    }
-}
-
-extension PolicyProgram {
-    /// The verdicts for all ports and all identities in use.
-    func table(_ transport: TransportProtocol, index: IdentityIndex) -> PortTable {
-        guard !isEmpty else { return .allowAll }
-        let merged = layers.map { $0.peersByPorts(transport) }
-        // Between two neighbouring bounds no rule begins or ends, so one answer holds for all the ports.
-        var bounds: Set<Int> = [0]
-        for ports in merged.joined().lazy.map(\.key) {
-            for range in ports.ranges {
-                bounds.insert(Int(range.lowerBound))
-                bounds.insert(Int(range.upperBound) + 1)
-            }
-        }
-        bounds.remove(Int(UInt16.max) + 1)
-        let starts = bounds.sorted()
-        let position = Dictionary(uniqueKeysWithValues: starts.enumerated().map { ($1, $0) })
-
-        var allowed = [IdentitySet](repeating: index.known, count: starts.count)
-        for (layer, merged) in zip(layers, merged) {
-            var matched = [IdentitySet](repeating: merged[.all] ?? IdentitySet(), count: starts.count)
-            for (ports, peers) in merged where !ports.isAll {
-                for range in ports.ranges {
-                    guard var segment = position[Int(range.lowerBound)] else { continue }
-                    while segment < starts.count, starts[segment] <= Int(range.upperBound) {
-                        matched[segment].formUnion(peers)
-                        segment += 1
-                    }
-                }
-            }
-            for segment in starts.indices { layer.restrict(&allowed[segment], matched: matched[segment]) }
-        }
-        return PortTable(starts: starts, allowed: allowed, index: index)
-    }
-}
-
-extension PortTable {
-    /// - Parameters:
-    ///   - starts: First ports of segments, ascending from 0.
-    ///   - allowed: For each segment, those of the known identities that are allowed.
-    fileprivate init(starts: [Int], allowed: [IdentitySet], index: IdentityIndex) {
-        var segments: [Segment] = []
-        var exceptions: [[Exception]] = []
-        var classes: [ArraySlice<UInt64>: Int] = [:]
-        for (start, set) in zip(starts, allowed) {
-            let worldIsAllowed = set.contains(IdentityIndex.worldSlot)
-            let portClass: Int
-            if let known = classes[set.canonicalWords] {
-                portClass = known
-            } else if exceptions.count < Self.maximumClasses {
-                portClass = exceptions.count
-                classes[set.canonicalWords] = portClass
-                // The last class that fits is for all that does not fit, and refuses.
-                exceptions.append(
-                    portClass == Self.maximumClasses - 1
-                        ? [] : Self.exceptions(from: worldIsAllowed, allowed: set, index: index))
-            } else {
-                portClass = Self.maximumClasses - 1
-            }
-            let verdict: PolicyVerdict =
-                worldIsAllowed && portClass < Self.maximumClasses - 1 ? .allow : .deny
-            if segments.last?.portClass != UInt16(portClass) {
-                segments.append(
-                    Segment(firstPort: UInt16(start), portClass: UInt16(portClass), verdict: verdict))
-            }
-        }
-        self.init(segments: segments, exceptions: exceptions)
-    }
-
-    private static func exceptions(
-        from worldIsAllowed: Bool, allowed: IdentitySet, index: IdentityIndex
-    ) -> [Exception] {
-        let different = worldIsAllowed ? index.known.subtracting(allowed) : allowed
-        // Unknown is what an identity is called if the numbers have run out; it is denied without an entry.
-        let numbers = different.slots.map { index.number(at: $0).rawValue }.filter { $0 != 0 }.sorted()
-        let verdict: PolicyVerdict = worldIsAllowed ? .deny : .allow
-        return numbers.map { Exception(identity: IdentityNumber(rawValue: $0), verdict: verdict) }
     }
 }

@@ -3,9 +3,10 @@
 /// The form in which paths are compared.
 ///
 /// Two paths that RFC 3986 section 6.2.2 calls equivalent must meet the same rule, or a rule could be evaded by another
-/// spelling: `%61` is `a`, `%c3` is `%C3`, and `/a/./b/../c` is `/a/c`. An escaped `/` stays escaped: it is a character
-/// of a segment, not a separator. Empty segments stay: `//a` is not `/a`. What is forwarded is not changed by this,
-/// except that a rewrite works on the normal form.
+/// spelling: `%61` is `a`, `%c3` is `%C3`, and `/a/./b/../c` is `/a/c`. So are the delimiters that a segment may hold as
+/// they are (RFC 3986 section 3.3): `%40` is `@`; but not `;`, after which some servers read parameters. An escaped `/`
+/// stays escaped: it is a character of a segment, not a separator. Empty segments stay: `//a` is not `/a`. What is
+/// forwarded is not changed by this, except that a rewrite works on the normal form.
 ///
 /// A `%` without two hexadecimal digits stays as it is, and may become an escape together with what is unescaped after it;
 /// readers disagree about such paths, so a proxy refuses them: ``hasValidEscapes(_:)``.
@@ -26,7 +27,7 @@ public enum RoutePath {
                     index += 1
                     continue
                 }
-                if escaped.isUnreserved || path[index + 1].isLowerCaseLetter || path[index + 2].isLowerCaseLetter {
+                if escaped.isPlainInPath || path[index + 1].isLowerCaseLetter || path[index + 2].isLowerCaseLetter {
                     return false
                 }
                 index += 3
@@ -70,7 +71,7 @@ public enum RoutePath {
         }
     }
 
-    private static func escaped(_ path: UnsafeRawBufferPointer, _ index: Int) -> UInt8? {
+    static func escaped(_ path: UnsafeRawBufferPointer, _ index: Int) -> UInt8? {
         guard index + 2 < path.count, let high = path[index + 1].hexDigit, let low = path[index + 2].hexDigit else {
             return nil
         }
@@ -78,12 +79,12 @@ public enum RoutePath {
     }
 
     /// - Returns: How many bytes were written.
-    private static func unescape(_ path: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int {
+    static func unescape(_ path: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int {
         var count = 0
         var index = 0
         while index < path.count {
             if path[index] == UInt8(ascii: "%"), let escaped = escaped(path, index) {
-                if escaped.isUnreserved {
+                if escaped.isPlainInPath {
                     output[count] = escaped
                     count += 1
                 } else {
@@ -138,15 +139,17 @@ public enum RoutePath {
 }
 
 extension UInt8 {
-    /// RFC 3986 section 2.3: letters, digits, `-`, `.`, `_` and `~`, whose escapes mean the same.
-    var isUnreserved: Bool {
+    /// `pchar` of RFC 3986 section 3.3 without `;`: characters of a path whose escapes mean the same.
+    var isPlainInPath: Bool {
         switch self {
         case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: true
+        // ! $ & ' ( ) * + , : = @
+        case 0x21, 0x24, 0x26...0x2C, 0x3A, 0x3D, 0x40: true
         default: false
         }
     }
 
     fileprivate var isLowerCaseLetter: Bool { (0x61...0x7A).contains(self) }
 
-    fileprivate var upperCased: UInt8 { isLowerCaseLetter ? self & ~0x20 : self }
+    var upperCased: UInt8 { isLowerCaseLetter ? self & ~0x20 : self }
 }
