@@ -79,7 +79,7 @@ let package = Package(
             name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], exclude: ["Fixtures"],
             swiftSettings: settings),
         .testTarget(
-            name: "L7ProxyTests", dependencies: ["L7Proxy"], exclude: ["HTTP1/Differential", "HTTP2/Peer"],
+            name: "L7ProxyTests", dependencies: ["L7Proxy", "CNGHTTP2"], exclude: ["HTTP1/Differential", "HTTP2/Peer"],
             swiftSettings: settings),
         .testTarget(
             name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO", "AdminTestSupport"], swiftSettings: settings),

@@ -68,7 +68,8 @@ final class H2Peer {
                 unconsumed[stream.id, default: 0] += bytes.count
                 onData?(stream, bytes.count)
             case .trailers(let stream):
-                streams[stream.id]?.trailers = stream.withTrailers { list($0, $1) }
+                let trailers = stream.withTrailers { list($0, $1) }
+                streams[stream.id]?.trailers = trailers
                 streams[stream.id]?.isWhole = true
                 log.append("trailers \(stream.id)")
             case .end(let stream):
@@ -183,11 +184,9 @@ extension H2Peer {
         isLast: Bool = true
     ) {
         writer.beginResponse(status: status)
-        var kept: [[UInt8]] = []
         for (name, value) in fields {
             let lentName = lend(Array(name.utf8))
             let lentValue = lend(Array(value.utf8))
-            kept.append([])
             writer.field(named: lentName, lentValue)
         }
         guard case .success = writer.finish() else { preconditionFailure("the response is not valid") }
