@@ -12,7 +12,7 @@ final class Exchange {
     private var responder: Responder
     private var requestHead = HTTP2HeadWriter()
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * 1024, alignment: 16)
-    private let request = Memory.of(Self.requestText)
+    private let request = Memory.of(Exchange.requestText)
     private var requests = HTTP1RequestParser()
     private var requestFields = FieldTable(capacity: 100)
     private var now: UInt64 = 0

@@ -127,12 +127,14 @@ enum HTTP2Callbacks {
         if let slot = core.pointee.current {
             core.pointee.current = nil
             slot.pointee.isBroken = true
+            slot.pointee.brokenCode = .protocolError
             if core.pointee.isServer, !slot.pointee.isReported {
                 let defect = slot.pointee.head.defect ?? .invalidHTTP2Message
                 core.pointee.events.append(.refused(streamID: slot.pointee.id, defect))
             }
         } else if let id = frame?.pointee.hd.stream_id, id > 0, let slot = core.pointee.stream(id) {
             slot.pointee.isBroken = true
+            slot.pointee.brokenCode = .protocolError
         }
         return 0
     }
@@ -157,11 +159,17 @@ enum HTTP2Callbacks {
 
     // MARK: Sending
 
-    private static let onFrameSent: nghttp2_on_frame_send_callback = { _, frame, lent in
+    private static let onFrameSent: nghttp2_on_frame_send_callback = { session, frame, lent in
         let core = HTTP2Callbacks.core(lent)
         guard let frame else { return 0 }
         switch nghttp2_frame_type(UInt32(frame.pointee.hd.type)) {
         case NGHTTP2_DATA: core.pointee.noteWork()
+        case NGHTTP2_HEADERS:
+            let id = frame.pointee.hd.stream_id
+            if core.pointee.isServer, let slot = core.pointee.stream(id), slot.pointee.resetsAfterHead {
+                slot.pointee.resetsAfterHead = false
+                nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.noError.rawValue)
+            }
         case NGHTTP2_RST_STREAM:
             switch HTTP2ErrorCode(rawValue: frame.pointee.rst_stream.error_code) {
             case .protocolError, .streamClosed, .flowControlError, .frameSizeError, .compressionError, .refusedStream:

@@ -11,6 +11,8 @@ extension HTTP2Core {
     /// A header block is whole, and nghttp2 has found nothing wrong with it.
     mutating func finishBlock(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, ended: Bool) {
         if slot.pointee.hasFinalHead {
+            // RFC 9113 section 8.5: only DATA comes through a tunnel.
+            if slot.pointee.method == .connect { return refuse(slot, .bodyOfConnect, ended: ended) }
             if let defect = slot.pointee.trailers.finishTrailers() { return refuse(slot, defect, ended: ended) }
             events.append(.trailers(HTTP2Stream(slot)))
             return
@@ -77,7 +79,11 @@ extension HTTP2Core {
             return Int(NGHTTP2_ERR_DEFERRED.rawValue)
         }
         let room = output.count &- outputCount &- Self.frameHeaderLength
-        let taken = min(offered, length, max(room, 0))
+        // nghttp2 asks again and again within one call; what is left of the room may be worth no frame.
+        if room < min(offered, HTTP2Session.smallestRoom - Self.frameHeaderLength) {
+            return Int(NGHTTP2_ERR_PAUSE.rawValue)
+        }
+        let taken = min(offered, length, room)
         if taken > 0 { flags |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue }
         guard taken == offered, slot.pointee.bodyIsLast else { return taken }
         flags |= NGHTTP2_DATA_FLAG_EOF.rawValue

@@ -117,7 +117,7 @@ extension HTTP2Core {
             slot.pointee.unconsumed = 0
         }
         if slot.pointee.isReported {
-            events.append(.closed(HTTP2Stream(slot), code))
+            events.append(.closed(HTTP2Stream(slot), code == .noError ? slot.pointee.brokenCode : code))
         } else {
             forget(slot)
         }
@@ -134,6 +134,7 @@ extension HTTP2Core {
     mutating func refuse(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, _ defect: MalformedMessage, ended: Bool) {
         let id = slot.pointee.id
         slot.pointee.isBroken = true
+        slot.pointee.brokenCode = .protocolError
         let isRequest = isServer && !slot.pointee.isReported
         if isRequest { events.append(.refused(streamID: id, defect)) }
         guard isRequest, defect.requestStatus != 400 else {
@@ -143,9 +144,8 @@ extension HTTP2Core {
         note(.provokedReset)
         writer.beginResponse(status: defect.requestStatus)
         nghttp2_submit_response(session, id, writer.fields, writer.count, nil)
-        if !ended {
-            // RFC 9113 section 8.1: the rest of the request is not wanted.
-            nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.noError.rawValue)
-        }
+        // RFC 9113 section 8.1: the rest of the request is not wanted. nghttp2 sends nothing more on a stream that it has
+        // been told to reset, so it is told when the answer has been sent.
+        slot.pointee.resetsAfterHead = !ended
     }
 }

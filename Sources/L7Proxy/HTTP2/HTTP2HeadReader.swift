@@ -17,6 +17,8 @@ struct HTTP2HeadReader: ~Copyable {
     private static let slack = 8
     /// Most heads fit.
     private let firstCapacity: Int
+    /// Of one field name, in bytes; as ``HTTP1Limits/fieldNameBytes``, for both write what the other has read.
+    private static let nameLimit = 256
     /// What is kept of a larger memory when the message is gone.
     private static let keptCapacity = 16 * 1024
 
@@ -140,8 +142,8 @@ struct HTTP2HeadReader: ~Copyable {
             pseudo.seen.insert(.regular)
             if kind == .response { appendReason() }
         }
+        guard nameLength <= Self.nameLimit else { return fail(.fieldNameTooLong) }
         let known = fields.index.recognise(name, nameLength)
-        guard nameLength <= Int(UInt16.max) else { return fail(.fieldNameTooLong) }
         let start = count
         reserve(nameLength &+ value.count &+ 4)
         append(UnsafeRawBufferPointer(start: name, count: nameLength))
@@ -169,8 +171,7 @@ struct HTTP2HeadReader: ~Copyable {
         // RFC 9113 section 8.2.2: the connection is not the message's affair in HTTP/2.
         case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: .connectionField
         case .te: ASCII.equal(field.valueRange.bytes(in: bytes), "trailers") ? note(field) : .connectionField
-        case .cookie:
-            countCookie()
+        case .cookie: countCookie()
         case .host: kind == .request ? note(field) : nil
         default: note(field)
         }
@@ -431,7 +432,8 @@ extension HTTP2HeadReader {
         append(UInt16(bigEndian: 0x3a20))
         let valueStart = count
         for position in 0..<fields.count where fields.fields[position].name == .cookie {
-            if count > valueStart { append(UInt16(bigEndian: 0x3b20)) }
+            // An empty one says nothing, and must not leave whitespace at an end.
+            if count > valueStart, fields.fields[position].valueLength > 0 { append(UInt16(bigEndian: 0x3b20)) }
             append(fields.fields[position].valueRange.bytes(in: bytes))
             fields.fields[position].marks.insert(.dropped)
         }

@@ -100,11 +100,12 @@ extension HTTP2Session {
         nghttp2_session_resume_data(core.pointee.session, slot.pointee.id)
     }
 
-    /// Ends the stream at once. What was offered is the owner's again; of what the peer has sent nothing more is
-    /// reported but ``HTTP2Event/closed(_:_:)``.
+    /// Ends the stream at once, a response that is not sent yet included. What was offered is the owner's again; of what
+    /// the peer has sent nothing more is reported but ``HTTP2Event/closed(_:_:)``.
     public final func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         guard stream.isCurrent, !stream.slot.pointee.isClosed, !stream.slot.pointee.isBroken else { return }
         stream.slot.pointee.isBroken = true
+        stream.slot.pointee.brokenCode = code
         stream.slot.pointee.body = UnsafeRawBufferPointer(start: nil, count: 0)
         nghttp2_submit_rst_stream(core.pointee.session, 0, stream.id, code.rawValue)
     }

@@ -10,6 +10,10 @@ struct HTTP2StreamSlot: ~Copyable {
     var isReported = false
     /// A message of the peer's was invalid, or the owner has reset it: nothing more is reported but its end.
     var isBroken = false
+    /// Why, for its end may come in order before the reset does.
+    var brokenCode = HTTP2ErrorCode.noError
+    /// It is reset when the answer to a refused request has been sent.
+    var resetsAfterHead = false
     /// nghttp2 knows it no more.
     var isClosed = false
     /// Its head, not an interim one, is whole: the next header block is a trailer section.
@@ -68,6 +72,8 @@ struct HTTP2StreamSlot: ~Copyable {
         generation &+= 1
         isReported = false
         isBroken = false
+        brokenCode = .noError
+        resetsAfterHead = false
         isClosed = false
         hasFinalHead = false
         method = .other

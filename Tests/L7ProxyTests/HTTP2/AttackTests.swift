@@ -16,14 +16,16 @@ import Testing
         let peer = H2Peer.opened(limits)
         peer.receive(before)
         _ = peer.output()
+        var sent: [H2Frames.Sent] = []
         for index in 0..<limit {
             if peer.receive(attack(index)) == .ended {
-                let code = peer.frames().last { $0.type == 7 }?.code
+                sent += peer.frames()
+                let code = sent.last { $0.type == 7 }?.code
                 #expect(peer.receive(attack(index)) == .ended, "it goes on after its end")
                 #expect(peer.session.isFinished)
                 return (index, peer.session.failure, code)
             }
-            if index % 16 == 15 { _ = peer.output() }
+            if index % 16 == 15 { sent = peer.frames() }
         }
         return (limit, nil, nil)
     }

@@ -54,7 +54,7 @@ import Testing
         _ fields: [(String, String)], to method: String = "GET", end: Bool = true
     ) -> (text: String?, framing: BodyFraming) {
         let peer = H2Peer.client()
-        _ = peer.request("\(method) \(method == "CONNECT" ? "a:1" : "/") HTTP/1.1\r\nHost: a:1\r\n\r\n", body: [])
+        _ = peer.request("\(method) \(method == "CONNECT" ? "a:1" : "/") HTTP/1.1\r\nHost: a:1\r\n\r\n", body: [], isLast: false)
         _ = peer.output()
         peer.receive(H2Frames.frame(4, 0, 0, []) + H2Frames.headers(1, fields, end: end))
         return peer.recorder.live[1].map { Translation.http1Response($0) } ?? (nil, .none)
@@ -244,6 +244,7 @@ import Testing
             .filter { !nominated.contains($0.name) }
         let cookies = fields.filter { $0.name == "cookie" }.map(\.value)
         guard cookies.count > 1 else { return fields }
-        return fields.filter { $0.name != "cookie" } + [ReadField("cookie", cookies.joined(separator: "; "))]
+        let joined = cookies.filter { !$0.isEmpty }.joined(separator: "; ")
+        return fields.filter { $0.name != "cookie" } + [ReadField("cookie", joined)]
     }
 }
