@@ -16,11 +16,11 @@ public func fuzzHTTP2(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let input = preface + Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
     let whole = Connection.read(isServer: isServer, [input])
     let place = input.count * Int(choice >> 1) / 128
-    precondition(
-        Connection.read(isServer: isServer, [Array(input[..<place]), Array(input[place...])]) == whole,
-        "a split at \(place) reads otherwise")
+    let halves = Connection.read(isServer: isServer, [Array(input[..<place]), Array(input[place...])])
+    precondition(halves == whole, "a split at \(place) reads otherwise:\n\(halves)\nnot\n\(whole)")
     if input.count < 600 {
-        precondition(Connection.read(isServer: isServer, input.map { [$0] }) == whole, "byte by byte it reads otherwise")
+        let bytes = Connection.read(isServer: isServer, input.map { [$0] })
+        precondition(bytes == whole, "byte by byte it reads otherwise:\n\(bytes)\nnot\n\(whole)")
     }
     return 0
 }

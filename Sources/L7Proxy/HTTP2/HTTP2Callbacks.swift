@@ -112,9 +112,10 @@ enum HTTP2Callbacks {
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { core.pointee.events.append(.settings) }
         case NGHTTP2_PING:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 {
-                core.pointee.receivedPong(withUnsafeBytes(of: frame.pointee.ping.opaque_data) {
-                    UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self))
-                })
+                core.pointee.receivedPong(
+                    withUnsafeBytes(of: frame.pointee.ping.opaque_data) {
+                        UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self))
+                    })
             }
         default: break
         }

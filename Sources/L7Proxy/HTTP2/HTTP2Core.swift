@@ -138,7 +138,8 @@ extension HTTP2Core {
         let isRequest = isServer && !slot.pointee.isReported
         if isRequest { events.append(.refused(streamID: id, defect)) }
         guard isRequest, defect.requestStatus != 400 else {
-            nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.protocolError.rawValue)
+            nghttp2_submit_rst_stream(
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.protocolError.rawValue)
             return
         }
         note(.provokedReset)

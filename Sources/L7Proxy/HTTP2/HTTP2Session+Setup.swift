@@ -19,6 +19,7 @@ extension HTTP2Session {
         nghttp2_option_set_max_settings(options, limits.settings)
         nghttp2_option_set_max_deflate_dynamic_table_size(options, limits.compressorTableBytes)
         nghttp2_option_set_no_closed_streams(options, 1)
+        mesh_nghttp2_leave_continuations_to_us(options)
         // No more than the peer accepts of fields may be queued: 64 KiB is nghttp2's own limit, too little for ours.
         nghttp2_option_set_max_send_header_block_length(options, 4 * Int(limits.headerListBytes))
         let status =

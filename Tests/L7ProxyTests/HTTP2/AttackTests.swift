@@ -74,7 +74,8 @@ import Testing
 
     /// Four kilobytes go into the compression table, and each byte after that is a field of that size.
     @Test func headerCompressionBombOfCVE20166581() {
-        let entry: [UInt8] = [0x40] + [3, 0x78, 0x2d, 0x61] + [127, 0xa1, 0x1e] + [UInt8](repeating: 0x62, count: 4000)
+        let entry: [UInt8] =
+            [0x40] + [3, 0x78, 0x2d, 0x61] + [127, 0xa1, 0x1e] + [UInt8](repeating: 0x62, count: 4000)
         let bomb = H2Frames.block(H2Frames.get) + entry + [UInt8](repeating: 0xbe, count: 10_000)
         let peer = H2Peer.opened()
         #expect(peer.receive(H2Frames.frame(1, 5, 1, bomb)) == .ended)
@@ -96,7 +97,9 @@ import Testing
     @Test func pingsOfAPeerThatDoesNotRead() {
         let peer = H2Peer.opened()
         var count = 0
-        while count < 200, peer.receive(H2Frames.frame(6, 0, 0, [UInt8](repeating: 1, count: 8))) == .open { count += 1 }
+        while count < 200, peer.receive(H2Frames.frame(6, 0, 0, [UInt8](repeating: 1, count: 8))) == .open {
+            count += 1
+        }
         #expect(count < 70)
         #expect(peer.frames().last?.code == .enhanceYourCalm)
     }

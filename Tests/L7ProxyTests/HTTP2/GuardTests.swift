@@ -118,6 +118,8 @@ import Testing
             #expect(verdict(String(decoding: Array(preface.utf8)[..<count], as: UTF8.self)) == .undecided)
         }
         #expect(verdict(preface) == .http2 && verdict(preface + "x") == .http2)
-        for text in ["GET / HTTP/1.1\r\n", "PUT", "PRI * HTTP/1.1", "\u{16}\u{3}\u{1}"] { #expect(verdict(text) == .other) }
+        for text in ["GET / HTTP/1.1\r\n", "PUT", "PRI * HTTP/1.1", "\u{16}\u{3}\u{1}"] {
+            #expect(verdict(text) == .other)
+        }
     }
 }

@@ -41,7 +41,9 @@ final class H2Peer {
                 let head = stream.request
                 stream.withFields { fields, base in
                     let target = text(head.target, base)
-                    message.first = [text(head.methodRange, base), target, text(head.path, base), text(head.query, base)]
+                    message.first = [
+                        text(head.methodRange, base), target, text(head.path, base), text(head.query, base),
+                    ]
                     message.authority = text(head.authority, base)
                     message.fields = list(fields, base)
                 }

@@ -50,7 +50,8 @@ import Testing
     /// 8.5: a tunnel: only `:method` and `:authority`, then DATA both ways.
     @Test func connectMakesATunnel() throws {
         let link = H2Link()
-        let stream = try #require(link.client.request("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", body: Array("up".utf8), isLast: false))
+        let stream = try #require(
+            link.client.request("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", body: Array("up".utf8), isLast: false))
         link.server.recorder.onRequest = { [server = link.server] in
             server.respond($0, 200, body: Array("down".utf8), isLast: false)
         }
@@ -208,6 +209,21 @@ import Testing
         peer.receive(H2Frames.headers(id, H2Frames.get))
         #expect(peer.recorder.streams.count == 1)
         #expect(peer.frames().contains { $0.type == 7 } == endsConnection)
+    }
+
+    /// 6.10: a header block may come in several frames, and those in any pieces.
+    @Test func aHeaderBlockInContinuationsIsReadAtEverySplit() {
+        let block = H2Frames.block(H2Frames.get + [("x-a", "b"), ("x-c", "d")])
+        let bytes =
+            H2Frames.frame(1, 1, 1, Array(block[..<5])) + H2Frames.frame(9, 0, 1, Array(block[5..<30]))
+            + H2Frames.frame(9, 4, 1, Array(block[30...]))
+        for piece in [1, 2, 3, 9, 10, bytes.count] {
+            let peer = H2Peer.opened()
+            for start in stride(from: 0, to: bytes.count, by: piece) {
+                peer.receive(Array(bytes[start..<min(start + piece, bytes.count)]))
+            }
+            #expect(peer.recorder.streams[1]?.fields == [ReadField("x-a", "b"), ReadField("x-c", "d")])
+        }
     }
 
     /// 3.4: what does not begin with the preface is not HTTP/2.

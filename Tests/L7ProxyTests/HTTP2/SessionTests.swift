@@ -41,7 +41,8 @@ import Testing
                 server.trailers(stream, [("grpc-status", "0")])
             }
             for index in 0..<5 {
-                link.client.request("POST /\(index) HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n", body: Array("body".utf8))
+                link.client.request(
+                    "POST /\(index) HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n", body: Array("body".utf8))
             }
             link.settle()
             let (client, server) = (link.client.recorder, link.server.recorder)
@@ -61,7 +62,8 @@ import Testing
         let link = H2Link(server: limits)
         link.settle()
         let body = (0..<5000).map { UInt8(truncatingIfNeeded: $0) }
-        let stream = try #require(link.client.request("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n", body: body))
+        let stream = try #require(
+            link.client.request("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n", body: body))
         link.settle(consume: false)
         #expect(link.client.recorder.sent[stream.id] == 1000)
         link.client.now += 700
@@ -119,7 +121,8 @@ import Testing
 
     @Test func interimResponsesComeBeforeTheFinalOne() throws {
         let link = H2Link()
-        let stream = try #require(link.client.request("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", body: []))
+        let stream = try #require(
+            link.client.request("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", body: []))
         link.settle()
         let answer = try #require(link.server.recorder.live[stream.id])
         #expect(link.server.recorder.streams[stream.id]?.options.contains(.expectContinue) == true)

@@ -54,7 +54,8 @@ import Testing
         _ fields: [(String, String)], to method: String = "GET", end: Bool = true
     ) -> (text: String?, framing: BodyFraming) {
         let peer = H2Peer.client()
-        _ = peer.request("\(method) \(method == "CONNECT" ? "a:1" : "/") HTTP/1.1\r\nHost: a:1\r\n\r\n", body: [], isLast: false)
+        _ = peer.request(
+            "\(method) \(method == "CONNECT" ? "a:1" : "/") HTTP/1.1\r\nHost: a:1\r\n\r\n", body: [], isLast: false)
         _ = peer.output()
         peer.receive(H2Frames.frame(4, 0, 0, []) + H2Frames.headers(1, fields, end: end))
         return peer.recorder.live[1].map { Translation.http1Response($0) } ?? (nil, .none)
@@ -64,7 +65,8 @@ import Testing
         let whole = response([(":status", "200"), ("x-a", "b")])
         #expect(whole.text == "HTTP/1.1 200 OK\r\nx-a: b\r\nContent-Length: 0\r\n\r\n")
         let streamed = response([(":status", "200")], end: false)
-        #expect(streamed.text == "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" && streamed.framing == .chunked)
+        #expect(
+            streamed.text == "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" && streamed.framing == .chunked)
         let sized = response([(":status", "404"), ("content-length", "3")], end: false)
         #expect(sized.text == "HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n" && sized.framing == .length(3))
         #expect(response([(":status", "204")]).text == "HTTP/1.1 204 No Content\r\n\r\n")
@@ -194,16 +196,20 @@ import Testing
             let text = generator.request()
             guard let message = Reading.of(.request, text).message, !message.authority.isEmpty else { continue }
             let hasBody = message.framing != .none
-            guard let stream = link.client.request(String(text.prefix(upTo: headEnd(text))), body: hasBody ? message.body : nil)
+            guard
+                let stream = link.client.request(
+                    String(text.prefix(upTo: headEnd(text))), body: hasBody ? message.body : nil)
             else { continue }
             link.settle()
-            let live = try #require(link.server.recorder.live[stream.id], "\(text.debugDescription): \(link.server.recorder.log.suffix(3))")
+            let live = try #require(
+                link.server.recorder.live[stream.id], "\(text.debugDescription): \(link.server.recorder.log.suffix(3))")
             let received = try #require(link.server.recorder.streams[stream.id])
             #expect(received.isWhole && received.body == message.body, "\(text.debugDescription)")
             let head = try #require(Translation.http1(live), "\(text.debugDescription)")
             let body =
                 received.framing == .chunked
-                ? (message.body.isEmpty ? [] : Array("\(String(message.body.count, radix: 16))\r\n".utf8) + message.body + [13, 10])
+                ? (message.body.isEmpty
+                    ? [] : Array("\(String(message.body.count, radix: 16))\r\n".utf8) + message.body + [13, 10])
                     + Array("0\r\n\r\n".utf8) : message.body
             let bytes = head.unicodeScalars.map { UInt8($0.value) } + body
             let again = try #require(Reading.of(.request, [bytes]).message, "\(head.debugDescription)")

@@ -137,7 +137,7 @@ class Client(Peer):
         if self.random.random() < 0.2:
             fields.append(("x-long", "y" * self.random.randrange(20000)))
         self.random.shuffle(fields)
-        body = self.random.randbytes(pick([0, 0, 1, 100, 20000, 100000]))
+        body = self.random.randbytes(pick([0, 0, 0, 1, 100, 100, 20000, 70000]))
         trailers = [("x-sum", "1"), ("grpc-status", "0")] if self.random.random() < 0.3 else []
         if body and self.random.random() < 0.3:
             fields.append(("content-length", str(len(body))))
