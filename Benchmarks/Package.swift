@@ -19,6 +19,9 @@ let package = Package(
         .executableTarget(
             name: "h1bench", dependencies: ["CMallocCount", .product(name: "L7Proxy", package: "sockmesh")],
             swiftSettings: settings),
+        .executableTarget(
+            name: "h2bench", dependencies: ["CMallocCount", .product(name: "L7Proxy", package: "sockmesh")],
+            swiftSettings: settings),
         .executableTarget(name: "meshload", dependencies: ["CLoad"], swiftSettings: settings),
         .testTarget(name: "meshloadTests", dependencies: ["meshload"], swiftSettings: settings),
     ]

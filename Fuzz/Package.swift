@@ -23,5 +23,9 @@ let package = Package(
             name: "FuzzHTTP1",
             dependencies: [.product(name: "L7Proxy", package: "sockmesh")],
             swiftSettings: settings),
+        .executableTarget(
+            name: "FuzzHTTP2",
+            dependencies: [.product(name: "L7Proxy", package: "sockmesh")],
+            swiftSettings: settings),
     ]
 )

@@ -13,7 +13,7 @@ MeshModel      Synchronization
 MeshManifests  MeshModel Yams Foundation FoundationEssentials Glibc
 LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
-L7Proxy        MeshModel LinuxIO
+L7Proxy        MeshModel LinuxIO CNGHTTP2
 MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
 MeshAgent      MeshModel MeshManifests MeshAdmin LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
 mesh-agent     MeshAgent MeshAdmin LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc
@@ -25,6 +25,7 @@ c_importers='
 CLibBPF        SockOps
 CLinux         LinuxIO
 CMeshABI       SockOps MeshAgent
+CNGHTTP2       L7Proxy
 '
 
 # Headers that a BPF program may include besides its own: the compiler's and the kernel's user API, never a generated

@@ -34,6 +34,13 @@ public enum MalformedMessage: UInt8, Error, CaseIterable, Sendable, BitwiseCopya
     // Responses only.
     case unexpectedSwitchingProtocols, tooManyInterimResponses
 
+    // HTTP/2 only (RFC 9113 sections 8.2.2 and 8.3).
+    case invalidPseudoField, repeatedPseudoField, missingPseudoField, connectionField
+    /// `Host` names another authority than `:authority` (RFC 9113 section 8.3.1).
+    case conflictingHost
+    /// Name, value or framing as nghttp2 found it invalid (RFC 9113 sections 8.1.1 and 8.2.1).
+    case invalidHTTP2Message
+
     /// The status code of the answer to a request like this. For a response it is always 502 (RFC 9112 section 6.3).
     public var requestStatus: UInt16 {
         switch self {

@@ -35,7 +35,8 @@ public struct HeadOptions: OptionSet, Sendable, BitwiseCopyable {
 /// How the end of a message's body is found (RFC 9112 section 6.3).
 public enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
     case none
-    /// Exactly so many bytes, more than zero.
+    /// Exactly so many bytes: more than zero, but for a response that HTTP/2 ended with its head and that names no
+    /// length, of which HTTP/1 has to be told that there is nothing.
     case length(UInt64)
     case chunked
     /// All that comes until the connection is closed. Responses only.

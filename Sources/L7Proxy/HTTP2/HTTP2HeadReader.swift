@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Makes a head in the common message model out of the fields of a decoded HTTP/2 header block (RFC 9113 section 8.3).
+///
+/// Bytes are laid out as HTTP/1 lays them out: method, space, target; then `name: value CRLF` for each field. So
+/// router, policy and writers need not know by which protocol a message came, and a writer of HTTP/1 copies runs of
+/// lines as it does for HTTP/1. Cookie crumbs are joined (section 8.2.3).
+///
+/// nghttp2 has checked each name and value before (section 8.2.1): names are lower-case tokens, values hold no control
+/// character and no whitespace at their ends. What HTTP/1 would be strict about is checked here again or besides.
+struct HTTP2HeadReader: ~Copyable {
+    enum Kind: Equatable {
+        case request, response, trailers
+    }
+
+    /// Bytes that may be read, but mean nothing, after the last one: words are compared, not bytes.
+    private static let slack = 8
+    /// Most heads fit.
+    private let firstCapacity: Int
+    /// Of one field name, in bytes; as ``HTTP1Limits/fieldNameBytes``, for both write what the other has read.
+    private static let nameLimit = 256
+    /// What is kept of a larger memory when the message is gone.
+    private static let keptCapacity = 16 * 1024
+
+    /// The memory that all ranges are for.
+    private(set) var bytes: UnsafeMutableRawPointer
+    private var capacity: Int
+    private(set) var count = 0
+
+    var fields: FieldTable
+    private(set) var request = RequestHead()
+    private(set) var response = ResponseHead()
+    /// The first thing that was found wrong. Later fields are not looked at.
+    private(set) var defect: MalformedMessage?
+    /// Names, values and 32 bytes for each field (RFC 9113 section 6.5.2), of those not kept too.
+    private(set) var listBytes = 0
+
+    private let listLimit: Int
+    private let methodLimit: Int
+    private let targetLimit: Int
+    private var kind = Kind.request
+    private var facts = HeadFacts()
+    private var pseudo = Pseudo()
+    private var cookies = 0
+
+    /// Pseudo-header fields as they came.
+    private struct Pseudo {
+        var method = ByteRange.empty
+        var path = ByteRange.empty
+        var authority = ByteRange.empty
+        var seen: Seen = []
+        var isHTTPS = false
+    }
+
+    private struct Seen: OptionSet {
+        let rawValue: UInt8
+        static let method = Seen(rawValue: 1)
+        static let path = Seen(rawValue: 2)
+        static let scheme = Seen(rawValue: 4)
+        static let authority = Seen(rawValue: 8)
+        static let status = Seen(rawValue: 16)
+        /// A field that is none: no pseudo-header field may follow.
+        static let regular = Seen(rawValue: 32)
+    }
+
+    init(fields fieldLimit: Int, listBytes: Int, methodBytes: Int, targetBytes: Int) {
+        fields = FieldTable(capacity: fieldLimit)
+        listLimit = listBytes
+        methodLimit = methodBytes
+        targetLimit = targetBytes
+        firstCapacity = 2048
+        capacity = firstCapacity
+        bytes = Self.memory(capacity)
+    }
+
+    /// One for trailer sections only.
+    init(trailerFields: Int, listBytes: Int) {
+        fields = FieldTable(capacity: trailerFields)
+        listLimit = listBytes
+        methodLimit = 0
+        targetLimit = 0
+        firstCapacity = 256
+        capacity = firstCapacity
+        bytes = Self.memory(capacity)
+    }
+
+    deinit { bytes.deallocate() }
+
+    private static func memory(_ capacity: Int) -> UnsafeMutableRawPointer {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: capacity + slack, alignment: 16)
+        memory.initializeMemory(as: UInt8.self, repeating: 0, count: capacity + slack)
+        return memory
+    }
+
+    /// Makes ready for another header block.
+    mutating func begin(_ kind: Kind) {
+        self.kind = kind
+        count = 0
+        fields.removeAll()
+        request = RequestHead()
+        response = ResponseHead()
+        defect = nil
+        listBytes = 0
+        facts = HeadFacts()
+        pseudo = Pseudo()
+        cookies = 0
+    }
+
+    /// Gives back what one unusually large message has needed.
+    mutating func trim() {
+        guard capacity > Self.keptCapacity else { return }
+        bytes.deallocate()
+        capacity = firstCapacity
+        bytes = Self.memory(capacity)
+        count = 0
+        fields.removeAll()
+    }
+
+    /// What nghttp2 has found wrong.
+    mutating func fail(_ reason: MalformedMessage) {
+        if defect == nil { defect = reason }
+    }
+
+    /// Takes one field, in the order in which they come.
+    ///
+    /// - Parameter neverIndexed: The sender forbids to put it into a compression table (RFC 7541 section 7.1.3).
+    mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool) {
+        listBytes &+= name.count &+ value.count &+ 32
+        guard defect == nil, let text = name.baseAddress else { return }
+        guard listBytes <= listLimit else { return fail(.headTooLarge) }
+        if text.load(as: UInt8.self) == ASCII.colon {
+            addPseudo(name, value)
+        } else {
+            addField(text, name.count, value, neverIndexed)
+        }
+    }
+
+    private mutating func addField(
+        _ name: UnsafeRawPointer, _ nameLength: Int, _ value: UnsafeRawBufferPointer, _ neverIndexed: Bool
+    ) {
+        if !pseudo.seen.contains(.regular) {
+            pseudo.seen.insert(.regular)
+            if kind == .response { appendReason() }
+        }
+        guard nameLength <= Self.nameLimit else { return fail(.fieldNameTooLong) }
+        let known = fields.index.recognise(name, nameLength)
+        let start = count
+        reserve(nameLength &+ value.count &+ 4)
+        append(UnsafeRawBufferPointer(start: name, count: nameLength))
+        append(UInt16(bigEndian: 0x3a20))
+        append(value)
+        append(UInt16(bigEndian: 0x0d0a))
+        var field = Field(
+            nameOffset: UInt32(truncatingIfNeeded: start),
+            valueOffset: UInt32(truncatingIfNeeded: start &+ nameLength &+ 2),
+            valueLength: UInt32(truncatingIfNeeded: value.count), nameLength: UInt16(truncatingIfNeeded: nameLength),
+            name: known, marks: neverIndexed ? [.canonical, .neverIndexed] : .canonical)
+        if kind == .trailers {
+            if FieldNameSet.refusedInTrailers.contains(known) { return fail(.forbiddenTrailer) }
+            if FieldNameSet.droppedInTrailers.contains(known) { field.marks.insert(.dropped) }
+        } else if let wrong = check(field) {
+            return fail(wrong)
+        }
+        guard fields.append(field) else { return fail(.tooManyFields) }
+    }
+
+    /// What a known field says about the message, and whether it may be there at all.
+    @inline(__always)
+    private mutating func check(_ field: Field) -> MalformedMessage? {
+        switch field.name {
+        // RFC 9113 section 8.2.2: the connection is not the message's affair in HTTP/2.
+        case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: .connectionField
+        case .te: ASCII.equal(field.valueRange.bytes(in: bytes), "trailers") ? note(field) : .connectionField
+        case .cookie: countCookie()
+        case .host: kind == .request ? note(field) : nil
+        default: note(field)
+        }
+    }
+
+    private mutating func countCookie() -> MalformedMessage? {
+        cookies &+= 1
+        return nil
+    }
+
+    @inline(__always)
+    private mutating func note(_ field: Field) -> MalformedMessage? {
+        facts.note(field, in: bytes, optionLimit: 0)
+    }
+
+    // MARK: Memory
+
+    @inline(__always)
+    private mutating func reserve(_ more: Int) {
+        if capacity &- count < more { grow(more) }
+    }
+
+    /// The list limit bounds it: each byte here belongs to a field that was counted, or to the lines made from those.
+    @inline(never)
+    private mutating func grow(_ more: Int) {
+        var larger = capacity
+        while larger - count < more { larger *= 2 }
+        let memory = Self.memory(larger)
+        memory.copyMemory(from: bytes, byteCount: count)
+        bytes.deallocate()
+        bytes = memory
+        capacity = larger
+    }
+
+    @inline(__always)
+    private mutating func append(_ source: UnsafeRawBufferPointer) {
+        guard let start = source.baseAddress else { return }
+        (bytes + count).copyMemory(from: start, byteCount: source.count)
+        count &+= source.count
+    }
+
+    @inline(__always)
+    private mutating func append(_ pair: UInt16) {
+        (bytes + count).storeBytes(of: pair, as: UInt16.self)
+        count &+= 2
+    }
+}
+
+// MARK: - Pseudo-header fields
+
+extension HTTP2HeadReader {
+    private mutating func addPseudo(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        guard !pseudo.seen.contains(.regular), kind != .trailers else { return fail(.invalidPseudoField) }
+        if kind == .response {
+            guard ASCII.equal(name, ":status") else { return fail(.invalidPseudoField) }
+            return once(.status) ? addStatus(value) : ()
+        }
+        reserve(value.count &+ 2)
+        let start = count
+        append(value)
+        let range = ByteRange(start, count)
+        if ASCII.equal(name, ":method") {
+            guard once(.method) else { return }
+            guard ASCII.isToken(value) else { return fail(.invalidMethod) }
+            guard value.count <= methodLimit else { return fail(.methodTooLong) }
+            pseudo.method = range
+            // Where :path comes next, the two stand as in a request line.
+            (bytes + count).storeBytes(of: ASCII.space, as: UInt8.self)
+            count &+= 1
+        } else if ASCII.equal(name, ":path") {
+            guard once(.path) else { return }
+            guard value.count <= targetLimit else { return fail(.targetTooLong) }
+            pseudo.path = range
+        } else if ASCII.equal(name, ":authority") {
+            guard once(.authority) else { return }
+            pseudo.authority = range
+        } else if ASCII.equal(name, ":scheme") {
+            guard once(.scheme) else { return }
+            pseudo.isHTTPS = ASCII.equal(value, "https")
+            // RFC 9113 section 8.3.1 knows other schemes, for gateways to other protocols.
+            guard pseudo.isHTTPS || ASCII.equal(value, "http") else { return fail(.invalidPseudoField) }
+            count = start
+        } else {
+            // `:protocol` too: extended CONNECT (RFC 8441) is not offered.
+            fail(.invalidPseudoField)
+        }
+    }
+
+    private mutating func once(_ field: Seen) -> Bool {
+        if pseudo.seen.insert(field).inserted { return true }
+        fail(.repeatedPseudoField)
+        return false
+    }
+
+    private mutating func addStatus(_ value: UnsafeRawBufferPointer) {
+        var status: UInt16 = 0
+        guard value.count == 3 else { return fail(.invalidStatusLine) }
+        for byte in value {
+            guard ASCII.isDigit(byte) else { return fail(.invalidStatusLine) }
+            status = status &* 10 &+ UInt16(byte &- 0x30)
+        }
+        guard status >= 100, status < 600 else { return fail(.invalidStatusLine) }
+        // RFC 9113 section 8.6: there is no 101.
+        guard status != 101 else { return fail(.unexpectedSwitchingProtocols) }
+        response.status = status
+    }
+
+    /// HTTP/2 has no reason phrase; a writer of HTTP/1 finds the usual one.
+    private mutating func appendReason() {
+        let reason = StatusText.reason(response.status)
+        reserve(reason.utf8CodeUnitCount)
+        let start = count
+        append(UnsafeRawBufferPointer(start: reason.utf8Start, count: reason.utf8CodeUnitCount))
+        response.reason = ByteRange(start, count)
+    }
+}
+
+// MARK: - The block is whole
+
+extension HTTP2HeadReader {
+    /// Ends the head of a request.
+    ///
+    /// - Parameter endOfStream: There is neither content nor a trailer section.
+    /// - Returns: What is wrong with it; `nil` if ``request`` and ``fields`` are valid now.
+    mutating func finishRequest(endOfStream: Bool) -> MalformedMessage? {
+        guard defect == nil else { return defect }
+        if let wrong = requestLine() ?? joinCookies() ?? requestFraming(endOfStream) {
+            fail(wrong)
+            return wrong
+        }
+        request.options.formUnion(facts.finalOptions(minorVersion: 1))
+        request.options.subtract(.upgrade)
+        request.contentLength = facts.contentLength
+        request.length = UInt32(truncatingIfNeeded: count)
+        return nil
+    }
+
+    private mutating func requestLine() -> MalformedMessage? {
+        guard pseudo.seen.contains(.method) else { return .missingPseudoField }
+        request.methodRange = pseudo.method
+        request.method = Method(bytes + Int(pseudo.method.offset), Int(pseudo.method.length))
+        if request.method == .connect {
+            // RFC 9113 section 8.5: :authority is the target; there is neither a scheme nor a path.
+            guard pseudo.seen.contains(.authority) else { return .missingPseudoField }
+            guard pseudo.seen.isDisjoint(with: [.path, .scheme]) else { return .invalidPseudoField }
+        } else {
+            guard pseudo.seen.isSuperset(of: [.path, .scheme]) else { return .missingPseudoField }
+            guard !pseudo.path.isEmpty else { return .invalidTarget }
+            if pseudo.isHTTPS { request.options.insert(.httpsScheme) }
+        }
+        let isConnect = request.method == .connect
+        let target = standing(isConnect ? pseudo.authority : pseudo.path)
+        let first = (bytes + Int(target.offset)).load(as: UInt8.self)
+        // No absolute form here: authority and scheme have fields of their own.
+        guard isConnect || first == ASCII.slash || first == ASCII.asterisk else { return .invalidTarget }
+        if let wrong = RequestTarget.parse(
+            bytes, start: Int(target.offset), end: Int(target.end), into: &request)
+        {
+            return wrong
+        }
+        return authority()
+    }
+
+    /// `target` behind the method and one space, as in a request line: it is copied where it came elsewhere.
+    private mutating func standing(_ target: ByteRange) -> ByteRange {
+        if target.offset == request.methodRange.end &+ 1 { return target }
+        let method = request.methodRange
+        reserve(Int(method.length) &+ Int(target.length) &+ 1)
+        request.methodRange = ByteRange(count, count &+ Int(method.length))
+        append(method.bytes(in: bytes))
+        (bytes + count).storeBytes(of: ASCII.space, as: UInt8.self)
+        count &+= 1
+        let copy = ByteRange(count, count &+ Int(target.length))
+        append(target.bytes(in: bytes))
+        return copy
+    }
+
+    /// `:authority`, or `Host` where there is none; both must be of one mind (RFC 9113 section 8.3.1).
+    private mutating func authority() -> MalformedMessage? {
+        guard pseudo.seen.contains(.authority) else {
+            guard facts.hasHost, !facts.host.isEmpty else { return .missingHost }
+            request.authority = facts.host
+            return nil
+        }
+        let text = pseudo.authority.bytes(in: bytes)
+        guard Authority.parts(text) != nil else { return .invalidHost }
+        if facts.hasHost, !ASCII.equalIgnoringCase(text, facts.host.bytes(in: bytes)) { return .conflictingHost }
+        request.authority = pseudo.authority
+        return nil
+    }
+
+    private mutating func requestFraming(_ endOfStream: Bool) -> MalformedMessage? {
+        let hasLength = facts.options.contains(.hasContentLength)
+        if request.method == .connect {
+            // RFC 9110 section 9.3.6: what follows is the tunnel's.
+            return hasLength && facts.contentLength > 0 ? .bodyOfConnect : nil
+        }
+        if endOfStream {
+            // RFC 9113 section 8.1.1: the length must be that of the content.
+            return hasLength && facts.contentLength > 0 ? .invalidContentLength : nil
+        }
+        request.framing = !hasLength ? .chunked : facts.contentLength > 0 ? .length(facts.contentLength) : .none
+        return nil
+    }
+
+    /// Ends the head of a response to `method`; see ``finishRequest(endOfStream:)``.
+    mutating func finishResponse(to method: Method, endOfStream: Bool) -> MalformedMessage? {
+        guard defect == nil else { return defect }
+        guard pseudo.seen.contains(.status) else {
+            fail(.missingPseudoField)
+            return defect
+        }
+        if !pseudo.seen.contains(.regular) { appendReason() }
+        if let wrong = joinCookies() {
+            fail(wrong)
+            return wrong
+        }
+        let hasLength = facts.options.contains(.hasContentLength)
+        let status = response.status
+        if status < 200 || status == 204 || status == 304 || method == .head {
+            response.framing = .none
+        } else if method == .connect, status < 300 {
+            response.framing = .tunnel
+        } else if endOfStream {
+            guard !hasLength || facts.contentLength == 0 else {
+                fail(.invalidContentLength)
+                return defect
+            }
+            // HTTP/1 must be told that there is nothing; HTTP/2 has been.
+            response.framing = hasLength ? .none : .length(0)
+        } else {
+            response.framing = !hasLength ? .chunked : facts.contentLength > 0 ? .length(facts.contentLength) : .none
+        }
+        // Of what a response may say about the connection nothing is left in HTTP/2.
+        response.options = facts.options.intersection(.hasContentLength)
+        response.contentLength = facts.contentLength
+        response.length = UInt32(truncatingIfNeeded: count)
+        return nil
+    }
+
+    /// Ends a trailer section. - Returns: What is wrong with it.
+    func finishTrailers() -> MalformedMessage? { defect }
+
+    /// Makes one line of several Cookie lines, which HTTP/2 may be sent for better compression and HTTP/1 may not
+    /// (RFC 9113 section 8.2.3).
+    private mutating func joinCookies() -> MalformedMessage? {
+        guard cookies > 1 else { return nil }
+        var length = 10
+        var marks: Field.Marks = .canonical
+        for position in 0..<fields.count where fields.fields[position].name == .cookie {
+            length &+= Int(fields.fields[position].valueLength) &+ 2
+            marks.formUnion(fields.fields[position].marks.intersection(.neverIndexed))
+        }
+        reserve(length)
+        let start = count
+        let name = FieldName.cookie.text
+        append(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        append(UInt16(bigEndian: 0x3a20))
+        let valueStart = count
+        for position in 0..<fields.count where fields.fields[position].name == .cookie {
+            // An empty one says nothing, and must not leave whitespace at an end.
+            if count > valueStart, fields.fields[position].valueLength > 0 { append(UInt16(bigEndian: 0x3b20)) }
+            append(fields.fields[position].valueRange.bytes(in: bytes))
+            fields.fields[position].marks.insert(.dropped)
+        }
+        let field = Field(
+            nameOffset: UInt32(truncatingIfNeeded: start), valueOffset: UInt32(truncatingIfNeeded: valueStart),
+            valueLength: UInt32(truncatingIfNeeded: count &- valueStart), nameLength: 6, name: .cookie, marks: marks)
+        append(UInt16(bigEndian: 0x0d0a))
+        return fields.append(field) ? nil : .tooManyFields
+    }
+}
+
+extension Field.Marks {
+    /// Must not enter a compression table, of ours neither (RFC 7541 section 7.1.3).
+    static let neverIndexed = Field.Marks(rawValue: 4)
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CNGHTTP2
+
+/// Makes the field list of one HTTP/2 header block (RFC 9113 section 8.3) in memory that is used again and again.
+///
+/// Begin with one of the `begin` calls, which take over what is the message's and leave out what is the connection's
+/// (section 8.2.2), add fields, then ``finish()``, and give it to a session at once: names and values are lent until
+/// then. Names may be of any case: nghttp2 writes them in lower case (section 8.2.1).
+public struct HTTP2HeadWriter: ~Copyable {
+    private enum Phase {
+        case empty, fields, finished
+    }
+
+    private let list: UnsafeMutablePointer<nghttp2_nv>
+    private let capacity: Int
+    private(set) var count = 0
+    private var phase = Phase.empty
+    private var failure: WriteFailure?
+
+    /// Text that stands in no message: digits, and a path that has to be put together.
+    private let text: UnsafeMutableRawBufferPointer
+    private var textCount = 0
+
+    /// - Parameters:
+    ///   - fields: The most field lines of a message; some more are for what is added.
+    ///   - targetBytes: The longest path with its query.
+    public init(fields: Int = 128, targetBytes: Int = 8 * 1024) {
+        capacity = fields + 32
+        list = .allocate(capacity: capacity)
+        text = .allocate(byteCount: targetBytes + 64, alignment: 16)
+    }
+
+    deinit {
+        list.deallocate()
+        text.deallocate()
+    }
+
+    /// The finished list.
+    var fields: UnsafePointer<nghttp2_nv> { UnsafePointer(list) }
+
+    mutating func begin() {
+        count = 0
+        textCount = 0
+        failure = nil
+        phase = .fields
+    }
+
+    mutating func fail(_ reason: WriteFailure) {
+        if failure == nil { failure = reason }
+    }
+
+    /// Adds a field whose name and value are known to be valid.
+    @inline(__always)
+    mutating func append(
+        _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false
+    ) {
+        guard count < capacity else { return fail(.noRoom) }
+        // nghttp2 reads only; its type is the one that it uses for what it writes, too.
+        let flags = neverIndexed ? NGHTTP2_NV_FLAG_NO_INDEX.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue
+        (list + count).initialize(
+            to: nghttp2_nv(
+                name: Self.bytes(name), value: Self.bytes(value), namelen: name.count, valuelen: value.count,
+                flags: UInt8(truncatingIfNeeded: flags)))
+        count &+= 1
+    }
+
+    @inline(__always)
+    mutating func append(_ name: StaticString, _ value: UnsafeRawBufferPointer) {
+        append(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value)
+    }
+
+    @inline(__always)
+    mutating func append(_ name: StaticString, _ value: StaticString) {
+        append(name, UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
+    }
+
+    @inline(__always)
+    private static func bytes(_ buffer: UnsafeRawBufferPointer) -> UnsafeMutablePointer<UInt8>? {
+        UnsafeMutablePointer(mutating: buffer.baseAddress?.assumingMemoryBound(to: UInt8.self))
+    }
+
+    mutating func append(_ name: StaticString, decimal number: UInt64) {
+        var out = ByteWriter(UnsafeMutableRawBufferPointer(rebasing: text[textCount...]))
+        out.append(decimal: number)
+        append(name, stored(out))
+    }
+
+    /// What was written into the free part of ``text``.
+    private mutating func stored(_ out: ByteWriter) -> UnsafeRawBufferPointer {
+        if let reason = out.failure { fail(reason) }
+        let written = UnsafeRawBufferPointer(rebasing: text[textCount..<(textCount + out.count)])
+        textCount += out.count
+        return written
+    }
+
+    /// `?` and the query of a target without a path, which is sent as `/` (RFC 9113 section 8.3.1).
+    mutating func rootPath(query: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        var out = ByteWriter(UnsafeMutableRawBufferPointer(rebasing: text[textCount...]))
+        out.append("/?")
+        out.append(query)
+        return stored(out)
+    }
+
+    /// Copies the fields that are the message's, in their order.
+    mutating func forward(_ fields: borrowing FieldTable, in message: UnsafeRawPointer) {
+        for position in 0..<fields.count {
+            let field = fields.fields[position]
+            if field.isDropped || FieldNameSet.rewritten.contains(field.name) { continue }
+            append(
+                field.nameRange.bytes(in: message), field.valueRange.bytes(in: message),
+                neverIndexed: field.marks.contains(.neverIndexed))
+        }
+    }
+
+    /// Adds a field of a known name.
+    public mutating func field(_ name: FieldName, _ value: UnsafeRawBufferPointer) {
+        guard name != .other, mayAdd(name) else { return fail(.unsafeName) }
+        let text = name.text
+        checked(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount), value)
+    }
+
+    /// Adds a field of a known name.
+    public mutating func field(_ name: FieldName, _ value: StaticString) {
+        field(name, UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
+    }
+
+    /// Adds a field of any name but those that are the writer's own.
+    public mutating func field(named name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        guard let text = name.baseAddress, ASCII.isToken(name),
+            mayAdd(FieldNameIndex.shared.recognise(text, name.count))
+        else { return fail(.unsafeName) }
+        checked(name, value)
+    }
+
+    private func mayAdd(_ name: FieldName) -> Bool {
+        phase == .fields && !FieldNameSet.rewritten.contains(name)
+    }
+
+    /// RFC 9113 section 8.2.1: no control character, no whitespace at the ends.
+    private mutating func checked(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        if let start = value.baseAddress, ByteScanner.firstControl(start, from: 0, to: value.count) != value.count {
+            return fail(.unsafeValue)
+        }
+        append(name, ASCII.trimmed(value))
+    }
+
+    /// Ends the list.
+    ///
+    /// - Returns: How many fields it has, or why it must not be sent.
+    public mutating func finish() -> Result<Int, WriteFailure> {
+        if let failure { return .failure(failure) }
+        guard phase == .fields else { return .failure(.outOfOrder) }
+        phase = .finished
+        return .success(count)
+    }
+
+    /// Whether the list may be sent.
+    var isFinished: Bool { phase == .finished && failure == nil }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CNGHTTP2
+
+/// Memory for the nghttp2 sessions and streams of one worker thread, kept when it is given back.
+///
+/// nghttp2 allocates several small blocks for each request. They are of powers of two here, in a free list for each
+/// size, so that on the steady path neither malloc nor a lock is met. Not thread-safe: a pool, its sessions and
+/// whatever calls them belong to one thread.
+public final class HTTP2MemoryPool {
+    /// Each block has its class in front, in as much room as keeps what follows aligned for any type.
+    private static let headerLength = 16
+    private static let smallest = 32
+    /// 32 bytes to 128 KiB. Larger ones are not kept.
+    private static let classes = 13
+    private static let unpooled = UInt64.max
+
+    /// The first free block of each class; each holds the address of the next in its first word after the header.
+    private let free: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    /// Bytes of free blocks that are kept at most.
+    private let keptLimit: Int
+    private var kept = 0
+    /// What nghttp2 calls; it copies the table into each session.
+    let functions: UnsafeMutablePointer<nghttp2_mem>
+
+    /// Streams that can be used again; see ``HTTP2StreamSlot``.
+    var streams: UnsafeMutablePointer<HTTP2StreamSlot>?
+
+    /// Blocks that had to be taken from the system because none was free. It stands still on the steady path.
+    public private(set) var systemAllocations: UInt64 = 0
+
+    /// - Parameter keptBytes: How much free memory stays with the pool for the next connections.
+    public init(keptBytes: Int = 8 * 1024 * 1024) {
+        keptLimit = keptBytes
+        free = .allocate(capacity: Self.classes)
+        free.initialize(repeating: nil, count: Self.classes)
+        functions = .allocate(capacity: 1)
+        functions.initialize(to: nghttp2_mem())
+        // Unretained: each session holds the pool until its nghttp2_session is gone.
+        functions.pointee.mem_user_data = Unmanaged.passUnretained(self).toOpaque()
+        functions.pointee.malloc = { size, pool in HTTP2MemoryPool.of(pool).allocate(size) }
+        functions.pointee.free = { block, pool in HTTP2MemoryPool.of(pool).deallocate(block) }
+        functions.pointee.calloc = { count, size, pool in
+            let (total, overflow) = count.multipliedReportingOverflow(by: size)
+            guard !overflow else { return nil }
+            let block = HTTP2MemoryPool.of(pool).allocate(total)
+            block.initializeMemory(as: UInt8.self, repeating: 0, count: total)
+            return block
+        }
+        functions.pointee.realloc = { block, size, pool in HTTP2MemoryPool.of(pool).reallocate(block, size) }
+    }
+
+    deinit {
+        for index in 0..<Self.classes {
+            while let block = free[index] {
+                free[index] = Self.next(of: block).pointee
+                block.deallocate()
+            }
+        }
+        while let slot = streams {
+            streams = slot.pointee.nextFree
+            slot.deinitialize(count: 1)
+            slot.deallocate()
+        }
+        free.deallocate()
+        functions.deallocate()
+    }
+
+    @inline(__always)
+    private static func of(_ pointer: UnsafeMutableRawPointer?) -> HTTP2MemoryPool {
+        Unmanaged<HTTP2MemoryPool>.fromOpaque(pointer.unsafelyUnwrapped)._withUnsafeGuaranteedRef { $0 }
+    }
+
+    @inline(__always)
+    private static func next(of block: UnsafeMutableRawPointer) -> UnsafeMutablePointer<UnsafeMutableRawPointer?> {
+        (block + headerLength).assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
+    }
+
+    @inline(__always)
+    private static func size(ofClass index: Int) -> Int { smallest &<< index }
+
+    private func allocate(_ size: Int) -> UnsafeMutableRawPointer {
+        let bits = size <= Self.smallest ? 0 : Int.bitWidth &- (size &- 1).leadingZeroBitCount &- 5
+        if bits < Self.classes, let block = free[bits] {
+            free[bits] = Self.next(of: block).pointee
+            kept &-= Self.size(ofClass: bits)
+            return block + Self.headerLength
+        }
+        systemAllocations &+= 1
+        let isPooled = bits < Self.classes
+        let room = isPooled ? Self.size(ofClass: bits) : size
+        let block = UnsafeMutableRawPointer.allocate(byteCount: room + Self.headerLength, alignment: 16)
+        block.storeBytes(of: isPooled ? UInt64(bits) : Self.unpooled, as: UInt64.self)
+        (block + 8).storeBytes(of: room, as: Int.self)
+        return block + Self.headerLength
+    }
+
+    private func deallocate(_ pointer: UnsafeMutableRawPointer?) {
+        guard let pointer else { return }
+        let block = pointer - Self.headerLength
+        let tag = block.load(as: UInt64.self)
+        guard tag != Self.unpooled, kept < keptLimit else { return block.deallocate() }
+        let index = Int(tag)
+        Self.next(of: block).pointee = free[index]
+        free[index] = block
+        kept &+= Self.size(ofClass: index)
+    }
+
+    private func reallocate(_ pointer: UnsafeMutableRawPointer?, _ size: Int) -> UnsafeMutableRawPointer? {
+        guard let pointer else { return allocate(size) }
+        let room = (pointer - Self.headerLength + 8).load(as: Int.self)
+        if size <= room { return pointer }
+        let moved = allocate(size)
+        moved.copyMemory(from: pointer, byteCount: room)
+        deallocate(pointer)
+        return moved
+    }
+}
+
+// MARK: - Streams
+
+extension HTTP2MemoryPool {
+    /// A stream that nobody uses.
+    func takeStream(_ limits: HTTP2Limits) -> UnsafeMutablePointer<HTTP2StreamSlot> {
+        if let slot = streams, slot.pointee.fits(limits) {
+            streams = slot.pointee.nextFree
+            return slot
+        }
+        systemAllocations &+= 1
+        let slot = UnsafeMutablePointer<HTTP2StreamSlot>.allocate(capacity: 1)
+        slot.initialize(to: HTTP2StreamSlot(limits))
+        return slot
+    }
+
+    /// Makes `slot` ready for another stream. Its memory stays until the pool goes, so that a ``HTTP2Stream`` kept too
+    /// long is noticed instead of followed into foreign memory.
+    func giveBack(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>) {
+        slot.pointee.recycle()
+        slot.pointee.nextFree = streams
+        streams = slot
+    }
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CNGHTTP2
+
+/// One end of an HTTP/2 connection (RFC 9113): bytes in, bytes out, events. It does no I/O and has no clock.
+///
+/// Made once for a connection, as ``HTTP2ServerSession`` or ``HTTP2ClientSession``. A request costs neither an
+/// allocation from the system nor reference counting once the worker's pool has grown to its work. Belongs to one
+/// thread.
+///
+/// The loop of its owner: give what was received to ``receive(_:now:_:)``; give ``send(into:now:_:)`` room while
+/// ``wantsToSend``; when ``isFinished``, or after `receive` has answered ``Progress/ended``, send what is left and close.
+public class HTTP2Session {
+    /// What became of received bytes.
+    public enum Progress: Equatable, Sendable {
+        case open
+        /// Nothing more is read: send what is left, then close. ``HTTP2Session/failure`` says why, if not in order.
+        case ended
+    }
+
+    final let core: UnsafeMutablePointer<HTTP2Core>
+    /// Outlives the core, which has its address.
+    private final let pool: HTTP2MemoryPool
+
+    init(isServer: Bool, limits: HTTP2Limits, pool: HTTP2MemoryPool, now: UInt64) throws(HTTP2Failure) {
+        self.pool = pool
+        core = .allocate(capacity: 1)
+        core.initialize(to: HTTP2Core(isServer: isServer, limits: limits, pool: pool, now: now))
+        let status = Self.start(core, pool)
+        guard status == 0 else { throw .library(operation: "new session", code: status) }
+    }
+
+    deinit {
+        core.deinitialize(count: 1)
+        core.deallocate()
+    }
+
+    /// What happened to the connection, if it had to end.
+    public final var failure: HTTP2Failure? { core.pointee.failure }
+
+    /// Whether ``send(into:now:_:)`` has something to write. A stream whose window is shut does not count.
+    public final var wantsToSend: Bool {
+        !core.pointee.leftover.isEmpty || nghttp2_session_want_write(core.pointee.session) != 0
+    }
+
+    /// Whether nothing is left to be read or written: the connection can be closed.
+    public final var isFinished: Bool {
+        !wantsToSend && (core.pointee.isTerminated || nghttp2_session_want_read(core.pointee.session) == 0)
+    }
+
+    /// Streams whose end has not been reported.
+    public final var streamCount: Int { core.pointee.streamCount }
+
+    /// Streams that the peer lets us have open at once (RFC 9113 section 6.5.2).
+    public final var peerConcurrentStreams: UInt32 {
+        nghttp2_session_get_remote_settings(core.pointee.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+    }
+
+    // MARK: Bytes
+
+    /// Takes bytes that have been received. All of them are used up, whatever the answer.
+    ///
+    /// - Parameters:
+    ///   - bytes: Lent; events may point into them.
+    ///   - now: Milliseconds of a clock that does not go back.
+    ///   - handler: Told what happened, before this returns.
+    public final func receive<Handler: HTTP2EventHandler & ~Copyable>(
+        _ bytes: UnsafeRawBufferPointer, now: UInt64, _ handler: inout Handler
+    ) -> Progress {
+        let core = core
+        core.pointee.now = now
+        var rest = bytes
+        while let base = rest.baseAddress, !rest.isEmpty, !core.pointee.isTerminated {
+            let segment = core.pointee.nextSegment(rest)
+            if segment.length > 0 {
+                let count = nghttp2_session_mem_recv(
+                    core.pointee.session, base.assumingMemoryBound(to: UInt8.self), segment.length)
+                if count < 0 { fail(Int32(truncatingIfNeeded: count)) }
+                rest = UnsafeRawBufferPointer(rebasing: rest[segment.length...])
+            }
+            if let violation = segment.violation ?? core.pointee.violation {
+                core.pointee.terminate(.abuse(violation), violation.code)
+            }
+            tell(&handler)
+            if nghttp2_session_want_read(core.pointee.session) == 0 { return .ended }
+        }
+        return core.pointee.isTerminated ? .ended : .open
+    }
+
+    private func fail(_ code: Int32) {
+        switch code {
+        case NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue: core.pointee.terminate(.badPreface, .protocolError)
+        case NGHTTP2_ERR_FLOODED.rawValue:
+            core.pointee.terminate(.library(operation: "receive", code: code), .enhanceYourCalm)
+        default: core.pointee.terminate(.library(operation: "receive", code: code), .internalError)
+        }
+    }
+
+    /// Room that ``send(into:now:_:)`` needs to do anything at all, in bytes: less is not worth a DATA frame.
+    public static let smallestRoom = 64
+
+    /// Writes what is to be sent into `buffer`, until it is full or nothing is left.
+    ///
+    /// - Parameters:
+    ///   - buffer: At least ``smallestRoom`` bytes. The more, the longer DATA frames are.
+    ///   - now: Milliseconds of a clock that does not go back.
+    ///   - handler: Told which bytes of bodies were taken, and which streams ended.
+    /// - Returns: How many bytes were written. When ``wantsToSend`` is true then, there was no more room.
+    public final func send<Handler: HTTP2EventHandler & ~Copyable>(
+        into buffer: UnsafeMutableRawBufferPointer, now: UInt64, _ handler: inout Handler
+    ) -> Int {
+        let core = core
+        core.pointee.now = now
+        core.pointee.output = buffer
+        core.pointee.outputCount = 0
+        copyOut()
+        while core.pointee.leftover.isEmpty, buffer.count &- core.pointee.outputCount >= Self.smallestRoom {
+            var frame: UnsafePointer<UInt8>?
+            let before = core.pointee.outputCount
+            let count = nghttp2_session_mem_send(core.pointee.session, &frame)
+            tell(&handler)
+            if count < 0 {
+                core.pointee.terminate(
+                    .library(operation: "send", code: Int32(truncatingIfNeeded: count)), .internalError)
+                break
+            }
+            if count > 0 {
+                core.pointee.leftover = UnsafeRawBufferPointer(start: frame, count: count)
+                copyOut()
+            } else if core.pointee.outputCount == before {
+                break
+            }
+        }
+        if let violation = core.pointee.violation { core.pointee.terminate(.abuse(violation), violation.code) }
+        core.pointee.output = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        return core.pointee.outputCount
+    }
+
+    @inline(__always)
+    private final func copyOut() {
+        let leftover = core.pointee.leftover
+        let room = core.pointee.output.count &- core.pointee.outputCount
+        guard let source = leftover.baseAddress, let base = core.pointee.output.baseAddress else { return }
+        let count = min(leftover.count, room)
+        (base + core.pointee.outputCount).copyMemory(from: source, byteCount: count)
+        core.pointee.outputCount &+= count
+        core.pointee.leftover =
+            count == leftover.count
+            ? UnsafeRawBufferPointer(start: nil, count: 0) : UnsafeRawBufferPointer(rebasing: leftover[count...])
+    }
+
+    /// Tells what nghttp2's callbacks have recorded.
+    @inline(__always)
+    private final func tell<Handler: HTTP2EventHandler & ~Copyable>(_ handler: inout Handler) {
+        let core = core
+        precondition(!core.pointee.isTelling, "receive or send was called from an event handler")
+        core.pointee.isTelling = true
+        var position = 0
+        while position < core.pointee.events.count {
+            let event = core.pointee.events[position]
+            position &+= 1
+            switch event {
+            case .data(let stream, _), .end(let stream), .trailers(let stream), .interim(let stream),
+                .response(let stream, _):
+                // The handler may have reset it a moment ago.
+                if !stream.slot.pointee.isBroken { handler.handle(event) }
+            case .closed(let stream, _):
+                handler.handle(event)
+                core.pointee.forget(stream.slot)
+            default: handler.handle(event)
+            }
+        }
+        core.pointee.events.removeAll()
+        core.pointee.isTelling = false
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the session keeps for one stream, in memory that stays where it is. nghttp2 holds its address as the stream's
+/// user data; the pool of the worker has it again when the stream is closed and that has been reported.
+struct HTTP2StreamSlot: ~Copyable {
+    var id: Int32 = 0
+    /// Raised each time that the slot is given back, so that an old ``HTTP2Stream`` can be told.
+    var generation: UInt32 = 0
+    /// Its owner knows of it: by a request's head, or because it opened the stream.
+    var isReported = false
+    /// A message of the peer's was invalid, or the owner has reset it: nothing more is reported but its end.
+    var isBroken = false
+    /// Why, for its end may come in order before the reset does.
+    var brokenCode = HTTP2ErrorCode.noError
+    /// It is reset when the answer to a refused request has been sent.
+    var resetsAfterHead = false
+    /// nghttp2 knows it no more.
+    var isClosed = false
+    /// Its head, not an interim one, is whole: the next header block is a trailer section.
+    var hasFinalHead = false
+    /// Of the request; on a client's side to know what its response has for a body.
+    var method = Method.other
+    var nextFree: UnsafeMutablePointer<HTTP2StreamSlot>?
+    /// Neighbours in the session's list of streams in use.
+    var next: UnsafeMutablePointer<HTTP2StreamSlot>?
+    var previous: UnsafeMutablePointer<HTTP2StreamSlot>?
+    /// The owner's own; see ``HTTP2Stream/context``.
+    var context = 0
+
+    var head: HTTP2HeadReader
+    var trailers: HTTP2HeadReader
+
+    /// Bytes of DATA that were reported and not consumed; what is left of it when the stream closes still has to be
+    /// given back to the connection's window (RFC 9113 section 6.9.1).
+    var unconsumed = 0
+
+    /// What is to be sent, lent by the owner.
+    var body = UnsafeRawBufferPointer(start: nil, count: 0)
+    /// Nothing follows ``body``, but trailers perhaps.
+    var bodyIsLast = false
+    /// nghttp2 has been told to ask no more until it is told to.
+    var isDeferred = false
+    /// A data source was given to nghttp2 with the head.
+    var hasBody = false
+    /// ``outgoing`` follows the body.
+    var hasTrailers = false
+    /// When body bytes were last taken, or offered after there were none. Milliseconds.
+    var movedAt: UInt64 = 0
+    /// Trailers of ours, copied when they are given, because body bytes may have to go before them.
+    var outgoing: HTTP2HeadReader
+
+    private let limits: HTTP2Limits
+
+    init(_ limits: HTTP2Limits) {
+        self.limits = limits
+        head = HTTP2HeadReader(
+            fields: Int(limits.fields), listBytes: Int(limits.headerListBytes), methodBytes: Int(limits.methodBytes),
+            targetBytes: Int(limits.targetBytes))
+        trailers = HTTP2HeadReader(trailerFields: Int(limits.trailerFields), listBytes: Int(limits.trailerListBytes))
+        outgoing = HTTP2HeadReader(trailerFields: Int(limits.trailerFields), listBytes: Int(limits.trailerListBytes))
+    }
+
+    /// Whether it has room for the messages of a session with `other` limits.
+    func fits(_ other: HTTP2Limits) -> Bool {
+        limits.fields == other.fields && limits.headerListBytes == other.headerListBytes
+            && limits.trailerFields == other.trailerFields && limits.trailerListBytes == other.trailerListBytes
+            && limits.methodBytes == other.methodBytes && limits.targetBytes == other.targetBytes
+    }
+
+    mutating func recycle() {
+        id = 0
+        generation &+= 1
+        isReported = false
+        isBroken = false
+        brokenCode = .noError
+        resetsAfterHead = false
+        isClosed = false
+        hasFinalHead = false
+        method = .other
+        context = 0
+        unconsumed = 0
+        body = UnsafeRawBufferPointer(start: nil, count: 0)
+        bodyIsLast = false
+        isDeferred = false
+        hasBody = false
+        hasTrailers = false
+        movedAt = 0
+        head.trim()
+        trailers.trim()
+        outgoing.trim()
+    }
+}
