@@ -42,7 +42,7 @@ let package = Package(
             dependencies: ["MeshModel", .product(name: "Yams", package: "Yams")],
             swiftSettings: settings),
         .target(name: "MeshAdmin", dependencies: ["LinuxIO"], swiftSettings: settings),
-        .target(name: "L7Proxy", swiftSettings: settings),
+        .target(name: "L7Proxy", dependencies: ["MeshModel", "LinuxIO"], swiftSettings: settings),
 
         // Composition.
         .target(
@@ -78,7 +78,8 @@ let package = Package(
             name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], exclude: ["Fixtures"],
             swiftSettings: settings),
         .testTarget(
-            name: "L7ProxyTests", dependencies: ["L7Proxy"], exclude: ["HTTP1/Differential"], swiftSettings: settings),
+            name: "L7ProxyTests", dependencies: ["L7Proxy", "LinuxIO", "MeshModel"], exclude: ["HTTP1/Differential"],
+            swiftSettings: settings),
         .testTarget(
             name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO", "AdminTestSupport"], swiftSettings: settings),
         .testTarget(
