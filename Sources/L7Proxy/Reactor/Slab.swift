@@ -99,6 +99,10 @@ struct Slab<Element: ~Copyable>: ~Copyable {
         return meta.pointee.isLive && meta.pointee.generation == handle.generation ? value(handle.index) : nil
     }
 
+    /// The element at an index that is known to be in use.
+    @inline(__always)
+    func element(_ index: UInt32) -> UnsafeMutablePointer<Element> { value(index) }
+
     /// Calls `body` with every element in use. Elements may be given back meanwhile, not taken.
     func forEachLive(_ body: (UnsafeMutablePointer<Element>) -> Void) {
         for index in 0..<UInt32(made) where meta(index).pointee.isLive { body(value(index)) }

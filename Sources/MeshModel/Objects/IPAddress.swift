@@ -4,7 +4,7 @@
 ///
 /// An IPv4-mapped IPv6 address and the IPv4 address in it are the same value, as they are the same
 /// destination to the kernel.
-public struct IPAddress: Hashable, Sendable {
+public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
     /// The first eight bytes, the first one most significant.
     public let high: UInt64
     /// The last eight bytes, the first one most significant.

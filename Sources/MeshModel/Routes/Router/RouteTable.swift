@@ -71,4 +71,12 @@ public struct RouteTable: Sendable {
         guard let routers = routers[Key(service: service, port: port)] else { return nil }
         return routers.consumers[clientNamespace] ?? routers.producer
     }
+
+    /// All routers for a port of a Service: that of its own routes, and those of the namespaces that have others.
+    public func routers(
+        for service: NamespacedName, port: UInt16
+    ) -> (producer: Router?, consumers: [String: Router]) {
+        let found = routers[Key(service: service, port: port)]
+        return (found?.producer, found?.consumers ?? [:])
+    }
 }
