@@ -84,9 +84,18 @@ extension Engine {
     /// Goes on with the open exchange. - Returns: Whether the connection may have more to do.
     private mutating func proceed(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
         let stage = exchange.pointee.stage
+        // A client that has only sent its end still reads (RFC 9112 section 9.6); one that was reset does not.
+        if downstream.pointee.channel.state.contains(.hungUp),
+            stage == .waiting || stage == .backoff || stage == .flowing
+        {
+            exchange.pointee.record.reason = .clientGone
+            abandon(exchange, downstream)
+            return false
+        }
         switch stage {
         case .head: readHead(exchange, downstream)
-        case .waiting, .backoff: watchWaitingClient(exchange, downstream)
+        // Nothing to do until the connection to the backend, or the time for it, is there.
+        case .waiting, .backoff: break
         case .flowing: flow(exchange)
         case .discarding: discardRequest(exchange, downstream)
         case .tunnel: tunnel(exchange)
@@ -164,15 +173,6 @@ extension Engine {
                 return abandon(exchange, downstream)
             }
         }
-    }
-
-    /// While an attempt is awaited the client is not read, but a reset ends the request.
-    private mutating func watchWaitingClient(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        guard downstream.pointee.channel.state.contains(.endAnnounced),
-            StreamSocket.pendingError(downstream.pointee.channel.descriptor) != 0
-        else { return }
-        exchange.pointee.record.reason = .clientGone
-        abandon(exchange, downstream)
     }
 
     // MARK: - Ending

@@ -17,6 +17,8 @@ struct Channel: BitwiseCopyable {
         static let inputEnded = State(rawValue: 1 << 3)
         /// The connection broke: nothing can be sent, nothing more will come.
         static let broken = State(rawValue: 1 << 4)
+        /// The poller has reported an error, or that both directions are over. What came before can still be read.
+        static let hungUp = State(rawValue: 1 << 5)
     }
 
     enum Fill {
@@ -53,7 +55,7 @@ struct Channel: BitwiseCopyable {
         if event.isWritable { state.insert(.writable) }
         if event.peerHasClosed { state.formUnion([.readable, .endAnnounced]) }
         // What came before the error can still be read; the error then comes by the read.
-        if event.isBroken { state.formUnion([.readable, .writable, .endAnnounced]) }
+        if event.isBroken { state.formUnion([.readable, .writable, .endAnnounced, .hungUp]) }
     }
 
     var mayRead: Bool {

@@ -100,7 +100,7 @@ extension TestConnection {
         var body: [UInt8] = []
         while true {
             let line = read(until: "\r\n")
-            guard let size = Int(line.dropLast(2), radix: 16) else { return body }
+            guard let size = Int(line.prefix { $0.isHexDigit }, radix: 16) else { return body }
             if size == 0 {
                 _ = read(until: "\r\n")
                 return body
