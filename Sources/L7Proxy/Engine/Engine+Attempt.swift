@@ -46,6 +46,10 @@ extension Engine {
                 return answer(exchange, .tooManyWaiting)
             }
             exchange.pointee.record.flags.remove(.reusedConnection)
+            // One that may not be used must not keep a new one out.
+            if pool.pointee.connections >= configuration.connectionsPerPool, let oldest = pool.pointee.lastIdle {
+                close(oldest)
+            }
             exchange.pointee.pool = pool
             exchange.pointee.legDeadline = now + configuration.connectTimeout
             pool.pointee.enqueue(exchange)
@@ -175,8 +179,7 @@ extension Engine {
             }
         }
         leaveUpstream(exchange)
-        let mayReplay = exchange.pointee.requestBody.moved == 0 || exchange.pointee.requestBody.keeps
-        guard mayReplay else { return answer(exchange, reason) }
+        guard exchange.pointee.mayReplay else { return answer(exchange, reason) }
         // A kept connection that ends without a word was closed before the request arrived, most likely; only a request
         // that may be repeated anyway is (RFC 9112 section 9.3.1).
         if wasKept, outcome == .broken || outcome == .notProcessed, !exchange.pointee.marks.contains(.repeated),
@@ -213,7 +216,7 @@ extension Engine {
     mutating func replay(_ exchange: ExchangePointer) {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.backoffUntil = 0
-        exchange.pointee.marks.subtract([.uploadBroken, .requestDone, .isUpgrade])
+        exchange.pointee.marks.subtract([.uploadBroken, .requestDone, .isUpgrade, .bodyBegan])
         // What the last attempt left out of the fields may be other than what this one will.
         let length = Int(exchange.pointee.head.length)
         downstream.pointee.channel.input.start = 0

@@ -25,6 +25,7 @@ extension Engine {
     private mutating func sendBody(
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
     ) {
+        exchange.pointee.marks.insert(.bodyBegan)
         let outcome = BodyPump.run(
             from: &downstream.pointee.channel, to: &upstream.pointee.channel, &exchange.pointee.requestBody,
             trailers: &exchange.pointee.trailers, &buffers)
@@ -130,7 +131,7 @@ extension Engine {
         let status = exchange.pointee.responseHead.status
         guard let rule = exchange.pointee.rule, rule.pointee.traits.contains(.retry),
             rule.pointee.retryStatuses.contains(status),
-            exchange.pointee.requestBody.moved == 0 || exchange.pointee.requestBody.keeps,
+            exchange.pointee.mayReplay,
             let wait = retryWait(exchange, .status(status))
         else { return false }
         leaveUpstream(exchange)

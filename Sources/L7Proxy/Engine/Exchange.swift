@@ -44,6 +44,8 @@ struct Exchange: ~Copyable {
         static let isUpgrade = Marks(rawValue: 1 << 7)
         /// The time for the head runs.
         static let headTimed = Marks(rawValue: 1 << 8)
+        /// Some of the request's body was consumed.
+        static let bodyBegan = Marks(rawValue: 1 << 11)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)
     }
@@ -112,6 +114,9 @@ struct Exchange: ~Copyable {
     @inline(__always) var message: UnsafeRawPointer? {
         downstream.flatMap { UnsafeRawPointer($0.pointee.channel.input.base) }
     }
+
+    /// Whether all of the request is in the client's block, from which it can be sent again.
+    var mayReplay: Bool { head.framing == .none || requestBody.keeps || !marks.contains(.bodyBegan) }
 
     /// Makes ready for a request of `downstream`.
     mutating func begin(for downstream: DownstreamPointer, now: UInt64, milliseconds: UInt64) {

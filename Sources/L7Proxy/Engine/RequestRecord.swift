@@ -83,8 +83,6 @@ public struct WorkerCounters: Sendable, BitwiseCopyable, Equatable {
     public var reuses: UInt64 = 0
     public var retries: UInt64 = 0
     public var repeatsAfterClose: UInt64 = 0
-    public var mirrored: UInt64 = 0
-    public var mirrorsDropped: UInt64 = 0
     public var upstreams: UInt64 = 0
     public var buffers: UInt64 = 0
     public var exchanges: UInt64 = 0

@@ -67,7 +67,10 @@ struct UpstreamPool: BitwiseCopyable {
     var lastWaiting: ExchangePointer?
     var waitingCount = 0
 
-    var isUnused: Bool { connections == 0 && waitingCount == 0 }
+    /// Whether the table has it. One operation may find it unused more than once.
+    var isRegistered = false
+
+    var isUnused: Bool { isRegistered && connections == 0 && waitingCount == 0 }
 
     mutating func pushIdle(_ upstream: UpstreamPointer) {
         upstream.pointee.isIdle = true
@@ -149,6 +152,7 @@ struct UpstreamPoolTable: ~Copyable {
         pool.pointee = UpstreamPool()
         pool.pointee.handle = handle
         pool.pointee.key = key
+        pool.pointee.isRegistered = true
         slots[Int(slot)] = handle.index
         return pool
     }
@@ -156,6 +160,7 @@ struct UpstreamPoolTable: ~Copyable {
     /// Forgets a pool that is not used. Pointers to it are void.
     mutating func removeIfUnused(_ pool: PoolPointer) {
         guard pool.pointee.isUnused else { return }
+        pool.pointee.isRegistered = false
         var slot = pool.pointee.key.hash & mask
         while slots[Int(slot)] != pool.pointee.handle.index { slot = (slot &+ 1) & mask }
         // Those behind it move up, so that no search ends too early (Knuth, TAOCP 3, 6.4, algorithm R).

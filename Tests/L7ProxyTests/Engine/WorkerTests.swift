@@ -56,6 +56,22 @@ import Testing
         #expect(Poll.until { rig.counters().upstreams == 0 })
     }
 
+    @Test func allWhoWaitAreToldWhenLegsAreRefused() throws {
+        let tickets = Tickets()
+        let rig = try Rig(
+            [1],
+            legs: { request in
+                tickets.all.withLock { $0.append(request) }
+                return tickets.count > 2 ? .refused : .pending
+            })
+        let clients = [rig.client(), rig.client()]
+        for client in clients { client.send(Self.get) }
+        #expect(Poll.until { tickets.count == 2 })
+        for request in tickets.all.withLock({ $0 }) { rig.worker.refuse(request.ticket) }
+        for client in clients { #expect(client.readMessage().hasPrefix("HTTP/1.1 503 ")) }
+        #expect(Poll.until { rig.counters().upstreams == 0 && rig.counters().exchanges == 0 })
+    }
+
     @Test func aRefusedLegIs503() throws {
         let rig = try Rig([1], legs: { _ in .refused })
         let client = rig.client()
