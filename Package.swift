@@ -21,6 +21,7 @@ let package = Package(
         .library(name: "MeshManifests", targets: ["MeshManifests"]),
         .library(name: "L7Proxy", targets: ["L7Proxy"]),
         .library(name: "MeshModel", targets: ["MeshModel"]),
+        .library(name: "LinuxIO", targets: ["LinuxIO"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

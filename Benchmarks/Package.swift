@@ -22,6 +22,13 @@ let package = Package(
         .executableTarget(
             name: "h2bench", dependencies: ["CMallocCount", .product(name: "L7Proxy", package: "sockmesh")],
             swiftSettings: settings),
+        .executableTarget(
+            name: "l7bench",
+            dependencies: [
+                "CMallocCount", .product(name: "L7Proxy", package: "sockmesh"),
+                .product(name: "LinuxIO", package: "sockmesh"), .product(name: "MeshModel", package: "sockmesh"),
+            ],
+            swiftSettings: settings),
         .executableTarget(name: "meshload", dependencies: ["CLoad"], swiftSettings: settings),
         .testTarget(name: "meshloadTests", dependencies: ["meshload"], swiftSettings: settings),
     ]

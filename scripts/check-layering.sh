@@ -13,7 +13,7 @@ MeshModel      Synchronization
 MeshManifests  MeshModel Yams Foundation FoundationEssentials Glibc
 LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
-L7Proxy        MeshModel LinuxIO CNGHTTP2
+L7Proxy        MeshModel LinuxIO CNGHTTP2 Synchronization
 MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
 MeshAgent      MeshModel MeshManifests MeshAdmin LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
 mesh-agent     MeshAgent MeshAdmin LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc

@@ -4,7 +4,7 @@
 ///
 /// The grammar that parties disagree about is refused: signs, `0x`, whitespace around the size unless an extension
 /// follows it, a lone LF or CR as line end or inside an extension.
-struct ChunkLine: Equatable, Sendable {
+struct ChunkLine: Equatable, Sendable, BitwiseCopyable {
     private enum Phase: Equatable {
         case size
         /// Whitespace after the size, which an extension must follow (RFC 9110 section 5.6.3: BWS).

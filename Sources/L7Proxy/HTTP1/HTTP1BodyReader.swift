@@ -4,7 +4,7 @@
 ///
 /// Body bytes are pointed at, not copied. Of the chunked coding only the data and the trailers come out: sizes and
 /// extensions are the previous hop's (section 7.1.1) and are never forwarded.
-public struct HTTP1BodyReader: Sendable {
+public struct HTTP1BodyReader: Sendable, BitwiseCopyable {
     /// What came next. Offsets and counts are from the first byte given to ``next(_:trailers:)``.
     public enum Event: Equatable, Sendable {
         /// `count` bytes of body begin at `offset`. Give the bytes after them to the next call.

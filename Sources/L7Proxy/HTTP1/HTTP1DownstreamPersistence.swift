@@ -4,7 +4,7 @@
 ///
 /// Decides only; the connection performs what is returned. One request at a time: a pipelined one begins when the
 /// response before it has ended.
-public struct HTTP1DownstreamPersistence: Equatable, Sendable {
+public struct HTTP1DownstreamPersistence: Equatable, Sendable, BitwiseCopyable {
     private enum State: Equatable {
         case idle
         case exchange(Exchange)

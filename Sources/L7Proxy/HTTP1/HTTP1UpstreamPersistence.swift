@@ -4,7 +4,7 @@
 ///
 /// Decides only. A connection about which there is any doubt is not used again: a response left over from one request
 /// would be taken for the next one's (RFC 9112 section 11.2).
-public struct HTTP1UpstreamPersistence: Equatable, Sendable {
+public struct HTTP1UpstreamPersistence: Equatable, Sendable, BitwiseCopyable {
     private enum State: Equatable {
         case idle
         case exchange(requestEnded: Bool, response: ResponseState)

@@ -6,7 +6,7 @@
 /// ACM TOMS 3 (1977), in the O(n) form of M. D. Vose (1991). All sums are exact integers; only each
 /// threshold is rounded, to 2^-32.
 public struct AliasTable: Hashable, Sendable {
-    public struct Column: Hashable, Sendable {
+    public struct Column: Hashable, Sendable, BitwiseCopyable {
         /// Take the column's own index if a random number below 2^32 is less than this, or if this is
         /// `UInt32.max`; else ``alias``.
         public let threshold: UInt32

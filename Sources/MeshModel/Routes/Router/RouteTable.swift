@@ -134,4 +134,12 @@ public struct RouteTable: Sendable {
         let evaluation = RouteStatusEvaluation(services: services, attached: attached, resolver: resolver)
         for reference in touched.routes { statusOfRoute[reference] = routes[reference].map(evaluation.status) }
     }
+
+    /// All routers for a port of a Service: that of its own routes, and those of the namespaces that have others.
+    public func routers(
+        for service: NamespacedName, port: UInt16
+    ) -> (producer: Router?, consumers: [String: Router]) {
+        let found = routers[Key(service: service, port: port)]
+        return (found?.producer, found?.consumers ?? [:])
+    }
 }

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMallocCount
+import Glibc
+import L7Proxy
+import LinuxIO
+import MeshModel
+
+/// Runs one worker of the proxy between a loopback port and a backend, with a snapshot that does not change.
+///
+///     l7bench PORT BACKEND_PORT [routes]
+///
+/// On SIGUSR1 it prints what the worker has counted and how often memory has been allocated by the process so far. With
+/// `routes` every request also passes a route that changes its header fields; without, it goes to the Service's endpoint.
+@main
+enum L7Bench {
+    static func main() throws {
+        let arguments = CommandLine.arguments.dropFirst().map { $0 }
+        guard arguments.count >= 2, let port = UInt16(arguments[0]), let backend = UInt16(arguments[1]) else {
+            print("usage: l7bench PORT BACKEND_PORT [routes]")
+            exit(2)
+        }
+        let address = IPAddress(v4: 0x0a60_0001)
+        let worker = try ProxyWorker(
+            origins: { socket in
+                ConnectionOrigin(
+                    destination: address, destinationPort: 80, client: socket.client, clientPort: socket.clientPort,
+                    sourceNetwork: 1)
+            },
+            legs: { request in
+                let descriptor = StreamSocket.connect(
+                    to: SocketEndpoint(high: request.address.high, low: request.address.low, port: request.port))
+                return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
+            }, makeSink: { RequestSink() })
+        worker.publish(snapshot(address, backend: backend, hasRoutes: arguments.dropFirst(2).first == "routes"))
+        worker.addListener(try StreamSocket.listen(at: .loopback(port: port)), tag: 0)
+        // Blocked before the worker's thread exists; only this thread waits for it.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGUSR1)
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+        try worker.start { error in
+            print("l7bench: \(error)")
+            exit(1)
+        }
+        var signal: CInt = 0
+        while sigwait(&signals, &signal) == 0 {
+            let allocations = malloc_count()
+            worker.counters { counters in
+                print("requests \(counters.requests) dials \(counters.dials) allocations \(allocations)")
+                fflush(stdout)
+            }
+        }
+    }
+
+    private static func snapshot(_ address: IPAddress, backend: UInt16, hasRoutes: Bool) -> ProxySnapshot {
+        let name = NamespacedName(namespace: "shop", name: "web")
+        let service = ProxyService(
+            name: name, port: 80, addresses: [address],
+            endpoints: [ProxyEndpoint(address: IPAddress(v4: 0x7f00_0001), port: backend)])
+        guard hasRoutes else { return ProxySnapshot(generation: 1, services: [service]) }
+        let rule = HTTPRoute.Rule(
+            matches: [HTTPRouteMatch(path: .prefix("/"))],
+            filters: [
+                .requestHeaderModifier(HeaderModifier(set: [HeaderField("X-Mesh", "yes")], remove: ["User-Agent"])),
+                .responseHeaderModifier(HeaderModifier(add: [HeaderField("X-Served-By", "mesh")], remove: ["Server"])),
+            ],
+            backends: [RouteBackend(reference: RouteBackendReference(name: "web", port: 80))])
+        let route = HTTPRoute(
+            metadata: ObjectMetadata(name: "web", namespace: "shop"), parentRefs: [.init(name: "web")], rules: [rule])
+        let object = Service(metadata: ObjectMetadata(name: "web", namespace: "shop"), ports: [.init(port: 80)])
+        return ProxySnapshot(
+            generation: 1, services: [service],
+            routes: RouteTable(RouteObjects(routes: [.http(route)], services: [object])))
+    }
+}

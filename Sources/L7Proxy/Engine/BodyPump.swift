@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// One direction of an exchange's body: what is known of it and what must be written around it.
+struct BodyFlow: BitwiseCopyable {
+    var reader = HTTP1BodyReader(.none)
+    /// Bytes at the front of the source's input that are body and have not been moved.
+    var pending = 0
+    /// Whether the sink frames by chunks; otherwise bytes go as they are.
+    var writesChunks = false
+    /// All is in the sink's connection or its output.
+    var isDone = false
+    /// Bytes at the front of the source's block that must stay.
+    var floor = 0
+    /// Whether the body stays in the source's block to be sent again; ends when the block is full.
+    var keeps = false
+    /// Of the body, moved.
+    var moved: UInt64 = 0
+}
+
+/// Moves a body from one connection to another without holding more of it than one block on each side.
+enum BodyPump {
+    enum Outcome {
+        /// The body is complete.
+        case ended
+        /// The source has nothing more now.
+        case starved
+        /// The sink takes nothing more now.
+        case blocked
+        /// There may be more at once; others first.
+        case yielded
+        case malformed(MalformedMessage)
+        case sourceBroken
+        case sinkBroken
+        case noMemory
+    }
+
+    /// Data up to this size is copied behind what waits to be sent, so that both go in one call.
+    private static let copiedAtMost = 8 * 1024
+    /// Room for a last chunk with trailers: the limit of trailers, a third more for rewriting, and framing.
+    private static let trailerRoom = 6 * 1024
+    /// Reads of one call.
+    private static let turns = 8
+
+    static func run(
+        from source: inout Channel, to sink: inout Channel,
+        _ flow: inout BodyFlow, trailers: inout FieldTable, _ pool: inout BufferPool
+    ) -> Outcome {
+        var turns = Self.turns
+        while true {
+            if flow.pending > 0 {
+                switch move(from: &source, to: &sink, &flow, &pool) {
+                case .moved: continue
+                case .blocked: return .blocked
+                case .broken: return .sinkBroken
+                case .noMemory: return .noMemory
+                }
+            }
+            if flow.isDone { return flushed(&sink, .ended) }
+            if flow.writesChunks, sink.output.room < trailerRoom {
+                guard sink.output.borrow(&pool) else { return .noMemory }
+                if sink.output.room < trailerRoom {
+                    switch sink.flush() {
+                    case .done: break
+                    case .blocked: return .blocked
+                    case .broken: return .sinkBroken
+                    }
+                }
+            }
+            let bytes = source.input.bytes
+            switch flow.reader.next(bytes, trailers: &trailers) {
+            case .data(let offset, let count):
+                source.input.start &+= offset
+                flow.pending = count
+            case .complete(let consumed):
+                if !finish(&sink, &flow, trailers, bytes.baseAddress) { return .noMemory }
+                source.input.start &+= consumed
+            case .failed(let defect): return .malformed(defect)
+            case .needsMore(let consumed):
+                source.input.start &+= consumed
+                turns -= 1
+                if turns == 0 { return flushed(&sink, .yielded) }
+                let floor = flow.keeps ? source.input.start : flow.floor
+                switch source.fill(&pool, floor: floor) {
+                case .received: break
+                case .nothing: return flushed(&sink, .starved)
+                case .full:
+                    guard flow.keeps else { return .malformed(.trailersTooLarge) }
+                    flow.keeps = false
+                case .broken: return .sourceBroken
+                case .noMemory: return .noMemory
+                case .ended:
+                    guard case .complete = flow.reader.endOfInput() else { return .malformed(.incomplete) }
+                    trailers.removeAll()
+                    if !finish(&sink, &flow, trailers, nil) { return .noMemory }
+                }
+            }
+        }
+    }
+
+    private enum Move {
+        case moved, blocked, broken, noMemory
+    }
+
+    @inline(__always)
+    private static func flushed(_ sink: inout Channel, _ outcome: Outcome) -> Outcome {
+        if case .broken = sink.flush() { return .sinkBroken }
+        return outcome
+    }
+
+    /// Moves some of the pending bytes.
+    @inline(__always)
+    private static func move(
+        from source: inout Channel, to sink: inout Channel,
+        _ flow: inout BodyFlow, _ pool: inout BufferPool
+    ) -> Move {
+        guard let data = source.input.bytes.baseAddress else { return .blocked }
+        var count = flow.pending
+        if flow.writesChunks {
+            let overhead = HTTP1ChunkWriter.longestBegin + 2
+            guard sink.output.borrow(&pool) else { return .noMemory }
+            if sink.output.room < min(count, 1024) + overhead {
+                switch sink.flush() {
+                case .done: break
+                case .blocked: return .blocked
+                case .broken: return .broken
+                }
+            }
+            count = min(count, sink.output.room - overhead)
+            sink.output.end &+= HTTP1ChunkWriter.begin(count, into: sink.output.space)
+            append(data, count, to: &sink.output)
+            append(UnsafeRawPointer(HTTP1ChunkWriter.end.utf8Start), 2, to: &sink.output)
+        } else if !sink.output.isEmpty, count <= copiedAtMost, count <= sink.output.room {
+            append(data, count, to: &sink.output)
+        } else {
+            switch sink.flush(more: true) {
+            case .done: break
+            case .blocked: return .blocked
+            case .broken: return .broken
+            }
+            count = sink.send(data, count)
+            if count < 0 { return .broken }
+            if count == 0 { return .blocked }
+        }
+        source.input.start &+= count
+        flow.pending &-= count
+        flow.moved &+= UInt64(truncatingIfNeeded: count)
+        return .moved
+    }
+
+    @inline(__always)
+    private static func append(_ bytes: UnsafeRawPointer, _ count: Int, to window: inout Window) {
+        window.space.baseAddress?.copyMemory(from: bytes, byteCount: count)
+        window.end &+= count
+    }
+
+    /// Writes the end of a chunked body. - Returns: Whether there was room, which ``trailerRoom`` has made sure of.
+    @inline(__always)
+    private static func finish(
+        _ sink: inout Channel, _ flow: inout BodyFlow,
+        _ trailers: borrowing FieldTable, _ message: UnsafeRawPointer?
+    ) -> Bool {
+        flow.isDone = true
+        guard flow.writesChunks else { return true }
+        let space = sink.output.space
+        let written: Result<Int, WriteFailure>
+        if let message, trailers.count > 0 {
+            written = HTTP1ChunkWriter.finish(trailers, in: message, into: space)
+        } else {
+            written = HTTP1ChunkWriter.finish(into: space)
+        }
+        guard case .success(let count) = written else { return false }
+        sink.output.end &+= count
+        return true
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LinuxIO
+
+/// What another thread wants of a worker.
+enum WorkerCommand: Sendable {
+    /// The descriptor is owned by the command.
+    case addListener(CInt, tag: UInt64)
+    case removeListener(tag: UInt64)
+    case publish(ProxySnapshot)
+    /// The descriptor is owned by the command; -1: there will be none.
+    case leg(LegTicket, CInt)
+    case drain(milliseconds: UInt64, @Sendable () -> Void)
+    case count(@Sendable (WorkerCounters) -> Void)
+    case stop
+}
+
+extension Engine {
+    /// Milliseconds for which nothing is accepted when there are no more descriptors.
+    private static var pause: UInt64 { 100 }
+
+    mutating func takeCommands() {
+        for command in mailbox.takeAll() {
+            switch command {
+            case .addListener(let descriptor, let tag): add(descriptor, tag)
+            case .removeListener(let tag): removeListeners { $0.tag == tag }
+            case .publish(let snapshot): holds.publish(snapshot)
+            case .leg(let ticket, let descriptor): deliver(ticket, descriptor)
+            case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
+            case .count(let reply): reply(currentCounters)
+            case .stop: isStopping = true
+            }
+        }
+    }
+
+    private var currentCounters: WorkerCounters {
+        var counters = counters
+        counters.buffers = UInt64(buffers.lent)
+        counters.exchanges = UInt64(exchanges.liveCount)
+        return counters
+    }
+
+    // MARK: - Listeners
+
+    private mutating func add(_ descriptor: CInt, _ tag: UInt64) {
+        guard !isDraining, StreamSocket.prepare(descriptor) == 0 else { return StreamSocket.close(descriptor) }
+        // The place of a listener that was removed is used again, so that tokens stay right.
+        let listener = Listener(descriptor: descriptor, tag: tag)
+        let index = listeners.firstIndex { $0.descriptor < 0 } ?? listeners.count
+        if index < listeners.count { listeners[index] = listener } else { listeners.append(listener) }
+        if !listenersPaused { watch(index) }
+    }
+
+    private mutating func watch(_ index: Int) {
+        let token = Token(.listener, SlabHandle(index: UInt32(index), generation: 0)).rawValue
+        do throws(SystemError) { try poller.addReadable(listeners[index].descriptor, token: token) } catch {
+            StreamSocket.close(listeners[index].descriptor)
+            listeners[index] = Listener(descriptor: -1, tag: 0)
+        }
+    }
+
+    private mutating func removeListeners(where matches: (Listener) -> Bool) {
+        for index in listeners.indices where listeners[index].descriptor >= 0 && matches(listeners[index]) {
+            StreamSocket.close(listeners[index].descriptor)
+            listeners[index] = Listener(descriptor: -1, tag: 0)
+        }
+    }
+
+    /// Lets connections wait in the kernel's queues for a moment.
+    mutating func pauseListeners() {
+        guard !listenersPaused else { return }
+        listenersPaused = true
+        for listener in listeners where listener.descriptor >= 0 { poller.remove(listener.descriptor) }
+        setWorkerTimer()
+    }
+
+    mutating func resumeListeners() {
+        listenersPaused = false
+        for index in listeners.indices where listeners[index].descriptor >= 0 { watch(index) }
+        setWorkerTimer()
+    }
+
+    private mutating func setWorkerTimer() {
+        var deadline = UInt64.max
+        if listenersPaused { deadline = now + Self.pause }
+        if isDraining { deadline = min(deadline, drainDeadline) }
+        guard deadline < .max else { return }
+        timers.set(
+            workerTimer, deadline: deadline, owner: Token(.worker, SlabHandle(index: 0, generation: 0)).rawValue)
+    }
+
+    // MARK: - Legs
+
+    private mutating func deliver(_ ticket: LegTicket, _ descriptor: CInt) {
+        guard let upstream = upstreams.find(ticket.handle), upstream.pointee.phase == .requested else {
+            // Given up meanwhile.
+            if descriptor >= 0 { StreamSocket.close(descriptor) }
+            return
+        }
+        guard descriptor >= 0 else {
+            counters.failedDials += 1
+            return dialFailed(upstream, .legRefused)
+        }
+        adopt(upstream, descriptor)
+    }
+
+    // MARK: - Drain
+
+    /// No more connections; those that are open end after their request, or at the deadline.
+    private mutating func beginDrain(_ milliseconds: UInt64, _ done: @escaping @Sendable () -> Void) {
+        onDrained.append(done)
+        drainDeadline = now + milliseconds
+        removeListeners { _ in true }
+        if !isDraining {
+            isDraining = true
+            for downstream in liveDownstreams() {
+                perform(downstream.pointee.persistence.beginDrain(), on: downstream)
+            }
+        }
+        setWorkerTimer()
+    }
+
+    mutating func finishDrain() {
+        let waiting = onDrained
+        onDrained = []
+        for done in waiting { done() }
+    }
+
+    /// The deadline of the drain: what is open is cut.
+    mutating func cutEverything() {
+        for downstream in liveDownstreams() {
+            if let exchange = downstream.pointee.exchange {
+                exchange.pointee.record.reason = .drainDeadline
+                abandon(exchange, downstream)
+            } else {
+                close(downstream)
+            }
+        }
+    }
+
+    private func liveDownstreams() -> [DownstreamPointer] {
+        var live: [DownstreamPointer] = []
+        downstreams.forEachLive { if $0.pointee.phase != .closed { live.append($0) } }
+        return live
+    }
+
+    mutating func closeEverything() {
+        removeListeners { _ in true }
+        cutEverything()
+        var open: [UpstreamPointer] = []
+        upstreams.forEachLive { if $0.pointee.phase != .closed { open.append($0) } }
+        for upstream in open { close(upstream) }
+        for command in mailbox.takeAll() {
+            switch command {
+            case .addListener(let descriptor, _): StreamSocket.close(descriptor)
+            case .leg(_, let descriptor): if descriptor >= 0 { StreamSocket.close(descriptor) }
+            case .drain(_, let done): done()
+            case .count(let reply): reply(currentCounters)
+            case .removeListener, .publish, .stop: break
+            }
+        }
+        finishDrain()
+    }
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshModel
+
+/// How exchanges end: by a response, by the proxy's own reply, or without either.
+extension Engine {
+    /// The response is complete: accounts for the request, and goes on as both connections allow.
+    mutating func responseEnded(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
+        exchange.pointee.marks.insert(.responseDone)
+        exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
+        let next = downstream.pointee.persistence.responseEnded()
+        if next == .discardRequestBody {
+            let announced = exchange.pointee.requestBody.reader.knownRemaining
+            // More than is worth reading: the connection is given up instead.
+            if announced > configuration.discardBytes {
+                finish(exchange)
+                return perform(.closeLingering, on: downstream)
+            }
+            exchange.pointee.requestBody.keeps = false
+            exchange.pointee.stage = .discarding
+            return enqueue(downstream)
+        }
+        finish(exchange)
+        perform(next, on: downstream)
+    }
+
+    /// Reads the rest of a request whose response is out (RFC 9112 section 9.3).
+    mutating func discardRequest(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
+        if case .broken = downstream.pointee.channel.flush() { return abandon(exchange, downstream) }
+        let limit = configuration.discardBytes
+        downstream.pointee.discarded += UInt64(exchange.pointee.requestBody.pending)
+        downstream.pointee.channel.input.start += exchange.pointee.requestBody.pending
+        exchange.pointee.requestBody.pending = 0
+        while downstream.pointee.discarded <= limit {
+            let bytes = downstream.pointee.channel.input.bytes
+            switch exchange.pointee.requestBody.reader.next(bytes, trailers: &exchange.pointee.trailers) {
+            case .data(let offset, let count):
+                downstream.pointee.channel.input.start += offset + count
+                downstream.pointee.discarded += UInt64(count)
+                continue
+            case .complete(let consumed):
+                downstream.pointee.channel.input.start += consumed
+                downstream.pointee.discarded = 0
+                let next = downstream.pointee.persistence.requestEnded()
+                finish(exchange)
+                return perform(next, on: downstream)
+            case .needsMore(let consumed):
+                downstream.pointee.channel.input.start += consumed
+            case .failed:
+                finish(exchange)
+                return perform(downstream.pointee.persistence.requestFailed(), on: downstream)
+            }
+            switch downstream.pointee.channel.fill(&buffers, floor: Int(exchange.pointee.head.length)) {
+            case .received: continue
+            case .nothing: return
+            case .ended, .broken, .full, .noMemory: return abandon(exchange, downstream)
+            }
+        }
+        finish(exchange)
+        perform(downstream.pointee.persistence.requestFailed(), on: downstream)
+    }
+
+    /// Answers what is no request, and gives the connection up: where the next request begins is not known.
+    mutating func refuse(_ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ defect: MalformedMessage) {
+        let reply = HTTP1LocalReply(to: defect)
+        exchange.pointee.record.reason =
+            switch reply.status {
+            case 414: .targetTooLong
+            case 431: .headTooLarge
+            case 501: .methodNotSupported
+            default: .malformedRequest
+            }
+        send(reply, for: exchange, downstream)
+        finish(exchange)
+        perform(downstream.pointee.persistence.requestFailed(), on: downstream)
+    }
+
+    /// Ends the exchange with a reply of the proxy's own; if a response has begun, by cutting it.
+    ///
+    /// - Parameter addFields: Adds fields to the reply.
+    mutating func answer(
+        _ exchange: ExchangePointer, _ reason: ReasonCode, status: UInt16? = nil,
+        _ addFields: (inout HTTP1HeadWriter) -> Void = { _ in }
+    ) {
+        guard let downstream = exchange.pointee.downstream else { return }
+        exchange.pointee.record.reason = reason
+        leaveUpstream(exchange)
+        if exchange.pointee.marks.contains(.responseBegan) { return abandon(exchange, downstream) }
+        exchange.pointee.marks.insert(.responseBegan)
+        let status = status ?? reason.status
+        // A head that was not whole has not opened an exchange of the connection's.
+        guard exchange.pointee.stage != .head else {
+            send(HTTP1LocalReply(status: status, closes: true), for: exchange, downstream)
+            finish(exchange)
+            return perform(downstream.pointee.persistence.requestFailed(), on: downstream)
+        }
+        // A body that waits for 100, or that would have to be read to its end, is given up with the connection.
+        let isOpen = !exchange.pointee.marks.contains(.requestDone) && exchange.pointee.head.framing != .none
+        let hasBody = status != 204 && status != 304
+        let closes = downstream.pointee.persistence.responseBegan(
+            framing: hasBody ? .length(1) : .none, abandonsBody: isOpen)
+        let reply = HTTP1LocalReply(status: status, toHead: exchange.pointee.head.method == .head, closes: closes)
+        send(reply, for: exchange, downstream, addFields)
+        let next = downstream.pointee.persistence.responseEnded()
+        finish(exchange)
+        perform(next, on: downstream)
+        enqueue(downstream)
+    }
+
+    private mutating func send(
+        _ reply: HTTP1LocalReply, for exchange: ExchangePointer, _ downstream: DownstreamPointer,
+        _ addFields: (inout HTTP1HeadWriter) -> Void = { _ in }
+    ) {
+        exchange.pointee.record.status = reply.status
+        exchange.pointee.record.flags.insert(.localReply)
+        counters.localReplies += 1
+        guard downstream.pointee.channel.output.borrow(&buffers),
+            case .success(let count) = reply.write(into: downstream.pointee.channel.output.space, addFields: addFields)
+        else {
+            // Without memory to answer the client sees a reset.
+            exchange.pointee.record.status = 0
+            return close(downstream, resetting: true)
+        }
+        downstream.pointee.channel.output.end += count
+        _ = downstream.pointee.channel.flush()
+    }
+
+    /// Ends the exchange and its connection: nobody is there, or what was sent must not be taken for complete.
+    mutating func abandon(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
+        leaveUpstream(exchange)
+        if exchange.pointee.record.reason == .forwarded { exchange.pointee.record.reason = .clientGone }
+        if exchange.pointee.marks.contains(.responseBegan), !exchange.pointee.marks.contains(.responseDone) {
+            exchange.pointee.record.flags.insert(.incomplete)
+        }
+        finish(exchange)
+        close(downstream, resetting: true)
+    }
+
+    /// Writes the record and gives the exchange back.
+    mutating func finish(_ exchange: ExchangePointer) {
+        exchange.pointee.record.endedAt = nanoseconds
+        exchange.pointee.record.requestBytes = exchange.pointee.requestBody.moved
+        exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
+        let hasHead = exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
+        let text = RequestText(message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head)
+        sink._withUnsafeGuaranteedRef { $0.record(exchange.pointee.record, text) }
+        free(exchange)
+    }
+
+    /// Gives the exchange back without a record: there was no request.
+    mutating func free(_ exchange: ExchangePointer) {
+        leaveUpstream(exchange)
+        leaveSnapshot(exchange)
+        timers.cancel(exchange.pointee.timer)
+        if let downstream = exchange.pointee.downstream {
+            downstream.pointee.exchange = nil
+            downstream.pointee.quietSince = now
+            exchange.pointee.downstream = nil
+        }
+        freedExchanges.push(exchange)
+    }
+
+    @inline(__always)
+    mutating func leaveSnapshot(_ exchange: ExchangePointer) {
+        guard let hold = exchange.pointee.hold else { return }
+        exchange.pointee.hold = nil
+        exchange.pointee.rule = nil
+        exchange.pointee.backend = nil
+        exchange.pointee.service = nil
+        holds.leave(hold)
+    }
+}

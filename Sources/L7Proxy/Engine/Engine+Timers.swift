@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshModel
+
+/// What time brings about.
+///
+/// Timers of connections are coarse: they stay set while requests come and go, and look at what was done when they fire,
+/// so that a request on a busy connection sets none. Only a rule's own limits, and waits, have an exact timer.
+extension Engine {
+    mutating func fire(_ token: Token) {
+        switch token.kind {
+        case .downstream: downstreams.find(token.handle).map { downstreamFired($0) }
+        case .upstream: upstreams.find(token.handle).map { upstreamFired($0) }
+        case .exchange: exchanges.find(token.handle).map { exchangeFired($0) }
+        case .worker: workerFired()
+        case .mailbox, .listener, nil: break
+        }
+    }
+
+    private mutating func downstreamFired(_ downstream: DownstreamPointer) {
+        switch downstream.pointee.phase {
+        case .closed: return
+        // What could not be sent by now will not be; a client that does not close is left.
+        case .lingering, .discarding: return close(downstream, resetting: !downstream.pointee.channel.output.isEmpty)
+        case .open: break
+        }
+        guard let exchange = downstream.pointee.exchange else {
+            let isFirst = downstream.pointee.boundSerial == 0
+            let limit = isFirst ? configuration.headTimeout : configuration.idleTimeout
+            let passed = now - downstream.pointee.quietSince
+            if passed < limit { return setTimer(downstream, in: limit - passed) }
+            return perform(downstream.pointee.persistence.beginDrain(), on: downstream)
+        }
+        if exchange.pointee.stage == .head {
+            let passed = now - exchange.pointee.beganAt
+            if passed < configuration.headTimeout {
+                return setTimer(downstream, in: configuration.headTimeout - passed)
+            }
+            return answer(exchange, .headTimeout)
+        }
+        checkProgress(exchange, downstream)
+    }
+
+    /// Ends an exchange of which nothing has moved since the timer was set: after once to twice the limit.
+    private mutating func checkProgress(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
+        let isTunnel = exchange.pointee.stage == .tunnel
+        let limit = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
+        var mark = downstream.pointee.channel.received &+ downstream.pointee.channel.sent
+        if let upstream = exchange.pointee.upstream {
+            mark = mark &+ upstream.pointee.channel.received &+ upstream.pointee.channel.sent
+        }
+        if mark != exchange.pointee.progressMark {
+            exchange.pointee.progressMark = mark
+            exchange.pointee.progressAt = now
+            return setTimer(downstream, in: limit)
+        }
+        let passed = now - exchange.pointee.progressAt
+        if passed < limit { return setTimer(downstream, in: limit - passed) }
+        if exchange.pointee.stage == .discarding || isTunnel { return abandon(exchange, downstream) }
+        // Who is it that does not go on? A client whose body is awaited, or the backend.
+        let awaitsClient = !exchange.pointee.marks.contains(.requestDone) && exchange.pointee.requestBody.pending == 0
+        answer(exchange, awaitsClient ? .bodyTimeout : .responseStalled)
+    }
+
+    private mutating func upstreamFired(_ upstream: UpstreamPointer) {
+        switch upstream.pointee.phase {
+        case .closed: break
+        case .requested, .connecting:
+            counters.failedDials += 1
+            dialFailed(upstream, .connectTimeout)
+        case .open:
+            // In use: it is set again when the connection becomes idle.
+            guard upstream.pointee.isIdle else { return }
+            let passed = now - upstream.pointee.idleSince
+            if passed >= configuration.upstreamIdleTimeout { return close(upstream) }
+            setTimer(upstream, in: configuration.upstreamIdleTimeout - passed)
+        }
+    }
+
+    /// Sets the exchange's timer to the earliest of its deadlines. Without one it costs nothing.
+    @inline(__always)
+    mutating func armTimer(_ exchange: ExchangePointer) {
+        var earliest = UInt64.max
+        if exchange.pointee.requestDeadline > 0 { earliest = exchange.pointee.requestDeadline }
+        if exchange.pointee.attemptDeadline > 0 { earliest = min(earliest, exchange.pointee.attemptDeadline) }
+        if exchange.pointee.legDeadline > 0 { earliest = min(earliest, exchange.pointee.legDeadline) }
+        if exchange.pointee.backoffUntil > 0 { earliest = min(earliest, exchange.pointee.backoffUntil) }
+        // An exchange that has ended is not to be woken.
+        guard earliest < .max, exchange.pointee.downstream != nil else { return }
+        timers.set(
+            exchange.pointee.timer, deadline: earliest, owner: Token(.exchange, exchange.pointee.handle).rawValue)
+    }
+
+    private mutating func exchangeFired(_ exchange: ExchangePointer) {
+        guard exchange.pointee.downstream != nil else { return }
+        if exchange.pointee.requestDeadline > 0, now >= exchange.pointee.requestDeadline {
+            return answer(exchange, .requestTimeout)
+        }
+        if exchange.pointee.attemptDeadline > 0, now >= exchange.pointee.attemptDeadline {
+            exchange.pointee.attemptDeadline = 0
+            return attemptFailed(exchange, .timedOut, .backendTimeout)
+        }
+        if exchange.pointee.legDeadline > 0, now >= exchange.pointee.legDeadline {
+            exchange.pointee.legDeadline = 0
+            return attemptFailed(exchange, .notProcessed, .connectTimeout)
+        }
+        if exchange.pointee.backoffUntil > 0, now >= exchange.pointee.backoffUntil { return replay(exchange) }
+        armTimer(exchange)
+    }
+
+    private mutating func workerFired() {
+        if listenersPaused { resumeListeners() }
+        if isDraining, now >= drainDeadline { cutEverything() }
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LinuxIO
+
+/// Connections that are no longer HTTP (RFC 9110 section 7.8).
+extension Engine {
+    private enum Copied {
+        /// Nothing more now, or the end was passed on.
+        case idle
+        case more
+        case broken
+    }
+
+    mutating func beginTunnel(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
+    ) {
+        exchange.pointee.stage = .tunnel
+        exchange.pointee.record.flags.insert(.upgraded)
+        exchange.pointee.record.reason = .tunnelEnded
+        exchange.pointee.requestDeadline = 0
+        exchange.pointee.attemptDeadline = 0
+        setTimer(downstream, in: configuration.tunnelIdleTimeout)
+        _ = downstream.pointee.channel.flush()
+    }
+
+    /// Carries bytes both ways; the end of one direction is passed on and leaves the other open.
+    mutating func tunnel(_ exchange: ExchangePointer) {
+        guard let downstream = exchange.pointee.downstream, let upstream = exchange.pointee.upstream else { return }
+        let up = Self.copy(from: &downstream.pointee.channel, to: &upstream.pointee.channel, &buffers)
+        let down = Self.copy(from: &upstream.pointee.channel, to: &downstream.pointee.channel, &buffers)
+        exchange.pointee.requestBody.moved = upstream.pointee.channel.sent &- upstream.pointee.sentBefore
+        exchange.pointee.responseBody.moved = upstream.pointee.channel.received &- upstream.pointee.receivedBefore
+        switch (up, down) {
+        case (.broken, _), (_, .broken): return abandon(exchange, downstream)
+        case (.more, _), (_, .more): enqueue(downstream)
+        default: break
+        }
+        passEnd(.upstreamEndSent, from: downstream.pointee.channel, to: &upstream.pointee.channel, exchange)
+        passEnd(.downstreamEndSent, from: upstream.pointee.channel, to: &downstream.pointee.channel, exchange)
+        if exchange.pointee.marks.isSuperset(of: [.upstreamEndSent, .downstreamEndSent]) {
+            exchange.pointee.marks.insert(.responseDone)
+            leaveUpstream(exchange)
+            finish(exchange)
+            close(downstream)
+        }
+    }
+
+    private static func copy(
+        from source: inout Channel, to sink: inout Channel, _ pool: inout BufferPool
+    ) -> Copied {
+        switch sink.flush() {
+        case .broken: return .broken
+        case .blocked: return .idle
+        case .done: sink.output.giveBack(&pool)
+        }
+        for _ in 0..<8 {
+            while let bytes = source.input.bytes.baseAddress, !source.input.isEmpty {
+                let count = sink.send(bytes, source.input.count)
+                if count < 0 { return .broken }
+                if count == 0 { return .idle }
+                source.input.start += count
+            }
+            switch source.fill(&pool) {
+            case .received: continue
+            case .nothing, .ended:
+                source.input.giveBack(&pool)
+                return .idle
+            case .broken, .full, .noMemory: return .broken
+            }
+        }
+        return .more
+    }
+
+    private func passEnd(
+        _ mark: Exchange.Marks, from source: Channel, to sink: inout Channel, _ exchange: ExchangePointer
+    ) {
+        guard source.state.contains(.inputEnded), source.input.isEmpty, sink.output.isEmpty,
+            !exchange.pointee.marks.contains(mark)
+        else { return }
+        exchange.pointee.marks.insert(mark)
+        StreamSocket.endOutput(sink.descriptor)
+    }
+}

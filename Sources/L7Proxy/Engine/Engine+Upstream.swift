@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LinuxIO
+import MeshModel
+
+/// Connections to backends: dialling, keeping, closing.
+extension Engine {
+    /// Asks for as many connections as there are requests without one, within the limit of the pool.
+    mutating func dialIfNeeded(_ pool: PoolPointer) {
+        // One at a time in a loop whose condition is read anew: a refusal answers a request, which may begin others.
+        while pool.pointee.waitingCount > pool.pointee.dialing,
+            pool.pointee.connections < configuration.connectionsPerPool
+        {
+            guard let (upstream, handle) = upstreams.take() else {
+                if pool.pointee.connections == 0 { failFirstWaiting(pool, .tooManyConnections) }
+                return
+            }
+            let timer = upstream.pointee.timer
+            upstream.pointee = Upstream()
+            upstream.pointee.handle = handle
+            upstream.pointee.timer = timer == .max ? timers.makeTimer(for: 0) : timer
+            upstream.pointee.pool = pool
+            upstream.pointee.phase = .requested
+            pool.pointee.connections += 1
+            pool.pointee.dialing += 1
+            counters.upstreams += 1
+            counters.dials += 1
+            setTimer(upstream, in: configuration.connectTimeout)
+            let key = pool.pointee.key
+            let request = LegRequest(
+                ticket: LegTicket(handle: handle), sourceNetwork: key.network, address: key.address, port: key.port)
+            switch legs(request) {
+            case .pending: break
+            case .descriptor(let descriptor): adopt(upstream, descriptor)
+            case .refused:
+                counters.failedDials += 1
+                dialFailed(upstream, .legRefused)
+                return
+            }
+        }
+    }
+
+    /// The socket that was asked for is here.
+    mutating func adopt(_ upstream: UpstreamPointer, _ descriptor: CInt) {
+        upstream.pointee.channel.descriptor = descriptor
+        upstream.pointee.phase = .connecting
+        let token = Token(.upstream, upstream.pointee.handle).rawValue
+        guard StreamSocket.prepare(descriptor) == 0 else { return dialFailed(upstream, .connectFailed) }
+        do throws(SystemError) { try poller.addStream(descriptor, token: token) } catch {
+            dialFailed(upstream, .connectFailed)
+        }
+    }
+
+    /// The poller has something about the connection.
+    mutating func upstreamIsReady(_ upstream: UpstreamPointer) {
+        switch upstream.pointee.phase {
+        case .closed, .requested: return
+        case .connecting:
+            guard upstream.pointee.channel.state.contains(.writable) else { return }
+            guard StreamSocket.pendingError(upstream.pointee.channel.descriptor) == 0 else {
+                counters.failedDials += 1
+                return dialFailed(upstream, .connectFailed)
+            }
+            upstream.pointee.phase = .open
+            upstream.pointee.openedAt = now
+            upstream.pointee.pool?.pointee.dialing -= 1
+            timers.cancel(upstream.pointee.timer)
+            serve(upstream)
+        case .open:
+            if let downstream = upstream.pointee.exchange?.pointee.downstream { return drive(downstream) }
+            // An idle connection has nothing to say: bytes, an end or an error make it useless.
+            guard upstream.pointee.channel.state.contains(.readable) else { return }
+            if upstream.pointee.isIdle, StreamSocket.isQuiet(upstream.pointee.channel.descriptor) {
+                return upstream.pointee.channel.state.subtract([.readable, .endAnnounced])
+            }
+            close(upstream)
+        }
+    }
+
+    /// Gives a connection that is free to the request that has waited longest, or keeps it.
+    private mutating func serve(_ upstream: UpstreamPointer) {
+        guard let pool = upstream.pointee.pool else { return }
+        if let exchange = pool.pointee.firstWaiting {
+            pool.pointee.removeWaiting(exchange)
+            attach(upstream, to: exchange)
+            if let downstream = exchange.pointee.downstream { enqueue(downstream) }
+            return
+        }
+        if pool.pointee.idleCount >= configuration.idlePerPool, let oldest = pool.pointee.lastIdle { close(oldest) }
+        upstream.pointee.channel.relax(&buffers)
+        upstream.pointee.idleSince = now
+        pool.pointee.pushIdle(upstream)
+        // Set once; when it fires it looks at the time since which the connection has been idle.
+        if !timers.isSet(upstream.pointee.timer) { setTimer(upstream, in: configuration.upstreamIdleTimeout) }
+    }
+
+    /// The response is complete and the connection can carry another request.
+    mutating func release(_ upstream: UpstreamPointer) {
+        upstream.pointee.exchange = nil
+        let isOld = now - upstream.pointee.openedAt >= configuration.upstreamLifetime
+        let ended = !upstream.pointee.channel.state.isDisjoint(with: [.inputEnded, .broken, .endAnnounced])
+        if isOld || ended || isDraining && upstream.pointee.pool?.pointee.firstWaiting == nil { return close(upstream) }
+        serve(upstream)
+    }
+
+    /// A connection did not come about: the request that has waited longest is told.
+    mutating func dialFailed(_ upstream: UpstreamPointer, _ reason: ReasonCode) {
+        guard let pool = upstream.pointee.pool else { return }
+        // Held, so that it does not go with its connection.
+        pool.pointee.connections += 1
+        close(upstream)
+        failFirstWaiting(pool, reason)
+        pool.pointee.connections -= 1
+        dialIfNeeded(pool)
+        pools.removeIfUnused(pool)
+    }
+
+    private mutating func failFirstWaiting(_ pool: PoolPointer, _ reason: ReasonCode) {
+        guard let exchange = pool.pointee.firstWaiting else { return }
+        pool.pointee.removeWaiting(exchange)
+        exchange.pointee.pool = nil
+        let downstream = exchange.pointee.downstream
+        attemptFailed(exchange, .notProcessed, reason)
+        if let downstream { enqueue(downstream) }
+    }
+
+    /// Takes the exchange off its connection, which is closed, or off the queue for one.
+    mutating func leaveUpstream(_ exchange: ExchangePointer) {
+        if let pool = exchange.pointee.pool {
+            exchange.pointee.pool = nil
+            pool.pointee.removeWaiting(exchange)
+            pools.removeIfUnused(pool)
+        }
+        if let upstream = exchange.pointee.upstream { close(upstream) }
+    }
+
+    mutating func close(_ upstream: UpstreamPointer) {
+        guard upstream.pointee.phase != .closed else { return }
+        let wasDialing = upstream.pointee.phase == .requested || upstream.pointee.phase == .connecting
+        upstream.pointee.phase = .closed
+        upstream.pointee.channel.close(&buffers)
+        timers.cancel(upstream.pointee.timer)
+        counters.upstreams -= 1
+        closedUpstreams.push(upstream)
+        if let exchange = upstream.pointee.exchange {
+            exchange.pointee.upstream = nil
+            upstream.pointee.exchange = nil
+        }
+        guard let pool = upstream.pointee.pool else { return }
+        upstream.pointee.pool = nil
+        pool.pointee.removeIdle(upstream)
+        pool.pointee.connections -= 1
+        if wasDialing { pool.pointee.dialing -= 1 }
+        // Its place may be what others wait for.
+        if pool.pointee.waitingCount > 0, !wasDialing { dialIfNeeded(pool) }
+        pools.removeIfUnused(pool)
+    }
+
+    mutating func setTimer(_ upstream: UpstreamPointer, in milliseconds: UInt64) {
+        let owner = Token(.upstream, upstream.pointee.handle).rawValue
+        timers.set(upstream.pointee.timer, deadline: now + milliseconds, owner: owner)
+    }
+}

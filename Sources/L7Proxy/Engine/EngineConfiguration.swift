@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Bounds of one worker. Times are in milliseconds. Each limit says what it stops.
+public struct EngineConfiguration: Sendable {
+    /// Of heads. A head and what forwarding adds to it must fit into one block of the buffer pool.
+    public var limits = HTTP1Limits()
+    /// Field lines of a head, 16 bytes each for an open request: parsing work and memory of a flood of tiny fields.
+    public var fieldCount = 128
+
+    /// Clients' connections. More are reset when they are accepted: descriptors.
+    public var connections = 65536
+    /// Requests that are open at a time, each with its tables.
+    public var exchanges = 16384
+    /// Blocks of ``BufferPool/blockSize`` bytes: the memory of all connections that are not idle.
+    public var buffers = 16384
+    /// Different pairs of endpoint and source.
+    public var pools = 16384
+    /// Connections to backends.
+    public var upstreams = 65536
+    /// To one endpoint for one source: a slow backend must not take all.
+    public var connectionsPerPool = 1024
+    /// That wait there without a request.
+    public var idlePerPool = 128
+    /// Requests that wait for a connection there.
+    public var waitingPerPool = 1024
+
+    /// From a connection, or its first byte of a head, to the head's end: slow heads (Slowloris).
+    public var headTimeout: UInt64 = 15_000
+    /// A kept connection of a client without a request.
+    public var idleTimeout: UInt64 = 60_000
+    /// An open request of which nothing moves on either side.
+    public var stallTimeout: UInt64 = 300_000
+    /// A tunnel in which nothing moves.
+    public var tunnelIdleTimeout: UInt64 = 3_600_000
+    /// From the wish for a connection to its being connected, and of a request that waits for one.
+    public var connectTimeout: UInt64 = 5_000
+    /// A backend's connection without a request. Shorter than the 60 s that backends usually keep theirs, so that they
+    /// seldom close one that is being used again.
+    public var upstreamIdleTimeout: UInt64 = 30_000
+    /// A backend's connection is not used again after this: endpoints' weights must take effect.
+    public var upstreamLifetime: UInt64 = 3_600_000
+    /// How long a client's end is waited for after the last response (RFC 9112 section 9.6).
+    public var lingerTimeout: UInt64 = 2_000
+    /// Bytes of a request that are read and thrown away to keep the connection, or while it ends.
+    public var discardBytes: UInt64 = 256 * 1024
+    /// Bytes of a request's body; 0: no limit. 413 if more is announced or comes.
+    public var bodyBytes: UInt64 = 0
+
+    /// Whether requests tell the client's address in `X-Forwarded-For`, since backends see pooled connections.
+    public var addsForwardedFor = true
+
+    public init() {
+        limits.headBytes = 20 * 1024
+        limits.trailerBytes = 4 * 1024
+    }
+
+    /// Head limits that the blocks can hold; what is configured beyond them is cut.
+    var fittingLimits: HTTP1Limits {
+        var fitting = limits
+        fitting.headBytes = min(limits.headBytes, 20 * 1024)
+        fitting.trailerBytes = min(limits.trailerBytes, 4 * 1024)
+        return fitting
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MeshModel
+
+/// One request and its response, whatever the codecs on both sides: what it was routed to, how its attempts go, and its
+/// record.
+///
+/// An HTTP/1 connection has one exchange at a time; a stream of HTTP/2 would have its own. What is of HTTP/1 here is the
+/// two parsers and body readers; routing, filters, attempts and time limits read ``head``, ``requestFields`` and
+/// ``message`` only.
+///
+/// Elements of a slab are used again: ``begin(for:now:)`` sets what is of one request, tables stay allocated.
+struct Exchange: ~Copyable {
+    enum Stage: UInt8, BitwiseCopyable {
+        /// The request's head is being read.
+        case head
+        /// A connection to the backend is awaited.
+        case waiting
+        /// The next attempt is awaited.
+        case backoff
+        /// Request and response flow.
+        case flowing
+        /// The response is out; the rest of the request is read and thrown away.
+        case discarding
+        /// No HTTP any more: bytes flow both ways.
+        case tunnel
+    }
+
+    struct Marks: OptionSet, BitwiseCopyable {
+        let rawValue: UInt16
+
+        /// The head of the final response is in the client's output: nothing can be tried again.
+        static let responseBegan = Marks(rawValue: 1 << 0)
+        static let responseDone = Marks(rawValue: 1 << 1)
+        static let requestDone = Marks(rawValue: 1 << 2)
+        /// The backend takes no more of the request; its response may still come.
+        static let uploadBroken = Marks(rawValue: 1 << 3)
+        /// The request was repeated because a kept connection had been closed.
+        static let repeated = Marks(rawValue: 1 << 4)
+        /// Must not use a kept connection.
+        static let freshOnly = Marks(rawValue: 1 << 5)
+        /// A 100 was passed on.
+        static let sawContinue = Marks(rawValue: 1 << 6)
+        static let isUpgrade = Marks(rawValue: 1 << 7)
+        /// The time for the head runs.
+        static let headTimed = Marks(rawValue: 1 << 8)
+        /// Some of the request's body was consumed.
+        static let bodyBegan = Marks(rawValue: 1 << 11)
+        static let downstreamEndSent = Marks(rawValue: 1 << 9)
+        static let upstreamEndSent = Marks(rawValue: 1 << 10)
+    }
+
+    // Of the slot.
+    var handle: SlabHandle
+    /// Made when the slot is first used; ``UInt32/max``: not yet.
+    var timer: TimerWheel.ID = .max
+    var requestFields: FieldTable
+    var responseFields: FieldTable
+    /// Of the request; those of the response go into its fields' table, which is done with by then.
+    var trailers: FieldTable
+
+    // Of the request.
+    var downstream: DownstreamPointer?
+    var upstream: UpstreamPointer?
+    var stage: Stage = .head
+    var marks: Marks = []
+    var parser: HTTP1RequestParser
+    var head: RequestHead
+    var responseParser: HTTP1ResponseParser
+    var responseHead: ResponseHead
+    var requestBody = BodyFlow()
+    var responseBody = BodyFlow()
+
+    // Routing. Plans live as long as the snapshot that is held.
+    var hold: UnsafeMutablePointer<SnapshotHold>?
+    var service: UnsafePointer<ServicePlan>?
+    var rule: UnsafePointer<RulePlan>?
+    var backend: UnsafePointer<BackendPlan>?
+    var prefixLength: Int32 = -1
+    var corsFields: [HeaderField] = []
+
+    // Attempts. Deadlines in milliseconds, 0: none.
+    var pool: PoolPointer?
+    var nextWaiting: ExchangePointer?
+    var previousWaiting: ExchangePointer?
+    var retries: UInt32 = 0
+    var beganAt: UInt64 = 0
+    var requestDeadline: UInt64 = 0
+    var attemptDeadline: UInt64 = 0
+    var legDeadline: UInt64 = 0
+    var backoffUntil: UInt64 = 0
+
+    // What was moved when it was last looked at, and when that was.
+    var progressMark: UInt64 = 0
+    var progressAt: UInt64 = 0
+
+    var record: RequestRecord
+
+    init(index: UInt32, fieldCount: Int, limits: HTTP1Limits) {
+        handle = SlabHandle(index: index, generation: 0)
+        requestFields = FieldTable(capacity: fieldCount)
+        responseFields = FieldTable(capacity: fieldCount)
+        trailers = FieldTable(capacity: 32)
+        parser = HTTP1RequestParser(limits: limits)
+        responseParser = HTTP1ResponseParser(limits: limits, for: .get)
+        head = RequestHead()
+        responseHead = ResponseHead()
+        let none = IPAddress(high: 0, low: 0)
+        record = RequestRecord(
+            origin: ConnectionOrigin(destination: none, destinationPort: 0, client: none, clientPort: 0))
+    }
+
+    /// The memory that offsets of the request's head and fields are for: the front of the client's block.
+    @inline(__always) var message: UnsafeRawPointer? {
+        downstream.flatMap { UnsafeRawPointer($0.pointee.channel.input.base) }
+    }
+
+    /// Whether all of the request is in the client's block, from which it can be sent again.
+    var mayReplay: Bool { head.framing == .none || requestBody.keeps || !marks.contains(.bodyBegan) }
+
+    /// Makes ready for a request of `downstream`.
+    mutating func begin(for downstream: DownstreamPointer, now: UInt64, milliseconds: UInt64) {
+        self.downstream = downstream
+        upstream = nil
+        stage = .head
+        marks = []
+        parser.reset()
+        head = RequestHead()
+        responseHead = ResponseHead()
+        requestBody = BodyFlow()
+        responseBody = BodyFlow()
+        hold = nil
+        service = nil
+        rule = nil
+        backend = nil
+        prefixLength = -1
+        if !corsFields.isEmpty { corsFields = [] }
+        pool = nil
+        retries = 0
+        beganAt = milliseconds
+        requestDeadline = 0
+        attemptDeadline = 0
+        legDeadline = 0
+        backoffUntil = 0
+        progressMark = 0
+        progressAt = milliseconds
+        record = RequestRecord(origin: downstream.pointee.origin)
+        record.startedAt = now
+    }
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import MeshModel
+
+/// Names a socket that a worker has asked for.
+public struct LegTicket: Equatable, Sendable, BitwiseCopyable {
+    let handle: SlabHandle
+}
+
+/// A socket to a backend that is wanted.
+public struct LegRequest: Sendable {
+    public let ticket: LegTicket
+    /// The network namespace it must be of: that of the pod whose requests it carries; 0: the proxy's own.
+    public let sourceNetwork: UInt64
+    public let address: IPAddress
+    public let port: UInt16
+}
+
+/// What has become of the wish for a socket.
+public enum LegAnswer: Sendable {
+    /// A connected or connecting stream socket, which the worker owns from now on.
+    case descriptor(CInt)
+    /// ``ProxyWorker/deliver(_:to:)`` will follow.
+    case pending
+    /// There will be none.
+    case refused
+}
+
+/// Makes sockets to backends. In production another process does, because a socket belongs to the namespace and the
+/// cgroup of whoever creates it.
+///
+/// Called on the worker's thread once per connection to a backend, not per request. It must not block.
+public typealias LegSource = @Sendable (LegRequest) -> LegAnswer

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Why a request ended as it did. One per request, in its record; never told to the client, who gets the status.
+public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
+    /// The backend's response was passed on, whatever its status.
+    case forwarded
+    /// The connection is a tunnel since the backend agreed to an upgrade, and has ended.
+    case tunnelEnded
+
+    // Answers of a rule.
+    case redirected, preflight
+
+    // The request.
+    case malformedRequest, targetTooLong, headTooLarge, headTimeout, bodyMalformed, bodyTimeout, bodyTooLarge
+    case methodNotSupported, denied, rateLimited, faultInjected, hopsExhausted
+
+    // Routing.
+    case noRoute, ruleNotSupported, invalidBackend, noWeight, noEndpoint, unknownDestination
+
+    // The way to a backend.
+    case legRefused, connectFailed, connectTimeout, tooManyWaiting, tooManyConnections, outOfMemory
+
+    // The backend.
+    case backendReset, backendMalformed, responseHeadTooLarge, requestTimeout, backendTimeout, responseStalled
+
+    // Neither side's answer could be finished.
+    case clientGone, responseCut, drainDeadline
+
+    /// The status of the local reply; 0 if there is none to give.
+    public var status: UInt16 {
+        switch self {
+        case .forwarded, .tunnelEnded, .redirected, .clientGone, .responseCut, .drainDeadline: 0
+        case .preflight: 204
+        case .malformedRequest, .bodyMalformed: 400
+        case .denied: 403
+        case .noRoute: 404
+        case .headTimeout, .bodyTimeout: 408
+        case .bodyTooLarge: 413
+        case .targetTooLong: 414
+        case .rateLimited: 429
+        case .headTooLarge: 431
+        case .ruleNotSupported, .invalidBackend, .noWeight: 500
+        case .methodNotSupported: 501
+        case .backendReset, .backendMalformed, .responseHeadTooLarge, .hopsExhausted: 502
+        case .noEndpoint, .unknownDestination, .legRefused, .connectFailed, .tooManyWaiting, .tooManyConnections,
+            .outOfMemory, .faultInjected:
+            503
+        case .connectTimeout, .requestTimeout, .backendTimeout, .responseStalled: 504
+        }
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What became of one request: for the access log and the metrics.
+public struct RequestRecord: Sendable, BitwiseCopyable {
+    public struct Flags: OptionSet, Sendable, BitwiseCopyable {
+        public let rawValue: UInt8
+
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        /// The status is the proxy's own, not a backend's.
+        public static let localReply = Flags(rawValue: 1 << 0)
+        /// The connection to the backend had carried a request before.
+        public static let reusedConnection = Flags(rawValue: 1 << 1)
+        /// Repeated once, because a kept connection had been closed by the backend.
+        public static let repeatedAfterClose = Flags(rawValue: 1 << 2)
+        /// The client was not given the whole response.
+        public static let incomplete = Flags(rawValue: 1 << 3)
+        public static let upgraded = Flags(rawValue: 1 << 4)
+    }
+
+    public var origin: ConnectionOrigin
+    // Nanoseconds of CLOCK_MONOTONIC, of the loop's turn in which it happened; 0: it did not.
+    public var startedAt: UInt64 = 0
+    public var routedAt: UInt64 = 0
+    /// The request's head was given to the last backend's connection.
+    public var sentAt: UInt64 = 0
+    /// The head of the final response was there.
+    public var answeredAt: UInt64 = 0
+    public var endedAt: UInt64 = 0
+    /// Bytes of body, without framing.
+    public var requestBytes: UInt64 = 0
+    public var responseBytes: UInt64 = 0
+    /// Of the snapshot by which it was routed; ``rule`` and ``service`` are its indices.
+    public var generation: UInt64 = 0
+    /// Index for ``ProxySnapshot/ruleName(_:)``; -1: no rule.
+    public var rule: Int32 = -1
+    /// Index for ``ProxySnapshot/serviceName(_:)``, of the last backend; -1: no Service.
+    public var service: Int32 = -1
+    public var endpoint: ProxyEndpoint
+    /// What the client was sent; 0: nothing.
+    public var status: UInt16 = 0
+    public var reason: ReasonCode = .forwarded
+    public var method: Method = .other
+    /// Attempts at a backend.
+    public var attempts: UInt8 = 0
+    public var flags: Flags = []
+
+    init(origin: ConnectionOrigin) {
+        self.origin = origin
+        endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort, weight: 0)
+    }
+}
+
+/// The text of a request, lent with its record.
+public struct RequestText {
+    /// `nil`: there was no whole head, or the connection has become a tunnel. Ranges in ``head`` are of this memory.
+    public let message: UnsafeRawPointer?
+    public let head: RequestHead
+}
+
+/// Takes the record of each request, on the thread of the worker that served it.
+///
+/// A class to be overridden: the call costs a jump through a table, no allocation and no reference counting. It must
+/// not block.
+open class RequestSink {
+    public init() {}
+
+    /// - Parameters:
+    ///   - record, text: Valid until it returns.
+    open func record(_ record: borrowing RequestRecord, _ text: borrowing RequestText) {}
+}
+
+/// What a worker has counted since it was made. Written by its thread only.
+public struct WorkerCounters: Sendable, BitwiseCopyable, Equatable {
+    public var accepted: UInt64 = 0
+    /// Accepted and reset at once: too many, or of unknown origin.
+    public var refusedConnections: UInt64 = 0
+    public var connections: UInt64 = 0
+    public var requests: UInt64 = 0
+    public var localReplies: UInt64 = 0
+    public var dials: UInt64 = 0
+    public var failedDials: UInt64 = 0
+    public var reuses: UInt64 = 0
+    public var retries: UInt64 = 0
+    public var repeatsAfterClose: UInt64 = 0
+    public var upstreams: UInt64 = 0
+    public var buffers: UInt64 = 0
+    public var exchanges: UInt64 = 0
+
+    public init() {}
+}

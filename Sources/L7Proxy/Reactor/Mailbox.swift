@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LinuxIO
+import Synchronization
+
+/// Messages from any thread to one loop. A message that is put in wakes the loop; messages are taken in order.
+final class Mailbox<Message: Sendable>: Sendable {
+    private let messages = Mutex<[Message]>([])
+    private let counter: EventCounter
+
+    /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
+    init() throws(SystemError) { counter = try EventCounter() }
+
+    /// Readable while there may be messages.
+    var descriptor: CInt { counter.rawValue }
+
+    func put(_ message: Message) {
+        let wasEmpty = messages.withLock { list in
+            list.append(message)
+            return list.count == 1
+        }
+        // The loop clears before it takes, so a message that found the list occupied is taken with the others.
+        if wasEmpty { counter.signal() }
+    }
+
+    /// For the loop: all messages so far.
+    func takeAll() -> [Message] {
+        counter.clear()
+        return messages.withLock { list in
+            let taken = list
+            list = []
+            return taken
+        }
+    }
+}

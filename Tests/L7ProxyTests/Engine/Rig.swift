@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LinuxIO
+import MeshModel
+import Synchronization
+
+@testable import L7Proxy
+
+/// Records of requests, in the order in which they ended.
+final class Recorder: Sendable {
+    private let records = Mutex<[RequestRecord]>([])
+
+    var all: [RequestRecord] { records.withLock { $0 } }
+
+    func append(_ record: RequestRecord) { records.withLock { $0.append(record) } }
+
+    /// Waits until there are so many.
+    func wait(for count: Int) -> [RequestRecord] {
+        for _ in 0..<2000 {
+            let all = all
+            if all.count >= count { return all }
+            _ = Poll.pause()
+        }
+        return all
+    }
+
+    final class Sink: RequestSink {
+        let recorder: Recorder
+        init(_ recorder: Recorder) { self.recorder = recorder }
+        override func record(_ record: borrowing RequestRecord, _ text: borrowing RequestText) {
+            recorder.append(copy record)
+        }
+    }
+}
+
+/// A worker between a test's client and its backends, on loopback.
+///
+/// Clients connect to Service `shop/web` at 10.96.0.1:80 as far as the worker is told.
+final class Rig: Sendable {
+    static let address = IPAddress("10.96.0.1")!
+    static let service = NamespacedName(namespace: "shop", name: "web")
+    /// The client's network namespace, in which is `shop/client`.
+    static let network: UInt64 = 7
+
+    let worker: ProxyWorker
+    let port: UInt16
+    let recorder = Recorder()
+    private let generation = Mutex<UInt64>(1)
+
+    /// - Parameters:
+    ///   - backends: Ports on loopback of the endpoints of `shop/web`; of further Services by name.
+    ///   - legs: Instead of plain sockets.
+    init(
+        _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
+        destination: SocketEndpoint? = nil, configure: (inout EngineConfiguration) -> Void = { _ in },
+        legs: LegSource? = nil
+    ) throws {
+        var configuration = EngineConfiguration()
+        configuration.connections = 256
+        configuration.exchanges = 256
+        configuration.upstreams = 256
+        configuration.pools = 64
+        configuration.buffers = 256
+        configuration.addsForwardedFor = false
+        configure(&configuration)
+        let recorder = recorder
+        worker = try ProxyWorker(
+            configuration: configuration,
+            origins: { socket in
+                ConnectionOrigin(
+                    destination: destination.map { IPAddress(high: $0.high, low: $0.low) } ?? Self.address,
+                    destinationPort: destination?.port ?? 80, client: socket.client, clientPort: socket.clientPort,
+                    sourceIdentity: 42, sourceNetwork: Self.network)
+            },
+            legs: legs ?? { Self.connect($0) }, makeSink: { Recorder.Sink(recorder) })
+        let listener = try StreamSocket.listen(at: .loopback(port: 0))
+        port = StreamSocket.localEndpoint(listener.rawValue)?.port ?? 0
+        publish(backends, others: others, rules: rules)
+        worker.addListener(listener, tag: 1)
+        try worker.start { _ in }
+    }
+
+    deinit { worker.stop() }
+
+    static func connect(_ request: LegRequest) -> LegAnswer {
+        let descriptor = StreamSocket.connect(
+            to: SocketEndpoint(high: request.address.high, low: request.address.low, port: request.port))
+        return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
+    }
+
+    func publish(_ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil) {
+        let number = generation.withLock { generation in
+            generation += 1
+            return generation
+        }
+        worker.publish(Self.snapshot(backends, others: others, rules: rules, generation: number))
+    }
+
+    static func snapshot(
+        _ backends: [UInt16], others: [String: [UInt16]], rules: [HTTPRoute.Rule]?, generation: UInt64
+    ) -> ProxySnapshot {
+        func endpoints(_ ports: [UInt16]) -> [ProxyEndpoint] {
+            ports.map { ProxyEndpoint(address: IPAddress("127.0.0.1")!, port: $0) }
+        }
+        var services = [
+            ProxyService(name: service, port: 80, addresses: [address], endpoints: endpoints(backends))
+        ]
+        var objects = [Service(metadata: ObjectMetadata(name: "web", namespace: "shop"), ports: [.init(port: 80)])]
+        for (name, ports) in others.sorted(by: { $0.key < $1.key }) {
+            services.append(
+                ProxyService(
+                    name: NamespacedName(namespace: "shop", name: name), port: 80, addresses: [],
+                    endpoints: endpoints(ports)))
+            objects.append(Service(metadata: ObjectMetadata(name: name, namespace: "shop"), ports: [.init(port: 80)]))
+        }
+        let table = rules.map { rules in
+            RouteTable(
+                RouteObjects(
+                    routes: [
+                        .http(
+                            HTTPRoute(
+                                metadata: ObjectMetadata(name: "web", namespace: "shop"),
+                                parentRefs: [.init(name: "web")], rules: rules))
+                    ], services: objects))
+        }
+        return ProxySnapshot(
+            generation: generation, services: services, routes: table,
+            workloads: [
+                network: ProxyWorkload(
+                    name: NamespacedName(namespace: "shop", name: "client"), serviceAccount: "default")
+            ])
+    }
+
+    func client() -> TestConnection { TestConnection(port: port) }
+
+    /// Counters of the worker, asked for now.
+    func counters() -> WorkerCounters {
+        let box = Box()
+        worker.counters { counters in box.value.withLock { $0 = counters } }
+        for _ in 0..<2000 {
+            if let counters = box.value.withLock({ $0 }) { return counters }
+            _ = Poll.pause()
+        }
+        return WorkerCounters()
+    }
+
+    private final class Box: Sendable {
+        let value = Mutex<WorkerCounters?>(nil)
+    }
+}
