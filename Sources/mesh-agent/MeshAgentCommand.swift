@@ -6,6 +6,7 @@ import Glibc
 import Logging
 import MeshAdmin
 public import MeshAgent
+import MeshVersion
 
 /// The command line of the agent: it only turns words into an ``AgentConfiguration``.
 @main
@@ -18,7 +19,7 @@ struct MeshAgentCommand: ParsableCommand {
             again. What it put into the kernel stays when it ends, so that traffic and policy go on: meshctl uninstall \
             removes it.
             """,
-        version: SockmeshVersion.current)
+        version: SockmeshVersion.current, subcommands: [FactoryCommand.self])
 
     @Option(
         help: ArgumentHelp(

@@ -5,6 +5,7 @@ import LinuxIO
 import MeshAdmin
 import MeshManifests
 import MeshModel
+import MeshVersion
 import SockOps
 
 /// Makes the answer to `meshctl status`.

@@ -6,6 +6,7 @@ public import Logging
 import MeshAdmin
 import MeshManifests
 import MeshModel
+import MeshVersion
 import SockOps
 
 /// Why an agent does not start, or stops.
