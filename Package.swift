@@ -48,14 +48,16 @@ let package = Package(
         .target(name: "L7Proxy", swiftSettings: settings),
         .target(
             name: "SocketFactory", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
-        .target(name: "ProxyProcess", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
+        .target(
+            name: "ProxyProcess", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
         .target(name: "ProxyProtocol", dependencies: ["MeshModel", "LinuxIO"], swiftSettings: settings),
 
         // Composition.
         .target(
             name: "MeshAgent",
             dependencies: [
-                "MeshModel", "MeshManifests", "MeshAdmin", "MeshVersion", "LinuxIO", "SockOps", "CMeshABI", "ProxyProtocol",
+                "MeshModel", "MeshManifests", "MeshAdmin", "MeshVersion", "LinuxIO", "SockOps", "CMeshABI",
+                "ProxyProtocol",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
@@ -95,6 +97,16 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "L7ProxyTests", dependencies: ["L7Proxy"], exclude: ["HTTP1/Differential"], swiftSettings: settings),
+        .executableTarget(
+            name: "confined-probe", dependencies: ["ProxyProcess", "LinuxIO"], path: "Tests/ConfinedProbe",
+            swiftSettings: settings),
+        .testTarget(
+            name: "ProxyProcessTests",
+            dependencies: ["ProxyProcess", "ProxyProtocol", "MeshModel", "LinuxIO", "confined-probe"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SocketFactoryTests", dependencies: ["SocketFactory", "ProxyProtocol", "MeshModel", "LinuxIO"],
+            swiftSettings: settings),
         .testTarget(
             name: "ProxyProtocolTests", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO", "TestSupport"],
             swiftSettings: settings),
@@ -107,6 +119,7 @@ let package = Package(
             name: "MeshAgentTests",
             dependencies: [
                 "MeshAgent", "MeshAdmin", "MeshModel", "MeshManifests", "SockOps", "LinuxIO", "CMeshABI", "TestSupport",
+                "ProxyProtocol", .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
     ]

@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-targets=(FuzzManifests FuzzHTTP1)
+targets=(FuzzManifests FuzzHTTP1 FuzzProxyProtocol)
 [ -z "$only" ] || targets=("$only")
 share=$((seconds / ${#targets[@]}))
 [ "$share" -gt 0 ] || share=1
@@ -38,6 +38,7 @@ dictionary_of() {
     case $1 in
         FuzzManifests) printf 'Fuzz/manifests.dict' ;;
         FuzzHTTP1) printf 'Fuzz/http1.dict' ;;
+        FuzzProxyProtocol) printf 'Fuzz/proxy.dict' ;;
         *) printf 'fuzz: there is no target %s\n' "$1" >&2; return 2 ;;
     esac
 }

@@ -9,8 +9,8 @@ public enum SealedMemory {
     ///
     /// - Parameter name: shown in `/proc/PID/fd`; for people.
     public static func make(_ name: String, _ bytes: [UInt8]) throws(SystemError) -> SharedDescriptor {
-        let file = SharedDescriptor(adopting: try SystemError.check("memfd_create", name) { clinux_memory_create(name) })
-        let raw = file.rawValue
+        let raw = try SystemError.check("memfd_create", name) { clinux_memory_create(name) }
+        let file = SharedDescriptor(adopting: raw)
         var written = 0
         while written < bytes.count {
             written += try SystemError.check("write", name) {

@@ -18,10 +18,12 @@ public enum ProxyFilter {
 
     /// The most frequent first: the kernel looks from the front.
     private static let allowed = [
-        "epoll_wait", "epoll_pwait", "epoll_pwait2", "read", "write", "readv", "writev", "recvfrom", "sendto", "recvmsg",
+        "epoll_wait", "epoll_pwait", "epoll_pwait2", "read", "write", "readv", "writev", "recvfrom", "sendto",
+        "recvmsg",
         "sendmsg", "accept4", "epoll_ctl", "close", "futex", "connect", "shutdown", "getsockopt", "setsockopt",
         "getsockname", "getpeername", "fcntl", "eventfd2", "epoll_create1", "timerfd_create", "timerfd_settime",
-        "signalfd4", "munmap", "mremap", "madvise", "brk", "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep",
+        "signalfd4", "munmap", "mremap", "madvise", "brk", "clock_gettime", "clock_getres", "clock_nanosleep",
+        "nanosleep",
         "gettimeofday", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "tgkill", "getrandom", "fstat",
         "lseek", "pread64", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "exit", "exit_group",
         "poll", "ppoll", "getrusage", "sched_getaffinity", "sched_yield", "set_robust_list", "membarrier", "rseq",

@@ -61,8 +61,13 @@ public final class ProxyHost: LegSource {
             // The second one does not wait.
             if isDraining { loop.stop() } else { drain(within: options.drainTime, "signal \(signal)") }
         }
-        if let socket { try open(socket) } else { connect() }
+        try start(socket)
         try loop.run()
+    }
+
+    /// Opens the link; everything else happens on the loop.
+    func start(_ socket: consuming PacketSocket?) throws(SystemError) {
+        if let socket { try open(socket) } else { connect() }
     }
 
     // MARK: - Link

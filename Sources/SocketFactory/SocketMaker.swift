@@ -9,7 +9,7 @@ public import ProxyProtocol
 ///
 /// Programs of a cgroup follow the cgroup of the process that made a socket, so what a proxy uses in a pod is made by a
 /// process that sits where the mesh's programs see it.
-public struct SocketMaker: ~Copyable {
+public struct SocketMaker {
     /// A socket, and the port it is bound to; 0: none yet.
     public struct Made {
         public let socket: SharedDescriptor

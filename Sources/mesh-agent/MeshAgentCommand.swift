@@ -65,6 +65,11 @@ struct MeshAgentCommand: ParsableCommand {
             valueName: "group"))
     var writeGroup: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Program of the node proxy, which the agent starts and supervises. (default: no proxy)", valueName: "path"))
+    var proxy: String?
+
     @Option(help: "Form of the log: text or json.")
     var logFormat = AgentConfiguration.LogFormat.text
 
@@ -94,6 +99,7 @@ struct MeshAgentCommand: ParsableCommand {
         options.socket = socket
         options.adminGroup = adminGroup
         options.writeGroup = writeGroup
+        options.proxy = proxy
         options.logFormat = logFormat
         options.logLevel = logLevel
         return options

@@ -71,7 +71,10 @@ struct ConfigurationTests {
             "service a occurs twice in a change"
         ),
         ([.begin(base: 0, generation: 2), .commit(3)], "a commit of generation 3, which was not begun"),
-        ([.begin(base: 0, generation: 1), .put(key("a"), [1, 2, 3]), .put(key("b"), [1, 2, 3, 4])], "a change of more than 8 bytes"),
+        (
+            [.begin(base: 0, generation: 1), .put(key("a"), [1, 2, 3]), .put(key("b"), [1, 2, 3, 4])],
+            "a change of more than 8 bytes"
+        ),
         (
             [.begin(base: 0, generation: 1), .put(key("a"), []), .put(key("b"), []), .put(key("c"), []), .commit(1)],
             "more than 2 records"

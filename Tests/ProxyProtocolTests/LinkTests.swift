@@ -49,7 +49,8 @@ import Testing
         let proxy = try ProxySide(
             on: loop, PacketSocket(far), as: Hello(.proxy, program: "1"), expecting: .agent, Self.listen(heard))
         let agent = try AgentSide(
-            on: loop, PacketSocket(near), as: Hello(.agent, program: "2", generation: 7), expecting: .proxy) { _ in }
+            on: loop, PacketSocket(near), as: Hello(.agent, program: "2", generation: 7), expecting: .proxy
+        ) { _ in }
         // More than the socket holds, so that some wait in the queue.
         let value = [UInt8](repeating: 7, count: 60000)
         let null = SharedDescriptor(try OwnedDescriptor(open: "/dev/null", flags: O_RDONLY))
@@ -115,7 +116,9 @@ import Testing
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16, alignment: 1)
         defer { buffer.deallocate() }
         for _ in 0..<2 {
-            guard case .packet(1, let descriptors) = try receiver.receive(into: buffer) else { return #expect(Bool(false)) }
+            guard case .packet(1, let descriptors) = try receiver.receive(into: buffer) else {
+                return #expect(Bool(false))
+            }
             #expect(descriptors.count == 16)
         }
     }

@@ -44,7 +44,10 @@ struct MessageTests {
             let frame = out.frame(message)
             for length in 0..<frame.count {
                 var copy = input
-                guard case .violation = frame[..<length].withUnsafeBytes({ copy.receive($0, descriptors: message.descriptors) })
+                guard
+                    case .violation = frame[..<length].withUnsafeBytes({
+                        copy.receive($0, descriptors: message.descriptors)
+                    })
                 else {
                     Issue.record("\(message) cut to \(length) bytes of \(frame.count) is accepted")
                     continue
@@ -123,7 +126,14 @@ struct MessageTests {
         let hello = Hello(.agent, program: "1")
         #expect(Self.answer(to: hello, then: [{ $0.hello() }]) == "a second hello")
         #expect(
-            Self.answer(to: hello, then: [{ _ = $0.frame(.commit(1)); return $0.frame(.commit(2)) }])
+            Self.answer(
+                to: hello,
+                then: [
+                    {
+                        _ = $0.frame(.commit(1))
+                        return $0.frame(.commit(2))
+                    }
+                ])
                 == "packet 3 follows 1")
         var proxy = Proxy(Hello(.proxy, program: "1"), expecting: .agent)
         var agent = LinkState<ProxyMessage, AgentMessage>(hello, expecting: .proxy)

@@ -30,7 +30,8 @@ struct RandomRecords {
 
     mutating func metadata() -> ObjectMetadata {
         ObjectMetadata(
-            name: text(), namespace: text(), labels: table(), annotations: table(), creationTimestamp: maybe { $0.text() },
+            name: text(), namespace: text(), labels: table(), annotations: table(),
+            creationTimestamp: maybe { $0.text() },
             origin: maybe { ObjectOrigin(file: $0.text(), document: $0.number(), line: $0.number()) })
     }
 

@@ -40,7 +40,8 @@ struct RecordTests {
             let record = records.record()
             var wire = record.wire
             for _ in 0..<Int.random(in: 1...3, using: &records.random) {
-                wire[Int.random(in: 0..<wire.count, using: &records.random)] ^= 1 << UInt8.random(in: 0..<8, using: &records.random)
+                wire[Int.random(in: 0..<wire.count, using: &records.random)] ^=
+                    1 << UInt8.random(in: 0..<8, using: &records.random)
             }
             let again: [UInt8]? =
                 switch record {
@@ -104,7 +105,9 @@ struct RecordTests {
         #expect(try [String: String](wire: wire) == table)
         func pair(_ key: String, _ value: String) -> [UInt8] { key.wire + value.wire }
         #expect(wire == [3, 0, 0, 0] + pair("a", "1") + pair("ab", "3") + pair("b", "2"))
-        for wrong in [pair("b", "2") + pair("a", "1"), pair("a", "1") + pair("a", "1"), pair("e\u{301}", "") + pair("é", "")] {
+        for wrong in [
+            pair("b", "2") + pair("a", "1"), pair("a", "1") + pair("a", "1"), pair("e\u{301}", "") + pair("é", ""),
+        ] {
             #expect(throws: WireError.self) { try [String: String](wire: [2, 0, 0, 0] + wrong) }
         }
     }

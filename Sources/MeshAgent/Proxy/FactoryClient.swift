@@ -45,7 +45,9 @@ final class FactoryClient {
     }
 
     func removeWorkload(netns: UInt64) {
-        request([], { _ in }) { .removeWorkload(number: $0, netns: netns) }
+        // Whatever it answers, there is nothing to be done.
+        let ignore: Completion = { _ in }
+        request([], ignore) { .removeWorkload(number: $0, netns: netns) }
     }
 
     func makeListener(_ key: ListenerKey, backlog: UInt32, _ completion: @escaping Completion) {
@@ -65,7 +67,9 @@ final class FactoryClient {
         }
         guard pending.count < mostRequests else {
             return completion(
-                .failure(SocketRefusal(errnoCode: UInt16(EBUSY), "the socket factory has \(mostRequests) requests to answer")))
+                .failure(
+                    SocketRefusal(errnoCode: UInt16(EBUSY), "the socket factory has \(mostRequests) requests to answer")
+                ))
         }
         last += 1
         pending[last] = completion

@@ -205,6 +205,8 @@ struct ProxySupervision: Hashable, Sendable {
         guard let current, phases[current] == .serving, successor == nil else { return [] }
         let (id, outputs) = start(now)
         successor = id
+        // Once: if it fails, the old version serves on.
+        outdated = nil
         return outputs
     }
 
@@ -231,5 +233,5 @@ struct ProxySupervision: Hashable, Sendable {
     }
 
     /// Whether the proxy that serves is of another version, and another should be started.
-    var wantsUpgrade: Bool { outdated != nil && outdated == current && current.map { phases[$0] == .serving } == true }
+    var wantsUpgrade: Bool { outdated.map { $0 == current && phases[$0] == .serving } ?? false }
 }

@@ -40,6 +40,8 @@ final class ProxySupervisor {
     private var listening: UnixListener?
     private var state = ConfigurationState(generation: 1)
     private var timers: [ProxySupervision.Timer: EventLoop.Timer] = [:]
+    /// Who else wants to know which listeners there are: the kernel's tables.
+    private var observer: (added: (Listener, SharedDescriptor) -> Void, removed: (ListenerKey) -> Void)?
     /// Connections whose peer has not said hello yet.
     private var strangers: [ObjectIdentifier: ProxyConnection] = [:]
     private let started = ContinuousClock.now
@@ -53,6 +55,16 @@ final class ProxySupervisor {
         self.logger = logger
         self.markLeg = markLeg
         listeners = ProxyListeners(backlog: configuration.backlog, logger: logger)
+        listeners.onAdd = { [unowned self] entry in
+            observer?.added(entry.listener, entry.socket)
+            for (id, proxy) in proxies where isGiven(id) {
+                proxy.link?.send(.listener(entry.listener), [entry.socket])
+            }
+        }
+        listeners.onRemove = { [unowned self] key in
+            observer?.removed(key)
+            for proxy in proxies.values { proxy.link?.send(.listenerGone(key)) }
+        }
     }
 
     /// Starts the factory, and a proxy unless one of an earlier agent attaches soon.
@@ -72,13 +84,11 @@ final class ProxySupervisor {
         timers.values.forEach(loop.cancel)
         timers = [:]
         for connection in Array(proxies.values) + Array(strangers.values) {
-            connection.process?.forget()
-            connection.process?.kill()
+            connection.process?.killAndWait()
             connection.link?.close("the node is being uninstalled")
         }
         (proxies, strangers) = ([:], [:])
-        factoryProcess?.forget()
-        factoryProcess?.kill()
+        factoryProcess?.killAndWait()
         (factoryProcess, factory) = (nil, nil)
         listeners.setFactory(nil)
         listeners.set([], isMaking: false)
@@ -88,17 +98,10 @@ final class ProxySupervisor {
     // MARK: - What others tell it
 
     /// Calls for each listener that there is, and that there will be; and for each that goes.
-    func observeListeners(added: @escaping (Listener, SharedDescriptor) -> Void, removed: @escaping (ListenerKey) -> Void) {
-        listeners.onAdd = { [unowned self] entry in
-            added(entry.listener, entry.socket)
-            for (id, proxy) in proxies where isGiven(id) {
-                proxy.link?.send(.listener(entry.listener), [entry.socket])
-            }
-        }
-        listeners.onRemove = { [unowned self] key in
-            removed(key)
-            for proxy in proxies.values { proxy.link?.send(.listenerGone(key)) }
-        }
+    func observeListeners(
+        added: @escaping (Listener, SharedDescriptor) -> Void, removed: @escaping (ListenerKey) -> Void
+    ) {
+        observer = (added, removed)
         for entry in listeners.entries.values { added(entry.listener, entry.socket) }
     }
 
@@ -111,6 +114,9 @@ final class ProxySupervisor {
         state = ConfigurationState(generation: state.generation + 1, records: records)
         for (id, proxy) in proxies where isGiven(id) { sendState(to: proxy) }
     }
+
+    /// Of the configuration, as proxies are to have it.
+    var generation: UInt64 { state.generation }
 
     /// Another process takes the place of the proxy that serves, without a connection refused.
     func upgrade() { input(.upgrade) }
@@ -219,7 +225,8 @@ final class ProxySupervisor {
     /// What a program needs to be found by its loader; nothing else of the agent's is a proxy's business. No crash
     /// report by another program: neither may start one.
     private static let environment =
-        ["SWIFT_BACKTRACE=enable=no"] + (getenv("LD_LIBRARY_PATH").map { ["LD_LIBRARY_PATH=\(String(cString: $0))"] } ?? [])
+        ["SWIFT_BACKTRACE=enable=no"]
+        + (getenv("LD_LIBRARY_PATH").map { ["LD_LIBRARY_PATH=\(String(cString: $0))"] } ?? [])
 
     // MARK: - Links
 
@@ -265,22 +272,27 @@ final class ProxySupervisor {
         let hello = Hello(.agent, program: SockmeshVersion.current, generation: state.generation)
         var id: ProxyID?
         return try ProxyConnection.AgentLink(on: loop, socket, as: hello, expecting: .proxy) {
-            [weak self, unowned connection] event in
-            guard let self else { return }
+            [weak self, weak connection] event in
+            guard let self, let connection else { return }
             switch event {
             case .opened(let hello):
                 id = name(hello)
                 // Generations grow, whoever counted them.
-                if hello.generation >= state.generation { state.generation = hello.generation + 1 }
+                if hello.generation >= state.generation {
+                    state.generation = hello.generation + 1
+                    for (id, proxy) in proxies where isGiven(id) { sendState(to: proxy) }
+                }
                 guard let id else { return }
                 logger.info(
                     "proxy attached",
-                    metadata: ["pid": "\(connection.pid)", "version": "\(hello.program)", "listeners": "\(hello.listeners)"])
+                    metadata: [
+                        "pid": "\(connection.pid)", "version": "\(hello.program)", "listeners": "\(hello.listeners)",
+                    ])
                 input(.attached(id))
             case .message(let message, let descriptors):
                 if let id { handle(message, descriptors, of: id, connection) }
             case .closed(let reason):
-                strangers[ObjectIdentifier(connection)] = nil
+                if strangers.removeValue(forKey: ObjectIdentifier(connection)) != nil { connection.process?.abandon() }
                 connection.link = nil
                 if let id = id ?? proxies.first(where: { $0.value === connection })?.key { lost(id, reason) }
             }

@@ -23,8 +23,23 @@ final class WatchedProcess {
 
     func kill() { process.signal(SIGKILL) }
 
+    /// Kills it and waits for its end, at most two seconds.
+    func killAndWait() {
+        forget()
+        kill()
+        var entry = pollfd(fd: process.descriptor, events: Int16(POLLIN), revents: 0)
+        if poll(&entry, 1, 2000) == 1 { ended() }
+    }
+
     /// Nobody wants to hear of its end any more.
     func forget() { onEnd = nil }
+
+    /// Lets go of a process that is not ours.
+    func abandon() {
+        forget()
+        if let watch { loop.unwatch(watch) }
+        watch = nil
+    }
 
     private func ended() {
         let how: String

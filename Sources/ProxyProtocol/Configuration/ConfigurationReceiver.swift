@@ -71,7 +71,9 @@ public struct ConfigurationReceiver: Sendable {
         let read: Result<ConfigurationState, WireError>
         do throws(SystemError) {
             read = try SealedMemory.withBytes(of: file, atMost: limits.snapshotBytes) { bytes in
-                do throws(WireError) { return .success(try ByteReader.whole(ConfigurationState.self, bytes)) } catch { return .failure(error) }
+                do throws(WireError) { return .success(try ByteReader.whole(ConfigurationState.self, bytes)) } catch {
+                    return .failure(error)
+                }
             }
         } catch {
             return .violation("a snapshot cannot be read: \(error)")

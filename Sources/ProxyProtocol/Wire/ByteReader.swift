@@ -69,7 +69,9 @@ extension WireValue {
     /// - Throws: ``WireError`` unless `bytes` are one value, whole.
     public init(wire bytes: [UInt8]) throws(WireError) {
         let result = bytes.withUnsafeBytes { bytes -> Result<Self, WireError> in
-            do throws(WireError) { return .success(try ByteReader.whole(Self.self, bytes)) } catch { return .failure(error) }
+            do throws(WireError) { return .success(try ByteReader.whole(Self.self, bytes)) } catch {
+                return .failure(error)
+            }
         }
         self = try result.get()
     }
