@@ -76,7 +76,7 @@ soak: ## move checksummed traffic through the fast path: SOAK_GIGABYTES=50 (root
 	@$(call bootstrap,--bench)
 	scripts/soak.sh --gigabytes $(SOAK_GIGABYTES)
 
-fuzz: ## feed mutated manifests and HTTP/1 messages to the parsers: FUZZ_SECONDS=600, shared by them
+fuzz: ## feed mutated manifests, HTTP/1 messages and packets of the proxy's protocol to the parsers: FUZZ_SECONDS=600, shared by them
 	@$(call bootstrap)
 	scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
 
@@ -93,6 +93,7 @@ presubmit: lint build test-unit ## what a change must pass before review; offlin
 
 install: bpf ## install a release build under PREFIX=/usr/local
 	$(SWIFT) build -c release --product mesh-agent
+	$(SWIFT) build -c release --product mesh-proxy
 	$(SWIFT) build -c release --product meshctl
 	PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install.sh
 

@@ -16,12 +16,14 @@ let package = Package(
     name: "sockmesh",
     products: [
         .executable(name: "mesh-agent", targets: ["mesh-agent"]),
+        .executable(name: "mesh-proxy", targets: ["mesh-proxy"]),
         .executable(name: "meshctl", targets: ["meshctl"]),
         // For the packages of the fuzz targets and of the benchmarks.
         .library(name: "MeshManifests", targets: ["MeshManifests"]),
         .library(name: "L7Proxy", targets: ["L7Proxy"]),
         .library(name: "MeshModel", targets: ["MeshModel"]),
         .library(name: "LinuxIO", targets: ["LinuxIO"]),
+        .library(name: "ProxyProtocol", targets: ["ProxyProtocol"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -31,6 +33,7 @@ let package = Package(
     targets: [
         // Values: no I/O, no C, no Foundation.
         .target(name: "MeshModel", swiftSettings: settings),
+        .target(name: "MeshVersion", swiftSettings: settings),
 
         // Mechanisms.
         .target(name: "CMeshABI"),
@@ -45,26 +48,41 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "MeshAdmin", dependencies: ["LinuxIO"], swiftSettings: settings),
         .target(name: "L7Proxy", dependencies: ["MeshModel", "LinuxIO", "CNGHTTP2"], swiftSettings: settings),
+        .target(
+            name: "SocketFactory", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
+        .target(
+            name: "ProxyProcess", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
+        .target(name: "ProxyProtocol", dependencies: ["MeshModel", "LinuxIO"], swiftSettings: settings),
 
         // Composition.
         .target(
             name: "MeshAgent",
             dependencies: [
-                "MeshModel", "MeshManifests", "MeshAdmin", "LinuxIO", "SockOps", "CMeshABI",
+                "MeshModel", "MeshManifests", "MeshAdmin", "MeshVersion", "LinuxIO", "SockOps", "CMeshABI",
+                "ProxyProtocol",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .executableTarget(
             name: "mesh-agent",
             dependencies: [
-                "MeshAgent", "MeshAdmin", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "MeshAgent", "MeshAdmin", "MeshVersion", "SocketFactory", "LinuxIO",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "mesh-proxy",
+            dependencies: [
+                "ProxyProcess", "ProxyProtocol", "LinuxIO", "MeshVersion",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
         .executableTarget(
             name: "meshctl",
             dependencies: [
-                "MeshAgent", "MeshAdmin", "LinuxIO", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "MeshAgent", "MeshAdmin", "MeshVersion", "LinuxIO",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings),
@@ -83,6 +101,19 @@ let package = Package(
             name: "L7ProxyTests", dependencies: ["L7Proxy", "MeshModel", "LinuxIO", "CNGHTTP2"],
             exclude: ["HTTP1/Differential", "HTTP2/Peer"],
             swiftSettings: settings),
+        .executableTarget(
+            name: "confined-probe", dependencies: ["ProxyProcess", "LinuxIO"], path: "Tests/ConfinedProbe",
+            swiftSettings: settings),
+        .testTarget(
+            name: "ProxyProcessTests",
+            dependencies: ["ProxyProcess", "ProxyProtocol", "MeshModel", "LinuxIO", "confined-probe"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SocketFactoryTests", dependencies: ["SocketFactory", "ProxyProtocol", "MeshModel", "LinuxIO"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ProxyProtocolTests", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "MeshAdminTests", dependencies: ["MeshAdmin", "LinuxIO", "AdminTestSupport"], swiftSettings: settings),
         .testTarget(
@@ -92,6 +123,7 @@ let package = Package(
             name: "MeshAgentTests",
             dependencies: [
                 "MeshAgent", "MeshAdmin", "MeshModel", "MeshManifests", "SockOps", "LinuxIO", "CMeshABI", "TestSupport",
+                "ProxyProtocol", .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
     ]

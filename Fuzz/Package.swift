@@ -20,6 +20,12 @@ let package = Package(
             dependencies: [.product(name: "MeshManifests", package: "sockmesh")],
             swiftSettings: settings),
         .executableTarget(
+            name: "FuzzProxyProtocol",
+            dependencies: [
+                .product(name: "ProxyProtocol", package: "sockmesh"), .product(name: "MeshModel", package: "sockmesh"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
             name: "FuzzHTTP1",
             dependencies: [.product(name: "L7Proxy", package: "sockmesh")],
             swiftSettings: settings),

@@ -6,18 +6,24 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# MeshModel, LinuxIO, SockOps and L7Proxy go without Foundation: they are on the path of every verdict, every start and
-# every request. L7Proxy belongs to the proxy's process: MeshAgent does not have it.
+# MeshModel, LinuxIO, SockOps, L7Proxy and what the proxy's process is made of go without Foundation: they are on the
+# path of every verdict, every start and every request. L7Proxy and ProxyProcess belong to the proxy's process:
+# MeshAgent does not have them.
 allowed='
 MeshModel      Synchronization
 MeshManifests  MeshModel Yams Foundation FoundationEssentials Glibc
 LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
 L7Proxy        MeshModel LinuxIO CNGHTTP2 Synchronization
+MeshVersion
+ProxyProtocol  MeshModel LinuxIO
+SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc
+ProxyProcess   ProxyProtocol MeshModel LinuxIO Glibc
 MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
-MeshAgent      MeshModel MeshManifests MeshAdmin LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
-mesh-agent     MeshAgent MeshAdmin LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc
-meshctl        MeshAgent MeshAdmin LinuxIO ArgumentParser Yams Foundation FoundationEssentials Glibc
+MeshAgent      MeshModel MeshManifests MeshAdmin MeshVersion ProxyProtocol LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
+mesh-agent     MeshAgent MeshAdmin MeshVersion SocketFactory LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc
+mesh-proxy     ProxyProcess ProxyProtocol L7Proxy MeshVersion LinuxIO ArgumentParser Glibc
+meshctl        MeshAgent MeshAdmin MeshVersion LinuxIO ArgumentParser Yams Foundation FoundationEssentials Glibc
 '
 
 # C is quarantined: each C module and the modules that may import it.

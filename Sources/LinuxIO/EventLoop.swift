@@ -67,6 +67,9 @@ public final class EventLoop {
         self.clock = clock
     }
 
+    /// Descriptors of the loop itself, for a process that closes all that it does not know.
+    public var descriptors: [CInt] { [epoll.rawValue, clock.rawValue] }
+
     // MARK: - Descriptors
 
     /// Calls `handler` whenever `descriptor` is ready for what `interest` names, until ``unwatch(_:)``.

@@ -31,6 +31,18 @@ public struct NetworkNamespace: ~Copyable, Sendable {
         self.path = path
     }
 
+    /// Takes a descriptor of a namespace that came from another process.
+    ///
+    /// - Parameter path: what to call it in messages.
+    /// - Throws: ``SystemError`` EINVAL if it is not of a network namespace.
+    public init(_ descriptor: SharedDescriptor, path: String) throws(SystemError) {
+        guard clinux_is_netns(descriptor.rawValue) == 1 else {
+            throw SystemError("setns", path, errnoCode: EINVAL, hint: "the descriptor is not of a network namespace")
+        }
+        self.descriptor = try descriptor.duplicate()
+        self.path = path
+    }
+
     /// Opens the namespace of the process `pid`.
     ///
     /// - Throws: ``SystemError``: ENOENT if there is no such process, EACCES without CAP_SYS_PTRACE over it.
@@ -56,6 +68,9 @@ public struct NetworkNamespace: ~Copyable, Sendable {
 
     /// Lent for the duration of a call, for example to attach a program. Do not store it.
     public var rawDescriptor: CInt { descriptor.rawValue }
+
+    /// A descriptor of the namespace, to be given to another process; it keeps the namespace alive.
+    public func duplicateDescriptor() throws(SystemError) -> OwnedDescriptor { try descriptor.duplicate() }
 
     /// The namespace's SO_NETNS_COOKIE: not zero, never used again before the next boot.
     ///

@@ -19,12 +19,14 @@ public struct UnixListener: ~Copyable {
     /// - Parameters:
     ///   - group: owner group of the file; `nil`: as the directory gives it.
     ///   - mode: permission bits of the file.
+    ///   - isForPackets: SOCK_SEQPACKET, for ``acceptPacketSocket()``, and not a stream.
     /// - Throws: ``SystemError`` naming `path`; EADDRINUSE with a hint that names the process if somebody listens, or
     ///   if the file is not a socket.
-    public init(path: String, group: UInt32?, mode: mode_t) throws(SystemError) {
+    public init(path: String, group: UInt32?, mode: mode_t, isForPackets: Bool = false) throws(SystemError) {
         let lock = try Self.lock(path)
         try Self.removeStaleSocket(path)
-        let socket = try UnixAddress.makeSocket(flags: CInt(SOCK_NONBLOCK.rawValue))
+        let socket = try UnixAddress.makeSocket(
+            flags: CInt(SOCK_NONBLOCK.rawValue), type: isForPackets ? SOCK_SEQPACKET : SOCK_STREAM)
         let raw = socket.rawValue
         try UnixAddress.with(path) { (address, size) throws(SystemError) in
             // The file appears with the mode of the descriptor less the umask: nobody may connect before chmod.
@@ -51,12 +53,23 @@ public struct UnixListener: ~Copyable {
     ///
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     public func accept() throws(SystemError) -> UnixStream? {
+        guard let raw = try acceptRaw() else { return nil }
+        return UnixStream(adopting: OwnedDescriptor(adopting: raw))
+    }
+
+    /// As ``accept()``, of a listener for packets.
+    public func acceptPacketSocket() throws(SystemError) -> PacketSocket? {
+        guard let raw = try acceptRaw() else { return nil }
+        return try PacketSocket(SharedDescriptor(adopting: raw))
+    }
+
+    private func acceptRaw() throws(SystemError) -> CInt? {
         do throws(SystemError) {
             let raw = try SystemError.check("accept", path) { Glibc.accept(socket.rawValue, nil, nil) }
             let accepted = OwnedDescriptor(adopting: raw)
             try SystemError.check("fcntl(O_NONBLOCK)") { fcntl(raw, F_SETFL, O_NONBLOCK) }
             try SystemError.check("fcntl(FD_CLOEXEC)") { fcntl(raw, F_SETFD, FD_CLOEXEC) }
-            return UnixStream(adopting: accepted)
+            return accepted.relinquish()
         } catch  where error.errnoCode == EAGAIN || error.errnoCode == ECONNABORTED {
             return nil
         }
@@ -97,6 +110,9 @@ public struct UnixListener: ~Copyable {
             throw inUse(path)
         } catch  where error.errnoCode == ECONNREFUSED {
             try SystemError.check("unlink", path) { unlink(path) }
+        } catch  where error.errnoCode == EPROTOTYPE {
+            // Somebody listens for packets.
+            throw inUse(path)
         }
     }
 

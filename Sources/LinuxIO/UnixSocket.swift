@@ -135,9 +135,11 @@ public struct UnixStream: ~Copyable {
 
 /// Addresses of Unix sockets.
 enum UnixAddress {
-    /// A stream socket that no child process inherits.
-    static func makeSocket(flags: CInt) throws(SystemError) -> OwnedDescriptor {
-        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | flags
+    /// A socket that no child process inherits.
+    static func makeSocket(
+        flags: CInt, type kind: __socket_type = SOCK_STREAM
+    ) throws(SystemError) -> OwnedDescriptor {
+        let type = CInt(kind.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | flags
         return OwnedDescriptor(adopting: try SystemError.check("socket(AF_UNIX)") { socket(AF_UNIX, type, 0) })
     }
 

@@ -32,6 +32,8 @@ public struct AgentConfiguration: Equatable, Sendable {
     public var socket: String
     /// Who may use the admin socket.
     public var authorization: AdminAuthorization
+    /// Program of the node proxy; `nil`: none runs.
+    public var proxy: String?
     public var logFormat: LogFormat
     public var logLevel: LogLevel
 
@@ -90,6 +92,7 @@ public struct AgentConfiguration: Equatable, Sendable {
             try Self.group(options.writeGroup, usual: "sockmesh-admin", on: machine)
         }
         authorization = AdminAuthorization(adminGroup: adminGroup, writeGroup: writeGroup)
+        proxy = options.proxy.map(path)
         logFormat = options.logFormat
         logLevel = options.logLevel
         if !problems.isEmpty { throw ConfigurationError(problems: problems) }
@@ -111,6 +114,7 @@ public struct AgentOptions: Equatable, Sendable {
     public var adminGroup: String?
     /// Name or number of a group.
     public var writeGroup: String?
+    public var proxy: String?
     public var logFormat = AgentConfiguration.LogFormat.text
     public var logLevel = AgentConfiguration.LogLevel.info
 

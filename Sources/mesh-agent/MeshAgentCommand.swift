@@ -6,6 +6,7 @@ import Glibc
 import Logging
 import MeshAdmin
 public import MeshAgent
+import MeshVersion
 
 /// The command line of the agent: it only turns words into an ``AgentConfiguration``.
 @main
@@ -18,7 +19,7 @@ struct MeshAgentCommand: ParsableCommand {
             again. What it put into the kernel stays when it ends, so that traffic and policy go on: meshctl uninstall \
             removes it.
             """,
-        version: SockmeshVersion.current)
+        version: SockmeshVersion.current, subcommands: [FactoryCommand.self])
 
     @Option(
         help: ArgumentHelp(
@@ -64,6 +65,11 @@ struct MeshAgentCommand: ParsableCommand {
             valueName: "group"))
     var writeGroup: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Program of the node proxy, which the agent starts and supervises. (default: no proxy)", valueName: "path"))
+    var proxy: String?
+
     @Option(help: "Form of the log: text or json.")
     var logFormat = AgentConfiguration.LogFormat.text
 
@@ -93,6 +99,7 @@ struct MeshAgentCommand: ParsableCommand {
         options.socket = socket
         options.adminGroup = adminGroup
         options.writeGroup = writeGroup
+        options.proxy = proxy
         options.logFormat = logFormat
         options.logLevel = logLevel
         return options

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Glibc
 import MeshAdmin
+import MeshVersion
 
 /// Which agent to talk to.
 struct AgentAddress: ParsableArguments {

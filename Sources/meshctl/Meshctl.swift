@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import MeshAdmin
+import MeshVersion
 
 /// The root of the command line.
 struct Meshctl: ParsableCommand {

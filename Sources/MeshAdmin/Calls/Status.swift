@@ -40,11 +40,14 @@ public struct StatusReport: Codable, Equatable, Sendable {
     /// Objects of the configuration that are refused or only partly enforced.
     public var findings: [Finding]
     public var paths: PathsReport
+    /// `nil` where the agent runs no proxy.
+    public var proxy: ProxySupervisionReport?
 
     public init(
         node: String, version: String, pid: Int32, uptimeSeconds: Double, ready: Bool, notReady: [String],
         generation: UInt32, kernel: String, acceleration: AccelerationReport, workloads: WorkloadCountReport,
-        counters: [CounterReport], maps: [MapReport], findings: [Finding], paths: PathsReport
+        counters: [CounterReport], maps: [MapReport], findings: [Finding], paths: PathsReport,
+        proxy: ProxySupervisionReport? = nil
     ) {
         self.node = node
         self.version = version
@@ -60,6 +63,7 @@ public struct StatusReport: Codable, Equatable, Sendable {
         self.maps = maps
         self.findings = findings
         self.paths = paths
+        self.proxy = proxy
     }
 }
 

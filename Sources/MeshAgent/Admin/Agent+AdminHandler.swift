@@ -20,7 +20,9 @@ extension Agent: AdminHandler {
     public func notReady() -> [String] { node.map(StatusReporter.notReady) ?? ["the node is being uninstalled"] }
 
     public func status() throws(AdminError) -> StatusReport {
-        try StatusReporter(running(), configuration, uptime: started.duration(to: .now)).report()
+        try StatusReporter(
+            running(), configuration, uptime: started.duration(to: .now), proxy: supervisor?.report
+        ).report()
     }
 
     public func generations(_ request: GenerationsRequest) throws(AdminError) -> any Sequence<GenerationReport> {

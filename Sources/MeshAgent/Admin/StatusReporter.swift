@@ -5,6 +5,7 @@ import LinuxIO
 import MeshAdmin
 import MeshManifests
 import MeshModel
+import MeshVersion
 import SockOps
 
 /// Makes the answer to `meshctl status`.
@@ -12,11 +13,15 @@ struct StatusReporter {
     private let node: Node
     private let configuration: AgentConfiguration
     private let uptime: Duration
+    private let proxy: ProxySupervisionReport?
 
-    init(_ node: Node, _ configuration: AgentConfiguration, uptime: Duration) {
+    init(
+        _ node: Node, _ configuration: AgentConfiguration, uptime: Duration, proxy: ProxySupervisionReport?
+    ) {
         self.node = node
         self.configuration = configuration
         self.uptime = uptime
+        self.proxy = proxy
     }
 
     /// Why configuration and policy are not in force for every pod that asked for them; empty if they are.
@@ -50,7 +55,8 @@ struct StatusReporter {
                 workloads: counts, counters: try counters(), maps: try maps(), findings: findings(),
                 paths: PathsReport(
                     configDirectory: configuration.configDirectory, stateDirectory: configuration.stateDirectory,
-                    cgroup: configuration.cgroup, bpffs: configuration.bpffs, socket: configuration.socket))
+                    cgroup: configuration.cgroup, bpffs: configuration.bpffs, socket: configuration.socket),
+                proxy: proxy)
         } catch {
             throw AdminError(.failed, "the kernel's maps cannot be read: \(error)")
         }

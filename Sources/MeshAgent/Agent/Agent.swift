@@ -6,6 +6,7 @@ public import Logging
 import MeshAdmin
 import MeshManifests
 import MeshModel
+import MeshVersion
 import SockOps
 
 /// Why an agent does not start, or stops.
@@ -27,6 +28,8 @@ public final class Agent {
     /// `nil` once the node has been uninstalled.
     private(set) var node: Node?
     private var server: AdminServer?
+    /// `nil` where no proxy was asked for.
+    private(set) var supervisor: ProxySupervisor?
     private let locks: Locks
 
     /// Held to the end of the process.
@@ -74,6 +77,7 @@ public final class Agent {
         } catch {
             throw AgentError("cannot serve the admin socket: \(error)")
         }
+        if let program = configuration.proxy { supervisor = try startProxy(program, for: node) }
         Self.goBeforePods(logger)
         Agent.onHangup = { [weak self] in self?.node?.readDirectory() }
         logger.info(
@@ -116,6 +120,8 @@ public final class Agent {
 
     /// Lets go of everything in the kernel, so that it can be removed.
     func releaseNode() {
+        supervisor?.stop()
+        supervisor = nil
         node?.stop()
         node = nil
     }

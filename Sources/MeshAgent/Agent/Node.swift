@@ -32,6 +32,9 @@ final class Node {
     /// Namespaces in which processes outside the cgroup have been looked for.
     private var looked: Set<NetnsCookie> = []
 
+    /// Called after each change that is in force.
+    var didChange: () -> Void = {}
+
     var writer: KernelWriter { state.reconciler.writer }
 
     init(_ configuration: AgentConfiguration, loop: EventLoop, logger: Logger) throws(AgentError) {
@@ -173,6 +176,7 @@ final class Node {
         sweepTCP()
         loop.enqueue { [weak self] in self?.sweepUDP() }
         if !outcome.changes.services.isEmpty { sweepAgain() }
+        didChange()
     }
 
     /// A connect() that had chosen its endpoint before the change can make its record after the sweep: policy is looked

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import MeshAdmin
+import MeshVersion
 
 struct Workloads: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -16,6 +16,7 @@ enum StatusText {
             status.acceleration.enabled ? "on" : "off: \(status.acceleration.reason ?? "no reason given")")
         let count = status.workloads
         fields.add("Workloads", "\(count.enabled) enabled, \(count.pending) pending, \(count.failed) failed")
+        if let proxy = status.proxy { addProxy(proxy, to: &fields) }
         fields.add("Config", status.paths.configDirectory ?? "none; only what was applied")
         fields.add("State", status.paths.stateDirectory)
         fields.add("Cgroup", status.paths.cgroup)
@@ -43,6 +44,20 @@ enum StatusText {
             text += "\nFindings\n" + status.findings.map { "  \($0)\n" }.joined()
         }
         return text
+    }
+
+    private static func addProxy(_ report: ProxySupervisionReport, to fields: inout FieldList) {
+        func restarts(_ count: UInt64) -> String { count == 0 ? "" : ", restarted \(count) times" }
+        for proxy in report.proxies {
+            let version = proxy.version.isEmpty ? "" : "\(proxy.version), "
+            var text = "\(version)pid \(proxy.pid), \(proxy.state.rawValue), generation \(proxy.generation)"
+            text += " of \(report.generation)\(restarts(report.proxyRestarts))"
+            if let rejection = proxy.rejection { text += "; refuses the next: \(rejection)" }
+            fields.add("Proxy", text)
+        }
+        if report.proxies.isEmpty { fields.add("Proxy", "none\(restarts(report.proxyRestarts))") }
+        let factory = report.factory.map { "pid \($0.pid), \($0.ready ? "ready" : "starting")" } ?? "none"
+        fields.add("Factory", "\(factory), \(report.listeners) listeners\(restarts(report.factoryRestarts))")
     }
 
     /// One line while somebody waits.

@@ -36,6 +36,7 @@ class Agent:
         self.bpffs = Path("/sys/fs/bpf") / node.id
         self.log = self.directory / "agent.log"
         self.process = None
+        self.options = []  # further words of the command line
         atexit.register(self.remove)
         if objects:
             self.write_config("objects.yaml", *objects)
@@ -45,7 +46,8 @@ class Agent:
 
     def argv(self):
         return [binary("mesh-agent"), "--node", self.node.id, "--config-dir", self.config, "--state-dir", self.state,
-                "--cgroup", self.cgroup, "--bpffs", self.bpffs, "--socket", self.socket]
+                "--cgroup", self.cgroup, "--bpffs", self.bpffs, "--socket", self.socket,
+                *self.options]
 
     def start(self, wait=True):
         with self.log.open("ab") as log:

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxIO
+import MeshAdmin
+import MeshModel
+import ProxyProtocol
+import SockOps
+
+extension Agent {
+    /// Runs the proxy `program` and the socket factory beside this agent.
+    func startProxy(_ program: String, for node: Node) throws(AgentError) -> ProxySupervisor {
+        guard access(program, X_OK) == 0 else {
+            throw AgentError(
+                "--proxy: \(program) is no program that can be started (install it, or leave the flag out)")
+        }
+        let own: String
+        do throws(BPFError) { own = try ObjectLocator.ownExecutable() } catch {
+            throw AgentError("cannot find the socket factory: \(error)")
+        }
+        let supervisor = ProxySupervisor(
+            ProxySupervisor.Configuration(
+                proxyProgram: program, agentProgram: own,
+                factoryCgroup: Cgroup(path: "\(configuration.cgroup)/factory"), socket: configuration.proxySocket),
+            on: loop, logger: logger, markLeg: Self.refuseLeg)
+        supervisor.set(Self.proxyWorkloads(node))
+        do throws(SystemError) { try supervisor.start() } catch {
+            throw AgentError("cannot listen for the proxy: \(error)")
+        }
+        node.didChange = { [unowned node, weak supervisor] in supervisor?.set(Self.proxyWorkloads(node)) }
+        return supervisor
+    }
+
+    /// Without a mark that the kernel's programs know, a socket of the proxy could connect anywhere: none is handed out.
+    private static func refuseLeg(_ socket: SharedDescriptor, _ request: LegRequest) throws(SystemError) {
+        throw SystemError(
+            "mark", "a socket to \(request.destination)", errnoCode: EOPNOTSUPP,
+            hint: "the programs in the kernel do not know legs of a proxy")
+    }
+
+    /// Pods under policy: before that, nothing of theirs is served.
+    static func proxyWorkloads(_ node: Node) -> [ProxyWorkload] {
+        node.state.reconciler.enrolment.members.values.compactMap { member in
+            guard member.force == .policy, let namespace = member.namespace else { return nil }
+            return ProxyWorkload(netns: namespace.cookie, path: namespace.path, addresses: member.pod.podIPs)
+        }
+    }
+}
+
+extension AgentConfiguration {
+    /// Where a proxy finds the agent: beside the admin socket.
+    var proxySocket: String {
+        (socket.hasSuffix(".sock") ? String(socket.dropLast(".sock".count)) : socket) + ".proxy.sock"
+    }
+}
+
+extension ProxySupervisor {
+    /// For `meshctl status`.
+    var report: ProxySupervisionReport {
+        ProxySupervisionReport(
+            proxies: proxies.sorted { $0.key < $1.key }.map { id, proxy in
+                ProxyReport(
+                    pid: proxy.pid, version: proxy.version,
+                    state: id == supervision.successor ? .taking : .init(supervision.phases[id]),
+                    generation: proxy.acknowledged, rejection: proxy.rejection)
+            },
+            proxyRestarts: supervision.proxyRestarts,
+            factory: factoryProcess.map { FactoryReport(pid: $0.pid, ready: supervision.isFactoryUp) },
+            factoryRestarts: supervision.factoryRestarts, generation: generation,
+            listeners: listeners.entries.count)
+    }
+}
+
+extension ProxyReport.State {
+    fileprivate init(_ phase: ProxySupervision.Phase?) {
+        switch phase {
+        case .serving: self = .serving
+        case .draining: self = .draining
+        case .starting, .attached, .preparing, nil: self = .starting
+        }
+    }
+}

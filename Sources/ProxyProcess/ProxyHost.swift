@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+public import LinuxIO
+public import ProxyProtocol
+
+/// The control side of a proxy: the link to the agent, the listeners that it has been given, and its engine.
+///
+/// It outlives its agent: listeners, configuration and connections stay, and the next agent gets the listeners back.
+/// Everything happens on the thread of its event loop.
+public final class ProxyHost: LegSource {
+    public struct Options {
+        /// Version of the program.
+        public var program: String
+        /// Where agents listen; `nil`: a link that has closed is the end.
+        public var agentSocket: String?
+        /// How long connections may take to end after SIGTERM.
+        public var drainTime: Duration
+
+        public init(program: String, agentSocket: String?, drainTime: Duration = .seconds(30)) {
+            self.program = program
+            self.agentSocket = agentSocket
+            self.drainTime = drainTime
+        }
+    }
+
+    private typealias AgentLink = Link<AgentMessage, ProxyMessage>
+
+    /// How long to wait before the agent's socket is tried again. A connect(2) to a file that nobody serves is cheap.
+    static let retryInterval = Duration.milliseconds(50)
+
+    private let loop: EventLoop
+    private let options: Options
+    private let log: (String) -> Void
+    private var engine: (any ProxyEngine)?
+    private var link: AgentLink?
+    private var listeners: [ListenerKey: (listener: Listener, socket: SharedDescriptor)] = [:]
+    private var configuration = ConfigurationReceiver()
+    /// Of the configuration that the engine has put in force.
+    private var generation: UInt64 = 0
+    private var legs = LegRequests()
+    private var isDraining = false
+    private var retry: EventLoop.Timer?
+
+    /// - Parameter makeEngine: called once, before the first message.
+    public init(
+        on loop: EventLoop, _ options: Options, log: @escaping (String) -> Void,
+        makeEngine: (EventLoop, any LegSource) -> any ProxyEngine
+    ) {
+        self.loop = loop
+        self.options = options
+        self.log = log
+        engine = makeEngine(loop, self)
+    }
+
+    /// Serves until drained.
+    ///
+    /// - Parameter socket: to an agent; `nil`: one is looked for at ``Options/agentSocket``.
+    public func run(_ socket: consuming PacketSocket?) throws(SystemError) {
+        try loop.watchSignals([SIGTERM, SIGINT]) { [unowned self] signal in
+            // The second one does not wait.
+            if isDraining { loop.stop() } else { drain(within: options.drainTime, "signal \(signal)") }
+        }
+        try start(socket)
+        try loop.run()
+    }
+
+    /// Opens the link; everything else happens on the loop.
+    func start(_ socket: consuming PacketSocket?) throws(SystemError) {
+        if let socket { try open(socket) } else { connect() }
+    }
+
+    // MARK: - Link
+
+    private func open(_ socket: consuming PacketSocket) throws(SystemError) {
+        let hello = Hello(
+            .proxy, program: options.program, generation: generation, listeners: UInt32(listeners.count))
+        link = try AgentLink(on: loop, socket, as: hello, expecting: .agent) { [unowned self] in handle($0) }
+    }
+
+    private func connect() {
+        retry = nil
+        guard let path = options.agentSocket, !isDraining else { return }
+        do throws(SystemError) { try open(PacketSocket(connectingTo: path)) } catch {
+            // Nobody is there yet, or its queue is full. Anything else would be the same at each attempt.
+            if ![ENOENT, ECONNREFUSED, EAGAIN].contains(error.errnoCode) { log("the agent is out of reach: \(error)") }
+            retry = loop.schedule(after: Self.retryInterval) { [unowned self] in connect() }
+        }
+    }
+
+    private func handle(_ event: AgentLink.Event) {
+        switch event {
+        case .opened(let agent):
+            log("attached to mesh-agent \(agent.program)")
+            for (listener, socket) in listeners.values { link?.send(.listener(listener), [socket]) }
+            link?.send(.listenersComplete(UInt32(listeners.count)))
+        case .message(let message, let descriptors): handle(message, descriptors)
+        case .closed(let reason):
+            log("detached from the agent: \(reason)")
+            link = nil
+            configuration.abandonChange()
+            for completion in legs.removeAll() {
+                completion(.failure(LegRequests.refusal(ECONNRESET, "the agent has ended")))
+            }
+            if options.agentSocket == nil {
+                drain(within: options.drainTime, "the agent has ended, and there is no socket to find another")
+            } else {
+                retry = loop.schedule(after: Self.retryInterval) { [unowned self] in connect() }
+            }
+        }
+    }
+
+    private func handle(_ message: AgentMessage, _ descriptors: [SharedDescriptor]) {
+        switch message {
+        case .begin(let base, let generation): conclude(configuration.begin(base: base, generation: generation))
+        case .put(let key, let value): conclude(configuration.set(key, value))
+        case .delete(let key): conclude(configuration.set(key, nil))
+        case .commit(let generation): conclude(configuration.commit(generation))
+        case .snapshot(let generation): conclude(configuration.snapshot(generation, in: descriptors[0]))
+        case .listener(let listener):
+            // What arrives while draining belongs to the next process.
+            guard !isDraining else { return }
+            listeners[listener.key] = (listener, descriptors[0])
+            engine?.serve(listener, descriptors[0])
+        case .listenerGone(let key):
+            listeners[key] = nil
+            engine?.stopServing(key)
+        case .leg(let request): legs.finish(request)?(.success(descriptors[0]))
+        case .legRefused(let request, let refusal): legs.finish(request)?(.failure(refusal))
+        case .drain(let milliseconds): drain(within: .milliseconds(milliseconds), "the agent")
+        case .statusRequest(let number): link?.send(.status(status(number)))
+        }
+    }
+
+    // MARK: - Work
+
+    private func conclude(_ outcome: ConfigurationReceiver.Outcome) {
+        switch outcome {
+        case .incomplete: break
+        case .violation(let reason): link?.close(reason)
+        case .complete(let state):
+            let refusal: String
+            do throws(RecordError) {
+                let new = try ProxyConfiguration(state)
+                do throws(EngineRefusal) {
+                    try engine?.apply(new)
+                    generation = state.generation
+                    link?.send(.acknowledge(generation))
+                    return
+                } catch {
+                    refusal = "\(error)"
+                }
+            } catch {
+                refusal = "\(error)"
+            }
+            log("generation \(state.generation) is refused, \(generation) stays in force: \(refusal)")
+            link?.send(.reject(state.generation, reason: refusal))
+        }
+    }
+
+    public func requestLeg(
+        netns: UInt64, destination: SocketEndpoint, client: SocketEndpoint?,
+        _ completion: @escaping (Result<SharedDescriptor, SocketRefusal>) -> Void
+    ) {
+        let refusal: SocketRefusal
+        if let link, link.hello != nil {
+            if let number = legs.add(completion) {
+                let request = LegRequest(number: number, netns: netns, destination: destination, client: client)
+                return link.send(.legRequest(request))
+            }
+            refusal = LegRequests.refusal(EBUSY, "\(legs.count) requests are open")
+        } else {
+            refusal = LegRequests.refusal(ENOTCONN, "the agent is away")
+        }
+        loop.enqueue { completion(.failure(refusal)) }
+    }
+
+    private func status(_ number: UInt32) -> ProxyStatus {
+        let counters = engine?.counters ?? EngineCounters()
+        return ProxyStatus(
+            request: number, generation: generation, listeners: UInt32(listeners.count),
+            connections: counters.connections, accepted: counters.accepted, refused: counters.refused,
+            pendingLegs: UInt32(legs.count), isDraining: isDraining)
+    }
+
+    private func drain(within deadline: Duration, _ cause: String) {
+        guard !isDraining else { return }
+        isDraining = true
+        log("draining for at most \(deadline): \(cause)")
+        listeners = [:]
+        if let retry { loop.cancel(retry) }
+        engine?.drain(within: deadline) { [unowned self] in
+            log("drained")
+            link?.send(.drained)
+            loop.stop()
+        }
+    }
+}
+
+@available(*, unavailable)
+extension ProxyHost: Sendable {}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+import LinuxIO
+import MeshVersion
+import ProxyProcess
+import ProxyProtocol
+
+/// The command line of the proxy: words become options, and the process becomes a powerless one.
+@main
+struct MeshProxyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mesh-proxy",
+        abstract: "Serves the connections of this node's pods that need more than the kernel.",
+        discussion: """
+            Started by mesh-agent, or by a container runtime with --agent-socket. Gives up every privilege before it reads \
+            a byte: own user, no capability, few system calls. SIGTERM drains; a second one does not wait.
+            """,
+        version: SockmeshVersion.current)
+
+    @Option(help: ArgumentHelp("Descriptor of a socket to the agent that started this process.", visibility: .hidden))
+    var fd: Int32?
+
+    @Option(
+        help: ArgumentHelp(
+            "Socket on which agents wait for their proxy; also where the next agent is looked for when one ends.",
+            valueName: "path"))
+    var agentSocket: String?
+
+    @Option(help: "Number of the user to run as; needs root at the start. (default: 65532 if started by root)")
+    var user: UInt32?
+
+    @Option(help: "Number of the group. (default: as --user)")
+    var group: UInt32?
+
+    @Option(help: "Most descriptors: connections, sockets to backends, listeners.")
+    var maxDescriptors: UInt64 = 65536
+
+    @Option(help: "Seconds that open connections get to end after SIGTERM.")
+    var drainSeconds: UInt32 = 30
+
+    func validate() throws {
+        guard fd != nil || agentSocket != nil else {
+            throw ValidationError("There is no agent to serve for; give --agent-socket.")
+        }
+        guard user != 0, group != 0 else {
+            throw ValidationError("mesh-proxy does not run as root; give --user and --group another number than 0.")
+        }
+        guard maxDescriptors >= 64 else { throw ValidationError("--max-descriptors must be 64 at least.") }
+    }
+
+    /// Exit status 2 for words that are wrong, as the other programs.
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch  where exitCode(for: error) == .validationFailure {
+            Self.log(fullMessage(for: error))
+            Glibc.exit(2)
+        } catch {
+            exit(withError: error)
+        }
+    }
+
+    func run() throws {
+        do throws(SystemError) {
+            // Opened before the confinement, which closes what it does not know.
+            let loop = try EventLoop()
+            let socket = try fd.map { (fd: CInt) throws(SystemError) in
+                guard fcntl(fd, F_GETFD) >= 0 else {
+                    throw SystemError("fcntl", "--fd \(fd)", errnoCode: errno, hint: "no open descriptor")
+                }
+                return SharedDescriptor(adopting: fd)
+            }
+            let account = user.map { ProxyConfinement.Account(user: $0, group: group ?? $0) }
+            let confinement = ProxyConfinement(
+                account: account ?? (geteuid() == 0 ? .usual : nil), descriptors: maxDescriptors)
+            try confinement.apply(keeping: loop.descriptors + (socket.map { [$0.rawValue] } ?? []))
+            let host = ProxyHost(
+                on: loop,
+                ProxyHost.Options(
+                    program: SockmeshVersion.current, agentSocket: agentSocket, drainTime: .seconds(drainSeconds)),
+                log: Self.log
+            ) { loop, _ in
+                RefusingEngine(on: loop, log: Self.log)
+            }
+            if let socket { try host.run(PacketSocket(socket)) } else { try host.run(nil) }
+        } catch {
+            Self.log("cannot start: \(error)")
+            throw ExitCode.failure
+        }
+    }
+
+    /// One line on standard error, which is the agent's.
+    static func log(_ message: String) {
+        let line = Array("mesh-proxy[\(getpid())]: \(message)\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
+    }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxIO
+import MeshModel
+import ProxyProtocol
+import Testing
+
+@testable import ProxyProcess
+
+/// A proxy's host against an agent that the test plays, on one loop.
+@Suite(.serialized, .timeLimit(.minutes(1))) struct HostTests {
+    /// Notes what it is told.
+    final class NotingEngine: ProxyEngine {
+        var configurations: [ProxyConfiguration] = []
+        var listeners: [ListenerKey: UInt16] = [:]
+        var refusal: EngineRefusal?
+        var finishDrain: (() -> Void)?
+        var counters = EngineCounters()
+
+        func apply(_ configuration: ProxyConfiguration) throws(EngineRefusal) {
+            if let refusal { throw refusal }
+            configurations.append(configuration)
+        }
+        func serve(_ listener: Listener, _ socket: SharedDescriptor) { listeners[listener.key] = listener.port }
+        func stopServing(_ key: ListenerKey) { listeners[key] = nil }
+        func drain(within deadline: Duration, _ done: @escaping () -> Void) { finishDrain = done }
+    }
+
+    final class World {
+        let loop: EventLoop
+        let engine = NotingEngine()
+        var host: ProxyHost?
+        var agent: Link<ProxyMessage, AgentMessage>?
+        var heard: [ProxyMessage] = []
+        var descriptors: [SharedDescriptor] = []
+        var hello: Hello?
+        var closed: String?
+        var log: [String] = []
+        private var listener: UnixListener?
+
+        init(agentSocket: String? = nil) throws {
+            loop = try EventLoop()
+            host = ProxyHost(
+                on: loop, .init(program: "1.2.3", agentSocket: agentSocket), log: { [unowned self] in log.append($0) },
+                makeEngine: { [engine] _, _ in engine })
+        }
+
+        func connect() throws {
+            let (near, far) = try PacketSocket.pair()
+            try attach(PacketSocket(near))
+            try host?.start(PacketSocket(far))
+            try turn { self.heard.contains { if case .listenersComplete = $0 { true } else { false } } }
+        }
+
+        func attach(_ socket: consuming PacketSocket) throws {
+            agent = try Link(on: loop, socket, as: Hello(.agent, program: "1"), expecting: .proxy) {
+                [unowned self] event in
+                switch event {
+                case .opened(let hello): self.hello = hello
+                case .message(let message, let descriptors):
+                    heard.append(message)
+                    self.descriptors += descriptors
+                case .closed(let reason): closed = reason
+                }
+            }
+        }
+
+        /// Listens as an agent does, and attaches whoever comes.
+        func listen(_ path: String) throws {
+            let made = try UnixListener(path: path, group: nil, mode: 0o600, isForPackets: true)
+            try loop.watch(made.descriptor, for: .readable) { [unowned self] _ in
+                guard let socket = try? listener?.acceptPacketSocket() else { return }
+                try? attach(socket)
+            }
+            listener = .some(consume made)
+        }
+
+        func turn(until done: () -> Bool) throws {
+            for _ in 0..<2000 where !done() { try loop.turn(waitingAtMost: .milliseconds(5)) }
+            try #require(done(), "\(log) \(heard) \(closed ?? "")")
+        }
+    }
+
+    static let key = ListenerKey(netns: 4711, direction: .outbound, family: .ipv4)
+
+    private static func listener() throws -> (Listener, SharedDescriptor) {
+        let socket = try InetSocket.make(isIPv4: true)
+        try InetSocket.bind(socket, to: IPAddress(v4: 0x7f00_0001).bytes, isIPv4: true)
+        try InetSocket.listen(socket, backlog: 16)
+        return (Listener(key, port: try InetSocket.port(of: socket)), socket)
+    }
+
+    @Test func aConfigurationIsAcknowledgedWhenItIsInForce() throws {
+        let world = try World()
+        try world.connect()
+        #expect(world.hello == Hello(.proxy, program: "1.2.3"))
+        let record = ServiceRecord(service: NamespacedName(namespace: "shop", name: "web"), port: 80)
+        let state = ConfigurationState(generation: 1, [.service(record)])
+        for message in ConfigurationChange(from: ConfigurationState(), to: state).messages {
+            world.agent?.send(message)
+        }
+        try world.turn { world.heard.contains(.acknowledge(1)) }
+        #expect(world.engine.configurations.map(\.services) == [[record]])
+
+        world.engine.refusal = EngineRefusal("no")
+        let file = try SealedMemory.make("test", ConfigurationState(generation: 2).wire)
+        world.agent?.send(.snapshot(2), [file])
+        try world.turn { world.heard.contains(.reject(2, reason: "no")) }
+        #expect(world.engine.configurations.count == 1)
+        world.agent?.send(.statusRequest(7))
+        try world.turn { if case .status = world.heard.last { true } else { false } }
+        #expect(world.heard.last == .status(ProxyStatus(request: 7, generation: 1)))
+    }
+
+    @Test func anUnreadableRecordIsRejectedByName() throws {
+        let world = try World()
+        try world.connect()
+        let state = ConfigurationState(generation: 1, records: [RecordKey(.authorizationPolicy, "shop/a"): [1]])
+        for message in ConfigurationChange(from: ConfigurationState(), to: state).messages {
+            world.agent?.send(message)
+        }
+        try world.turn { if case .reject = world.heard.last { true } else { false } }
+        #expect(
+            world.heard.last
+                == .reject(
+                    1,
+                    reason:
+                        "authorization policy shop/a: records of authorization policy are not known to this version, "
+                        + "at byte 0"))
+    }
+
+    @Test func aBrokenChangeClosesTheLink() throws {
+        let world = try World()
+        try world.connect()
+        world.agent?.send(.commit(3))
+        try world.turn { world.closed != nil }
+        #expect(world.closed == "the peer has closed: a commit of generation 3, which was not begun")
+    }
+
+    @Test func socketsAreAskedForAndDelivered() throws {
+        let world = try World()
+        try world.connect()
+        var answers: [Result<SharedDescriptor, SocketRefusal>] = []
+        let destination = SocketEndpoint(IPAddress(v4: 0x0a00_0001), 80)
+        for _ in 0..<3 {
+            world.host?.requestLeg(netns: 4711, destination: destination, client: nil) { answers.append($0) }
+        }
+        try world.turn { world.heard.count == 4 }
+        #expect(
+            world.heard.dropFirst()
+                == (1...3).map {
+                    .legRequest(LegRequest(number: $0, netns: 4711, destination: destination, client: nil))
+                }[...])
+        let socket = try InetSocket.make(isIPv4: true)
+        world.agent?.send(.leg(request: 2), [socket])
+        world.agent?.send(.legRefused(request: 1, SocketRefusal(errnoCode: 13, "no")))
+        // One that nobody has asked for.
+        world.agent?.send(.leg(request: 99), [socket])
+        try world.turn { answers.count == 2 }
+        #expect((try? answers[0].get()) != nil)
+        guard case .failure(SocketRefusal(errnoCode: 13, "no")) = answers[1] else { return #expect(Bool(false)) }
+        // The agent dies: the third is refused, and so is what comes later.
+        world.agent = nil
+        try world.turn { answers.count == 3 }
+        world.host?.requestLeg(netns: 4711, destination: destination, client: nil) { answers.append($0) }
+        try world.turn { answers.count == 4 }
+        for answer in answers.suffix(2) { #expect((try? answer.get()) == nil) }
+    }
+
+    @Test func theNextAgentGetsTheListenersBack() throws {
+        let path = "/tmp/proxy-host-\(getpid()).sock"
+        let world = try World(agentSocket: path)
+        try world.connect()
+        let (listener, socket) = try Self.listener()
+        world.agent?.send(.listener(listener), [socket])
+        try world.turn { world.engine.listeners.count == 1 }
+        (world.heard, world.agent, world.hello) = ([], nil, nil)
+        try world.turn { world.log.contains { $0.hasPrefix("detached") } }
+        // Still served.
+        #expect(world.engine.listeners == [Self.key: listener.port])
+        try world.listen(path)
+        try world.turn { world.heard.count == 2 }
+        #expect(world.heard == [.listener(listener), .listenersComplete(1)])
+        #expect(world.hello?.listeners == 1)
+        let returned = try #require(world.descriptors.last)
+        #expect(try InetSocket.port(of: returned) == listener.port)
+    }
+
+    @Test func drainingEndsWhenTheEngineIsDone() throws {
+        let world = try World()
+        try world.connect()
+        let (listener, socket) = try Self.listener()
+        world.agent?.send(.listener(listener), [socket])
+        world.agent?.send(.drain(milliseconds: 1000))
+        world.agent?.send(.statusRequest(1))
+        try world.turn { world.heard.contains(.status(ProxyStatus(request: 1, isDraining: true))) }
+        #expect(!world.heard.contains(.drained))
+        let finish = try #require(world.engine.finishDrain)
+        finish()
+        try world.turn { world.heard.last == .drained }
+    }
+}
