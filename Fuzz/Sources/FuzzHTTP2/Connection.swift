@@ -83,6 +83,8 @@ enum Connection {
             handler.outcome.progress = .open
         } else {
             handler.outcome.failure = session.failure
+            // As with a stream that was reset.
+            if session.failure != nil { handler.outcome.bodies = [:] }
         }
         return handler.outcome
     }

@@ -67,7 +67,8 @@ extension AuthorizationPolicy {
                 if operation.hasL7Fields, !hasProxy { report(path) }
                 if operation.isEmpty { found.append((path, .matchesNothing, "is empty and matches no operation")) }
             }
-            for (number, condition) in rule.when.enumerated() where hasProxy ? condition.isUnevaluable : condition.isL7 {
+            for (number, condition) in rule.when.enumerated() where hasProxy ? condition.isUnevaluable : condition.isL7
+            {
                 report("spec.rules[\(index)].when[\(number)]")
             }
         }

@@ -174,7 +174,8 @@ struct PolicyProgram: Sendable {
         for (layer, oldLayer) in zip(layers, old.layers) {
             guard layer.rules.count == oldLayer.rules.count else { return false }
             for (rule, oldRule) in zip(layer.rules, oldLayer.rules) {
-                guard rule.ports == oldRule.ports, rule.needsProxy == oldRule.needsProxy, rule.peers.treatsAsWorld(slots),
+                guard rule.ports == oldRule.ports, rule.needsProxy == oldRule.needsProxy,
+                    rule.peers.treatsAsWorld(slots),
                     oldRule.peers.treatsAsWorld(slots)
                 else { return false }
             }

@@ -115,11 +115,15 @@ final class H2Peer {
     var now: UInt64 = 1
 
     static func server(_ limits: HTTP2Limits = HTTP2Limits()) -> H2Peer {
-        H2Peer(try! HTTP2ServerSession(limits: limits, pool: HTTP2MemoryPool(), now: 1))
+        made { () throws(HTTP2Failure) in try HTTP2ServerSession(limits: limits, pool: HTTP2MemoryPool(), now: 1) }
     }
 
     static func client(_ limits: HTTP2Limits = HTTP2Limits()) -> H2Peer {
-        H2Peer(try! HTTP2ClientSession(limits: limits, pool: HTTP2MemoryPool(), now: 1))
+        made { () throws(HTTP2Failure) in try HTTP2ClientSession(limits: limits, pool: HTTP2MemoryPool(), now: 1) }
+    }
+
+    static func made(_ make: () throws(HTTP2Failure) -> HTTP2Session) -> H2Peer {
+        do { return H2Peer(try make()) } catch { preconditionFailure("\(error)") }
     }
 
     init(_ session: HTTP2Session) { self.session = session }
@@ -192,7 +196,7 @@ extension H2Peer {
             writer.field(named: lentName, lentValue)
         }
         guard case .success = writer.finish() else { preconditionFailure("the response is not valid") }
-        try! server.respond(stream, writer, endOfStream: body == nil)
+        do { try server.respond(stream, writer, endOfStream: body == nil) } catch { preconditionFailure("\(error)") }
         if let body { session.offerBody(stream, lend(body), isLast: isLast) }
     }
 

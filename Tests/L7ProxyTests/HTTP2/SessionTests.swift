@@ -168,15 +168,15 @@ import Testing
         #expect(!link.client.client.canOpenStream && link.client.get() == nil)
     }
 
-    @Test func aSessionThatEndsGivesItsStreamsBack() {
+    @Test func aSessionThatEndsGivesItsStreamsBack() throws {
         let pool = HTTP2MemoryPool()
         for _ in 0..<3 {
-            let peer = H2Peer(try! HTTP2ClientSession(pool: pool, now: 0))
+            let peer = H2Peer(try HTTP2ClientSession(pool: pool, now: 0))
             for _ in 0..<5 { _ = peer.get() }
             _ = peer.output()
         }
         let grown = pool.systemAllocations
-        let peer = H2Peer(try! HTTP2ClientSession(pool: pool, now: 0))
+        let peer = H2Peer(try HTTP2ClientSession(pool: pool, now: 0))
         for _ in 0..<5 { _ = peer.get() }
         _ = peer.output()
         #expect(pool.systemAllocations == grown, "the memory of ended sessions is used again")
