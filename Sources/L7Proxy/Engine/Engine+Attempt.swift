@@ -48,7 +48,9 @@ extension Engine {
             exchange.pointee.record.flags.remove(.reusedConnection)
             // One that may not be used must not keep a new one out.
             if pool.pointee.connections >= configuration.connectionsPerPool, let oldest = pool.pointee.lastIdle {
+                pool.pointee.connections += 1
                 close(oldest)
+                pool.pointee.connections -= 1
             }
             exchange.pointee.pool = pool
             exchange.pointee.legDeadline = now + configuration.connectTimeout
