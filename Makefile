@@ -18,6 +18,8 @@ SOAK_GIGABYTES ?= 50
 FUZZ_SECONDS ?= 600
 SLICE_GIGABYTES ?= 3
 SLICE_SECONDS ?= 60
+# Test targets that load programs, make namespaces or measure times.
+KERNEL_TESTS := LinuxIOTests|SockOpsTests|MeshAgentTests
 
 export PYTHON
 
@@ -45,8 +47,9 @@ demo: ## show the mesh at work on this machine: 10 seconds, once built (root)
 test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (root)
 	scripts/bootstrap.sh --test
 	$(MAKE) BOOTSTRAP=no lint test-root
-	$(MAKE) BOOTSTRAP=no soak SOAK_GIGABYTES=$(SLICE_GIGABYTES)
-	$(MAKE) BOOTSTRAP=no fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
+	# Neither measures a time, so they share the machine.
+	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target \
+		soak fuzz SOAK_GIGABYTES=$(SLICE_GIGABYTES) FUZZ_SECONDS=$(SLICE_SECONDS)
 
 test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 	$(SWIFT) test
@@ -55,7 +58,8 @@ test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 test-root: build ## all Swift tests and the integration tests; fails, not skips, without root
 	@[ "$$(id -u)" -eq 0 ] || { echo "make test-root: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
 	# One after another: tests of the kernel look at the whole machine, and two cores are few for time limits.
-	MESH_REQUIRE_ROOT=1 $(SWIFT) test --no-parallel
+	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --no-parallel --filter '^($(KERNEL_TESTS))\.'
+	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --skip '^($(KERNEL_TESTS))\.'
 	$(SWIFT) test --package-path Benchmarks
 	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 2 --dist loadfile
 	$(PYTHON) -m pytest Tests/Integration -m alone

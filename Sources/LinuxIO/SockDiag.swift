@@ -23,8 +23,6 @@ public struct SockDiag: ~Copyable {
         public let sendMemory: UInt32
         /// Inode of the socket file, 0 once no process has it.
         public let inode: UInt32
-        /// The value of the storage map asked for, empty if the socket has none.
-        public let storage: [UInt8]
 
         public var isConnected: Bool { tuple.remotePort != 0 }
     }
@@ -38,23 +36,13 @@ public struct SockDiag: ~Copyable {
     }
 
     /// Lends every socket of the namespace to `body`, IPv4 and IPv6.
-    ///
-    /// - Parameters:
-    ///   - storageMap: descriptor of a BPF sk_storage map, whose values the dump then carries (CAP_BPF).
-    public func forEach(
-        _ transport: Transport, storageMap: CInt? = nil, _ body: (Entry) -> Void
-    ) throws(SystemError) {
+    public func forEach(_ transport: Transport, _ body: (Entry) -> Void) throws(SystemError) {
         for family in [AF_INET, AF_INET6] {
-            let visit = { (_: UInt16, payload: UnsafeRawBufferPointer) in
-                if let entry = Entry(payload) { body(entry) }
-            }
             var request = mesh_diag_request(transport, family: family, flags: NLM_F_REQUEST | NLM_F_DUMP)
             request.diag.idiag_states = .max
             request.diag.idiag_ext = UInt8(MESH_DIAG_EXT_SKMEMINFO)
-            if let storageMap {
-                try netlink.dump(mesh_diag_storage_request(request, map: storageMap), visit)
-            } else {
-                try netlink.dump(request, visit)
+            try netlink.dump(request) { _, payload in
+                if let entry = Entry(payload) { body(entry) }
             }
         }
     }
@@ -120,20 +108,6 @@ extension mesh_diag_request {
     }
 }
 
-extension mesh_diag_storage_request {
-    fileprivate init(_ request: mesh_diag_request, map: CInt) {
-        self.init()
-        header = request.header
-        header.nlmsg_len = UInt32(MemoryLayout<Self>.size)
-        diag = request.diag
-        storages.nla_len = 12
-        storages.nla_type = UInt16(INET_DIAG_REQ_SK_BPF_STORAGES)
-        self.map.nla_len = 8
-        self.map.nla_type = UInt16(SK_DIAG_BPF_STORAGE_REQ_MAP_FD)
-        map_fd = UInt32(map)
-    }
-}
-
 extension SockDiag.Entry {
     /// - Returns: `nil` if the message is too short to be `struct inet_diag_msg`.
     fileprivate init?(_ payload: UnsafeRawBufferPointer) {
@@ -146,22 +120,11 @@ extension SockDiag.Entry {
                 ? UInt128(mapping: UInt32(bigEndian: words.0)) : UInt128(networkWords: words)
         }
         var memory: (receive: UInt32, send: UInt32) = (message.idiag_rqueue, message.idiag_wqueue)
-        var storage: [UInt8] = []
-        for attribute in NetlinkAttributes(UnsafeRawBufferPointer(rebasing: payload[size...])) {
-            switch attribute.type {
-            case Int(INET_DIAG_SKMEMINFO) where attribute.value.count >= 24:
-                memory.receive = attribute.value.loadUnaligned(fromByteOffset: 0, as: UInt32.self)
-                memory.send = attribute.value.loadUnaligned(
-                    fromByteOffset: Int(SK_MEMINFO_WMEM_QUEUED) * 4, as: UInt32.self)
-            case Int(INET_DIAG_SK_BPF_STORAGES):
-                for one in NetlinkAttributes(attribute.value) {
-                    for part in NetlinkAttributes(one.value)
-                    where part.type == Int(SK_DIAG_BPF_STORAGE_MAP_VALUE) {
-                        storage = Array(part.value)
-                    }
-                }
-            default: break
-            }
+        for attribute in NetlinkAttributes(UnsafeRawBufferPointer(rebasing: payload[size...]))
+        where attribute.type == Int(INET_DIAG_SKMEMINFO) && attribute.value.count >= 24 {
+            memory.receive = attribute.value.loadUnaligned(fromByteOffset: 0, as: UInt32.self)
+            memory.send = attribute.value.loadUnaligned(
+                fromByteOffset: Int(SK_MEMINFO_WMEM_QUEUED) * 4, as: UInt32.self)
         }
         self.init(
             tuple: SocketTuple(
@@ -169,6 +132,6 @@ extension SockDiag.Entry {
                 remoteAddress: address(id.idiag_dst), remotePort: UInt16(bigEndian: id.idiag_dport)),
             cookie: UInt64(id.idiag_cookie.1) << 32 | UInt64(id.idiag_cookie.0),
             state: message.idiag_state, device: id.idiag_if,
-            receiveMemory: memory.receive, sendMemory: memory.send, inode: message.idiag_inode, storage: storage)
+            receiveMemory: memory.receive, sendMemory: memory.send, inode: message.idiag_inode)
     }
 }

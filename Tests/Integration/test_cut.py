@@ -12,15 +12,13 @@ from harness.cuts import ERRORS, EVERYBODY, ONLY_C, cut
 from harness.kernel import Generation
 from harness.manifests import app, network_policy
 
-# What else the machine does would show in its times or counts.
-pytestmark = pytest.mark.alone
-
 # The promise is 20 ms of a release build (scripts/bench/cut.py); the debug build that the tests usually run takes about
 # twice as long.
 LIMIT_SECONDS = 0.020 if os.environ.get("MESH_BUILD", "debug").endswith("release") else 0.040
 ROUNDS, CONNECTIONS = 8, 15
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("activity", ["active", "idle"])
 def test_both_ends_of_denied_connections_fail_within_20_ms(meshed, policies, family, activity):
     """From the flip of the generation word to the failing call, p99."""
@@ -83,6 +81,7 @@ def test_an_egress_change_cuts_too(meshed, policies):
     assert caught.value.errno in ERRORS | {errno.EAGAIN}
 
 
+@pytest.mark.alone
 def test_a_thousand_connections_are_cut_in_a_moment(meshed, policies):
     """Both ends of each are targets, and the second has always ended by the first: looking for it must cost nothing,
     or a pod with many connections keeps the agent from everything else."""

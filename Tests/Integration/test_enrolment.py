@@ -14,9 +14,6 @@ from harness.processes import run, spawn
 from harness.remote import Peer
 from harness.world import eventually
 
-# What else the machine does would show in its times or counts.
-pytestmark = pytest.mark.alone
-
 PORT = 8080
 NOT_STARTED = 125
 A_SENDS_NOTHING = network_policy("a-sends-nothing", app("a"), egress=[])

@@ -18,9 +18,6 @@ from harness.processes import is_running, spawn
 from harness.remote import Peer
 from harness.world import eventually
 
-# What else the machine does would show in its times or counts.
-pytestmark = pytest.mark.alone
-
 HUNDRED_MEGABYTES = 100 << 20
 
 
@@ -104,6 +101,7 @@ def test_applied_policy_survives_a_restart(node):
     assert node.agent.json("policy", "get")[0]["policy"]["name"] == "b-hears-nobody"
 
 
+@pytest.mark.alone
 def test_deleting_a_namespace_under_traffic_frees_its_veth(node):
     """Nothing of ours keeps a namespace alive: not the agent, not a link, not a map."""
     client, server = node.connect()

@@ -9,9 +9,6 @@ from harness.manifests import app, network_policy
 from harness.meshed import Meshed
 from harness.processes import spawn
 
-# What else the machine does would show in its times or counts.
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture
 def node():

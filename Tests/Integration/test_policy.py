@@ -9,9 +9,6 @@ from harness.manifests import app, network_policy
 from harness.remote import Peer
 from harness.world import family_number
 
-# What else the machine does would show in its times or counts.
-pytestmark = pytest.mark.alone
-
 PORT = 8080
 MILLISECOND = 0.001
 
@@ -39,6 +36,7 @@ def test_without_policy_everybody_reaches_everybody(meshed, family):
             assert meshed.outcome(source, destination, PORT, family) == "ok"
 
 
+@pytest.mark.alone
 def test_denied_egress_is_eperm_in_less_than_a_millisecond(meshed, policies, family):
     policies(network_policy("a-says-nothing", app("a"), egress=[]))
     assert meshed.median_seconds("EPERM", "a", "b", PORT, family) < MILLISECOND
@@ -50,6 +48,7 @@ def test_denied_egress_is_eperm_in_less_than_a_millisecond(meshed, policies, fam
     assert denial["source"]["workload"] == "test/a" and denial["destination"]["workload"] == "test/b"
 
 
+@pytest.mark.alone
 def test_denied_ingress_is_econnrefused_in_less_than_a_millisecond(meshed, policies, family):
     policies(network_policy("b-hears-nobody", app("b"), ingress=[]))
     assert meshed.median_seconds("ECONNREFUSED", "a", "b", PORT, family) < MILLISECOND

@@ -10,9 +10,6 @@ import pytest
 from harness.manifests import app, network_policy
 from harness.world import family_number
 
-# What else the machine does would show in its times or counts.
-pytestmark = pytest.mark.alone
-
 DNS = 53
 MILLISECOND = 0.001
 TRIES = 500
@@ -75,12 +72,14 @@ def test_dns_works_where_policy_allows_it(meshed, default_deny, resolver, family
     client.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "unconnected"])
 def test_denied_egress_is_eperm_at_once(meshed, default_deny, resolver, family, connected):
     """Pod c may ask nobody."""
     assert_refused_at_once(meshed, "c", family, connected, errno.EPERM)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "unconnected"])
 def test_denied_ingress_is_econnrefused_at_once(meshed, policies, resolver, family, connected):
     policies(network_policy("b-hears-nobody", app("b"), ingress=[]))

@@ -34,7 +34,7 @@ import Testing
         #expect(size(mesh_skip_key.self) == 16)
         #expect(size(mesh_flow_key.self) == 48)
         #expect(size(mesh_end.self) == 128)
-        #expect(size(mesh_sock.self) == 136)
+        #expect(size(mesh_sock.self) == 144)
         #expect(size(mesh_leg.self) == 56)
         #expect(size(mesh_origin.self) == 72)
         #expect(size(mesh_udp_key.self) == 32)

@@ -72,7 +72,7 @@ extension KernelTests {
             let maps = try LoadedPrograms.pinnedMaps(below: node.configuration.bpffs)
             let before = try Census(of: maps)
             #expect(before.links == MeshProgram.ofCgroups.count + 1)
-            for _ in 0..<100 {
+            for _ in 0..<20 {
                 let plane = try node.start()
                 #expect(plane.adoption.updated.count == MeshProgram.ofCgroups.count)
             }

@@ -124,7 +124,7 @@ static __always_inline void sock_remember(struct bpf_sock_addr *ctx, const struc
  * UDP sockets does not carry their storage (net/ipv4/inet_diag.c, inet_sk_diag_fill).
  * A connect() past the service takes back what an earlier one left.
  */
-static __noinline int udp_remember_service(const struct mesh_conn *conn)
+__noinline int udp_remember_service(const struct mesh_conn *conn)
 {
 	struct mesh_udp_reverse_key reverse = {};
 	struct mesh_udp_reverse original = {};

@@ -10,13 +10,13 @@
  * answers pass the other way. Over quota nothing is remembered: answers then need a
  * policy of their own. What a pod receives is no part of its quota: others send that.
  */
-static __noinline int udp_remember(struct mesh_udp_key *key, bool sent, __u32 generation)
+__noinline int udp_remember(struct mesh_udp_key *key, bool sent, __u32 generation)
 {
 	struct mesh_udp_flow *flow, fresh = {};
 	struct mesh_control *ctl = control();
 	struct mesh_usage *usage;
 
-	if (!ctl)
+	if (!ctl || !key)
 		return 0;
 	fresh.last_ns = bpf_ktime_get_ns();
 	fresh.generation = generation;
@@ -47,7 +47,7 @@ static __noinline int udp_remember(struct mesh_udp_key *key, bool sent, __u32 ge
  * (inbound), and that is still allowed: a policy change since then is looked at again, in
  * the direction of the first datagram. Answers keep the conversation alive.
  */
-static __noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
+__noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
 {
 	struct mesh_control *ctl = control();
 	struct mesh_conn first = {};
@@ -55,6 +55,8 @@ static __noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
 	struct mesh_udp_flow *flow;
 	__u64 now, idle;
 
+	if (!key)
+		return 0;
 	flow = outbound ? bpf_map_lookup_elem(&mesh_udp_asked, key) : bpf_map_lookup_elem(&mesh_udp_flows, key);
 	if (!flow || !ctl)
 		return 0;

@@ -46,6 +46,7 @@ __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 		return MESH_REASON_MAP_FULL;
 	}
 	/* Whoever borrows an address must not take over the records of the pod that has it. */
+	owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
 	if (owner && (owner->flags & MESH_ADDR_LOCAL) && owner->netns != end->netns) {
 		count(MESH_REASON_SPOOFED);
 		return MESH_REASON_SPOOFED;
@@ -82,12 +83,13 @@ static __always_inline void end_path(struct mesh_end *end, __u8 path, __u8 reaso
 }
 
 /* The same for a member: in its own state and in its record. */
-static __noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8 path, __u8 reason)
+__noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8 path, __u8 reason)
 {
-	struct mesh_end *end = bpf_map_lookup_elem(&mesh_ends, key);
+	struct mesh_end *end;
 
-	if (!state)
+	if (!state || !key)
 		return 0;
+	end = bpf_map_lookup_elem(&mesh_ends, key);
 	state->path = path;
 	state->reason = reason;
 	if (end && end->cookie == state->cookie) {

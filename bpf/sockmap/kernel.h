@@ -90,6 +90,11 @@ struct list_head {
 
 struct sk_psock {
 	struct list_head ingress_msg;
+	struct {
+		struct {
+			int counter;
+		} refs;
+	} refcnt;
 };
 
 enum sock_flags {

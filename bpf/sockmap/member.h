@@ -89,6 +89,8 @@ static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct
 	state->tx_redirected = 0;
 	state->messages = 0;
 	state->window_bytes = 0;
+	state->sender = 0;
+	state->senders = MESH_SENDERS_ONE;
 	cookie = end->cookie;
 	/* The flag first: a peer that finds the socket must find its record complete. */
 	end->flags |= MESH_END_MEMBER;
@@ -127,16 +129,63 @@ static __noinline int cut(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct 
 	return 0;
 }
 
+/*
+ * Calls under way on a member, in whatever thread and direction: tcp_bpf_sendmsg and
+ * tcp_bpf_recvmsg hold the psock (net/ipv4/tcp_bpf.c), and so does a message that the peer
+ * appends. An error towards more is on the safe side.
+ */
+static __always_inline int calls_under_way(struct sk_psock *psock)
+{
+	return BPF_CORE_READ(psock, refcnt.refs.counter) - 1;
+}
+
+/* The low bits of sk_user_data are flags (include/net/sock.h, SK_USER_DATA_*). */
+static __always_inline struct sk_psock *psock_of(struct tcp_sock *tp)
+{
+	return (void *)((unsigned long)tp->inet_conn.icsk_inet.sk.sk_user_data & ~7UL);
+}
+
+/* Whether bytes of the peer have come by TCP: before this segment, or in it. */
+static __always_inline bool peer_has_sent(struct bpf_sock_ops *ops, const struct mesh_end *own, struct tcp_sock *tp)
+{
+	__u32 received = tp->rcv_nxt - own->rcv_nxt0;
+	__u8 *header = ops->skb_data;
+
+	if (received && (tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags &
+			 (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE))))
+		received--; /* the FIN */
+	if (received)
+		return true;
+	if ((void *)(header + 20) > ops->skb_data_end)
+		return false;
+	return ops->skb_len > (__u32)(header[12] >> 4) * 4;
+}
+
+/*
+ * Whether the peer may still append to this socket's list: its path is TCP, but a message
+ * that it has redirected before may be on its way.
+ */
+static __always_inline bool peer_may_append(struct bpf_sock_ops *ops, const struct mesh_end *own,
+					    const struct mesh_end *peer, struct tcp_sock *tp)
+{
+	if (peer->path != MESH_PATH_TCP || peer->under_way == MESH_UNDER_WAY_MANY)
+		return true;
+	if (!peer->tx_redirected || peer->under_way == MESH_UNDER_WAY_NONE)
+		return false;
+	return !peer_has_sent(ops, own, tp);
+}
+
 #define LEAVE_OPTION_KIND 254 /* RFC 4727: experiments; never leaves the node */
 #define LEAVE_OPTION_BYTES 4
 #define LEAVE_OPTION_MAGIC 0x534d
 
 /*
  * Runs for each segment that takes TCP's slow path, that is only once something goes by
- * TCP. When what the peer sends is final TCP and all that it redirected has been read,
- * nothing can be redirected to this socket any more: it leaves the sockhash and runs at
- * TCP's own speed, at best before the first TCP byte is queued. Its own direction becomes
- * TCP first, so that no send of its own is in between.
+ * TCP. When what the peer sends is final TCP, nothing that it redirected is on its way any
+ * more and all of it has been read, this socket leaves the sockhash and runs at TCP's own
+ * speed, at best before the first TCP byte is queued: what came later for a psock that is
+ * gone would be dropped without an error. Its own direction becomes TCP first; if that has
+ * redirected, no call may be under way, or the peer in its turn could not tell when to leave.
  */
 static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct tcp_sock *tp)
 {
@@ -146,31 +195,36 @@ static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	struct sk_psock *psock;
 	void *first;
 	__u64 cookie;
+	bool quiet;
 
 	if (!state || !(state->flags & MESH_END_MEMBER) || state->path == MESH_PATH_DENIED)
 		return 0;
 	flow_of(ops, &key, state->netns);
 	flow_reverse(&key, &peer_key);
+	own = bpf_map_lookup_elem(&mesh_ends, &key);
 	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
-	/* Without its record nobody knows what the peer may still redirect. */
-	if (!peer || peer->path != MESH_PATH_TCP)
+	/* Without the records nobody knows what the peer may still redirect. */
+	if (!own || own->cookie != state->cookie || !peer || peer_may_append(ops, own, peer, tp))
 		return 0;
-	/* The low bits of sk_user_data are flags (include/net/sock.h, SK_USER_DATA_*). */
-	psock = (void *)((unsigned long)tp->inet_conn.icsk_inet.sk.sk_user_data & ~7UL);
+	psock = psock_of(tp);
 	if (!psock)
+		return 0;
+	quiet = calls_under_way(psock) == 0;
+	if (state->path == MESH_PATH_REDIRECT && !quiet)
 		return 0;
 	first = BPF_CORE_READ(psock, ingress_msg.next);
 	if (first != (void *)psock + bpf_core_field_offset(struct sk_psock, ingress_msg))
 		return 0;
-	if (state->path != MESH_PATH_TCP)
+	if (state->path != MESH_PATH_TCP) {
+		if (quiet)
+			own->under_way = MESH_UNDER_WAY_NONE;
 		path_set(state, &key, MESH_PATH_TCP, MESH_REASON_LEFT_MAP);
+	}
 	cookie = state->cookie;
 	if (bpf_map_delete_elem(&mesh_sockets, &cookie))
 		return 0;
 	state->flags &= ~MESH_END_MEMBER;
-	own = bpf_map_lookup_elem(&mesh_ends, &key);
-	if (own)
-		own->flags &= ~MESH_END_MEMBER;
+	own->flags &= ~MESH_END_MEMBER;
 	count(MESH_STAT_LEFT_MAP);
 	/* The peer may have to leave too: go on with the option until it has. */
 	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);

@@ -3,6 +3,10 @@
  * Every send of a member. A direction redirects from its first byte or never, and goes
  * to TCP at most once: the receiver reads all redirected bytes, then all TCP bytes, then
  * FIN, which is the order they were sent in. ARCHITECTURE.md has the proof.
+ *
+ * The lock of the sender is let go while the kernel appends a redirected message, so a
+ * second thread may get here before it is appended. A direction goes to TCP only when that
+ * cannot be, or its record says so.
  */
 #ifndef MESH_VERDICT_H
 #define MESH_VERDICT_H
@@ -60,12 +64,49 @@ static __noinline int latch(struct mesh_sock *state, struct mesh_flow_key *key, 
 }
 
 /*
+ * Whether a message that another thread has redirected may not be in its list yet. Costs a
+ * comparison as long as one thread sends, and a look at the psock when it is another.
+ */
+static __always_inline bool others_under_way(struct mesh_sock *state, struct tcp_sock *tp)
+{
+	__u32 thread = (__u32)bpf_get_current_pid_tgid();
+	struct sk_psock *psock;
+
+	if (state->sender == thread && state->senders == MESH_SENDERS_ONE)
+		return false;
+	psock = psock_of(tp);
+	/* This call is one. */
+	if (!state->sender || !psock || calls_under_way(psock) <= 1) {
+		state->sender = thread;
+		state->senders = MESH_SENDERS_ONE;
+		return false;
+	}
+	state->senders = MESH_SENDERS_MANY;
+	return true;
+}
+
+/* From redirection to TCP, with a word for the peer about what may come behind. */
+static __always_inline void leave_redirection(struct mesh_sock *state, struct mesh_flow_key *key, __u8 reason,
+					      bool others)
+{
+	struct mesh_end *end;
+
+	if (others) {
+		end = bpf_map_lookup_elem(&mesh_ends, key);
+		if (end && end->cookie == state->cookie)
+			end->under_way = MESH_UNDER_WAY_MANY;
+	}
+	path_set(state, key, MESH_PATH_TCP, reason);
+}
+
+/*
  * Whether the receiver can take `size` more bytes without TCP's flow control. The peer is
  * probed (fault-safe: TCP sockets are SLAB_TYPESAFE_BY_RCU and this runs under RCU) and
- * must still be the socket that was latched.
+ * must still be the socket that was latched. With `others` it may hold twice as much: going
+ * to TCP now could let this message pass one of another thread.
  */
 static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp_sock *tp, __u32 size,
-					     struct mesh_control *ctl)
+					     struct mesh_control *ctl, bool others)
 {
 	struct sock *peer = (struct sock *)state->peer_sk;
 	__u64 now, elapsed;
@@ -83,11 +124,11 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 		state->unread = 0;
 		state->small_unread = 0;
 	} else {
-		if ((__u64)queued + size > ctl->high_water)
+		if ((__u64)queued + size > (__u64)ctl->high_water << others)
 			return MESH_REASON_HIGH_WATER;
-		if (state->unread >= ctl->message_cap)
+		if (state->unread >= (__u64)ctl->message_cap << others)
 			return MESH_REASON_MESSAGE_CAP;
-		if (size < ctl->small_write && state->small_unread >= ctl->small_write_run)
+		if (!others && size < ctl->small_write && state->small_unread >= ctl->small_write_run)
 			return MESH_REASON_SMALL_WRITES;
 	}
 	state->unread++;
@@ -98,7 +139,7 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 		now = bpf_ktime_get_ns();
 		elapsed = now - state->window_start_ns;
 		/* Faster than any question and answer: a stream, which TCP coalesces better if its writes are small. */
-		if (elapsed < ctl->stream_window_ns && state->window_bytes < (__u64)ctl->small_write * WINDOW_MESSAGES)
+		if (!others && elapsed < ctl->stream_window_ns && state->window_bytes < (__u64)ctl->small_write * WINDOW_MESSAGES)
 			return MESH_REASON_SMALL_WRITES;
 		state->messages = 0;
 		state->window_bytes = 0;
@@ -126,6 +167,7 @@ int mesh_msg(struct sk_msg_md *msg)
 	__u64 peer_cookie;
 	__u32 size = msg->size;
 	__u8 reason;
+	bool others;
 
 	if (!sk || !ctl)
 		return SK_PASS;
@@ -157,9 +199,10 @@ int mesh_msg(struct sk_msg_md *msg)
 		}
 	}
 
+	others = others_under_way(state, tp);
 	reason = MESH_REASON_SOCKET_STATE;
 	if (may_send(tp))
-		reason = tp->write_seq == state->latched_seq ? receiver_refuses(state, tp, size, ctl) :
+		reason = tp->write_seq == state->latched_seq ? receiver_refuses(state, tp, size, ctl, others) :
 							       MESH_REASON_SEQUENCE;
 	if (reason == MESH_REASON_NONE) {
 		peer_cookie = state->peer_cookie;
@@ -178,7 +221,7 @@ int mesh_msg(struct sk_msg_md *msg)
 		reason = MESH_REASON_HELPER;
 	}
 	msg_key(msg, state, &key);
-	path_set(state, &key, MESH_PATH_TCP, reason);
+	leave_redirection(state, &key, reason, others);
 	return SK_PASS;
 }
 
@@ -191,6 +234,7 @@ int mesh_msg_stub(struct sk_msg_md *msg)
 {
 	struct mesh_flow_key key = {};
 	struct mesh_sock *state;
+	struct tcp_sock *tp;
 	struct bpf_sock *sk;
 
 	bpf_tail_call(msg, &mesh_slots, 0);
@@ -203,8 +247,9 @@ int mesh_msg_stub(struct sk_msg_md *msg)
 		return SK_PASS;
 	if (state->path == MESH_PATH_DENIED)
 		return SK_DROP;
+	tp = bpf_skc_to_tcp_sock(sk);
 	msg_key(msg, state, &key);
-	path_set(state, &key, MESH_PATH_TCP, MESH_REASON_KILL_SWITCH);
+	leave_redirection(state, &key, MESH_REASON_KILL_SWITCH, !tp || others_under_way(state, tp));
 	return SK_PASS;
 }
 

@@ -22,7 +22,7 @@ from streams import Client, Route, Servers  # noqa: E402
 
 SERVICE = "10.96.81.1"
 # Each route has its own server, which listens on four ports from its first one on.
-FIRST_PORT, PORTS = 5100, 50
+FIRST_PORT, PORTS = 5100, 60
 # Growth of the agent's memory that is not a leak: allocator caches, a larger event buffer.
 RSS_SLACK_KILOBYTES = 8 << 10
 
@@ -31,7 +31,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=50, help="bytes to move, both directions together (2^30)")
     parser.add_argument("--seconds", type=float, default=7200, help="stop at this time, whatever has moved")
-    parser.add_argument("--connections", type=int, default=6, help="of each of the five routes at a time")
+    parser.add_argument("--connections", type=int, default=6, help="of each of the six routes at a time")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of all random choices")
     parser.add_argument("--mode", default="enabled", help="enabled, disabled, auto, or plain for no mesh")
     return parser.parse_args()
@@ -41,11 +41,14 @@ def routes(world):
     b = world.pod("b")
     service = SERVICE if world.agent else b.ipv4
     return [
-        Route("a to b, IPv4", "a", "b", b.ipv4, b.ipv4, FIRST_PORT, 0.35),
+        Route("a to b, IPv4", "a", "b", b.ipv4, b.ipv4, FIRST_PORT, 0.345),
         Route("c to b, IPv6", "c", "b", b.ipv6, b.ipv6, FIRST_PORT + 10, 0.25),
         Route("c to b, IPv4-mapped", "c", "b", f"::ffff:{b.ipv4}", b.ipv4, FIRST_PORT + 20, 0.1),
         Route("a to b by its Service", "a", "b", service, b.ipv4, FIRST_PORT + 30, 0.2),
         Route("a to itself, loopback", "a", "a", "127.0.0.1", "127.0.0.1", FIRST_PORT + 40, 0.1),
+        # Many ends that change from redirection to TCP and leave the map while the other direction is busy.
+        Route("a to b, short, both ways", "a", "b", b.ipv4, b.ipv4, FIRST_PORT + 50, 0.005,
+              ("--only", "concurrent", "--largest", "128K")),
     ]
 
 

@@ -13,7 +13,8 @@ HANG_SECONDS = 30
 
 @dataclass(frozen=True)
 class Route:
-    """From pod `source` to `address`, which leads to a mix server on `listen` in pod `target`; `share` of all bytes."""
+    """From pod `source` to `address`, which leads to a mix server on `listen` in pod `target`; `share` of all bytes.
+    `options`: of the client, besides."""
     name: str
     source: str
     target: str
@@ -21,6 +22,7 @@ class Route:
     listen: str
     port: int
     share: float
+    options: tuple[str, ...] = ()
 
 
 class Servers:
@@ -52,7 +54,8 @@ class Client:
         argv = world.argv(
             route.source, MESHLOAD, "mix", "--address", route.address, "--port", str(route.port),
             "--bytes", str(max(1 << 20, int(total * route.share))), "--seconds", str(seconds),
-            "--connections", str(connections), "--seed", str(seed), "--hang-seconds", str(HANG_SECONDS))
+            "--connections", str(connections), "--seed", str(seed), "--hang-seconds", str(HANG_SECONDS),
+            *route.options)
         self.process = spawn(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     @property

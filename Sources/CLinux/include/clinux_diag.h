@@ -21,15 +21,6 @@ struct mesh_diag_request {
 	struct inet_diag_req_v2 diag;
 };
 
-/* The dump that also returns the value of one BPF sk_storage map of each socket. */
-struct mesh_diag_storage_request {
-	struct nlmsghdr header;
-	struct inet_diag_req_v2 diag;
-	struct nlattr storages; /* nested INET_DIAG_REQ_SK_BPF_STORAGES */
-	struct nlattr map;      /* SK_DIAG_BPF_STORAGE_REQ_MAP_FD */
-	uint32_t map_fd;
-};
-
 struct mesh_link_request {
 	struct nlmsghdr header;
 	struct ifinfomsg link;
@@ -41,7 +32,6 @@ struct mesh_address_request {
 };
 
 _Static_assert(sizeof(struct mesh_diag_request) == 72, "sock_diag request");
-_Static_assert(sizeof(struct mesh_diag_storage_request) == 84, "sock_diag request with a storage map");
 _Static_assert(sizeof(struct mesh_link_request) == 32, "link request");
 _Static_assert(sizeof(struct mesh_address_request) == 24, "address request");
 

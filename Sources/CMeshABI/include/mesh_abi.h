@@ -372,6 +372,17 @@ enum mesh_end_flags {
 	MESH_END_PROXIED = 1 << 8,     /* rules of L7 are decided elsewhere: by the proxy, or it is a probe */
 };
 
+/*
+ * What an end whose path has become MESH_PATH_TCP may still have on its way to the peer's
+ * list: the kernel appends a redirected message after it has let go of the sender's lock
+ * (net/ipv4/tcp_bpf.c, tcp_bpf_send_verdict).
+ */
+enum mesh_under_way {
+	MESH_UNDER_WAY_ONE = 0,  /* one thread's last message, which is there before that thread's first TCP byte */
+	MESH_UNDER_WAY_NONE = 1, /* nothing */
+	MESH_UNDER_WAY_MANY = 2, /* several threads', nobody knows how long */
+};
+
 /* mesh_ends: one end of a TCP connection, named by mesh_flow_key. */
 struct mesh_end {
 	__u64 sk;            /* kernel address, only compared and probed, never shown */
@@ -387,7 +398,7 @@ struct mesh_end {
 	__u8 role;           /* enum mesh_end_role */
 	__u8 path;           /* enum mesh_path */
 	__u8 reason;         /* enum mesh_reason */
-	__u8 zero;
+	__u8 under_way;      /* enum mesh_under_way */
 	__u16 flags;         /* enum mesh_end_flags */
 	__u32 identity;      /* of the owner, when it connected */
 	__u32 peer_identity;
@@ -399,6 +410,11 @@ struct mesh_end {
 	__u32 retransmits;
 	__u32 service;       /* number of the service asked for, 0 if none; of captured connections only */
 	__u32 zero2;
+};
+
+enum mesh_senders {
+	MESH_SENDERS_ONE = 0,  /* since no call was under way on the socket only `sender` has redirected */
+	MESH_SENDERS_MANY = 1,
 };
 
 /* mesh_sock_state: sk_storage of members of the sockhash and of sockets connected to a service. */
@@ -419,6 +435,9 @@ struct mesh_sock {
 	__u8 path;
 	__u8 reason;
 	__u8 flags;
+	__u8 senders;        /* enum mesh_senders */
+	__u8 zero[3];
+	__u32 sender;        /* thread that has redirected last */
 	__u32 latched_seq;
 	__u32 generation;
 	__u32 messages;      /* of the current window of 64 */
@@ -643,7 +662,7 @@ MESH_ASSERT(sizeof(struct mesh_churn_key) == 16, "mesh_churn_key");
 MESH_ASSERT(sizeof(struct mesh_churn) == 24, "mesh_churn");
 MESH_ASSERT(sizeof(struct mesh_flow_key) == 48, "mesh_flow_key");
 MESH_ASSERT(sizeof(struct mesh_end) == 128, "mesh_end");
-MESH_ASSERT(sizeof(struct mesh_sock) == 136, "mesh_sock");
+MESH_ASSERT(sizeof(struct mesh_sock) == 144, "mesh_sock");
 MESH_ASSERT(sizeof(struct mesh_leg) == 56, "mesh_leg");
 MESH_ASSERT(sizeof(struct mesh_origin) == 72, "mesh_origin");
 MESH_ASSERT(sizeof(struct mesh_udp_key) == 32, "mesh_udp_key");
