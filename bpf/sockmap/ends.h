@@ -27,6 +27,7 @@ __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 
 	if (!ctl || !end || !key)
 		return MESH_REASON_NOT_READY;
+	owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
 	account = end_account(end->netns, end->role);
 	if (account &&
 	    used(*account) >= (__u64)ctl->ends_quota * (MESH_ROLE_IS_SERVER(end->role) ? MESH_ACCEPTED_SHARE : 1)) {
@@ -182,12 +183,12 @@ __noinline int event_closed(struct mesh_flow_key *key, struct mesh_end *own, str
 
 	if (!key || !own)
 		return 0;
-	event = event_reserve(own->netns, MESH_EVENT_CLOSED);
-	if (!event)
-		return 0;
 	client = !MESH_ROLE_IS_SERVER(own->role);
 	initiator = client ? own : peer;
 	responder = client ? peer : own;
+	event = event_reserve(own->netns, MESH_EVENT_CLOSED);
+	if (!event)
+		return 0;
 	event->cookie = own->cookie;
 	event->peer_netns = own->peer_netns;
 	event->source = client ? key->local : key->remote;

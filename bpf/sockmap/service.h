@@ -90,7 +90,8 @@ static __always_inline bool service_captures(const struct mesh_service *service,
  * exchange stays with one backend. `address` is the destination's own entry, or null.
  * Where the proxy chooses, destination and port stay as they are.
  */
-__noinline int service_translate(struct mesh_conn *conn, struct mesh_address *address, struct mesh_workload *client)
+__noinline int service_translate(struct mesh_conn *conn, struct mesh_address *address,
+				 struct mesh_workload *client)
 {
 	struct mesh_service_key key = {};
 	struct mesh_service *service;
