@@ -28,7 +28,7 @@ extension AuthorizerProgram {
         _ found: inout AuthorizerMatches, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
         _ headers: borrowing Fields
     ) {
-        if exactPaths.nodes.isEmpty, pathPrefixes.nodes.isEmpty { return }
+        if exactPaths.isEmpty, pathPrefixes.isEmpty { return }
         var hash = PathIndex.seed
         for offset in 0...min(path.count, max(exactPaths.longestKey, pathPrefixes.longestKey)) {
             let word = offset >> 6
@@ -49,8 +49,8 @@ extension AuthorizerProgram {
         _ index: PathIndex, _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ found: inout AuthorizerMatches,
         _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer, _ headers: borrowing Fields
     ) {
-        let node = index.node(key, hash)
-        if node >= 0 { scan(index.nodes[node].entries, &found, request, path, headers) }
+        let record = index.record(key, hash)
+        if record >= 0 { scan(index.entries(record), &found, request, path, headers) }
     }
 
     private func scan<Fields: RouteHeaderFields & ~Copyable>(

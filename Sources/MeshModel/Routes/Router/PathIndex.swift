@@ -20,6 +20,10 @@ struct PathIndex: Sendable {
     private var slots: [UInt64] = []
     /// Bit n: there is a path of n bytes; the last bit: of 63 bytes or more.
     private var lengths: UInt64 = 0
+    /// Bytes of the longest path.
+    private(set) var longestKey = 0
+
+    var isEmpty: Bool { records.isEmpty }
 
     static let seed: UInt64 = 0xcbf2_9ce4_8422_2325
 
@@ -43,6 +47,7 @@ struct PathIndex: Sendable {
             while slots[slot] != 0 { slot = (slot + 1) & (slots.count - 1) }
             slots[slot] = hash & ~0xffff_ffff | UInt64(offset + 1)
             lengths |= Self.bit(path.key.count)
+            longestKey = max(longestKey, path.key.count)
         }
         guard isTree else { return }
         for (path, offset) in zip(paths, offsets) {
