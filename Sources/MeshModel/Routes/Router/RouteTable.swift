@@ -139,7 +139,6 @@ public struct RouteTable: Sendable {
     public func routers(
         for service: NamespacedName, port: UInt16
     ) -> (producer: Router?, consumers: [String: Router]) {
-        let found = routers[Key(service: service, port: port)]
-        return (found?.producer, found?.consumers ?? [:])
+        attached[service]?.routers(port: port) ?? (nil, [:])
     }
 }

@@ -56,6 +56,11 @@ struct ServiceRoutes: Sendable {
     /// Whether a route that claims a place has it.
     func serves(_ kind: MeshRoute.Kind, _ place: Place) -> Bool { kinds[place] == kind }
 
+    func routers(port: UInt16) -> (producer: Router?, consumers: [String: Router]) {
+        let found = routers[port]
+        return (found?.producer, found?.consumers ?? [:])
+    }
+
     /// A consumer's routes take the place of the producer's as a whole: the two are never merged.
     func router(port: UInt16, clientNamespace: String) -> Router? {
         guard let routers = routers[port] else { return nil }
