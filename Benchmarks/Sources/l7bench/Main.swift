@@ -29,7 +29,7 @@ enum L7Bench {
             },
             legs: { request in
                 let descriptor = StreamSocket.connect(
-                    to: SocketEndpoint(high: request.address.high, low: request.address.low, port: request.port))
+                    to: StreamEndpoint(high: request.address.high, low: request.address.low, port: request.port))
                 return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
             }, makeSink: { RequestSink() })
         worker.publish(snapshot(address, backend: backend, hasRoutes: arguments.dropFirst(2).first == "routes"))

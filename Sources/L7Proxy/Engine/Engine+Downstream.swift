@@ -12,7 +12,7 @@ extension Engine {
         guard index < listeners.count, !listenersPaused else { return }
         let listener = listeners[index]
         for _ in 0..<Self.acceptsPerTurn {
-            var peer = SocketEndpoint(high: 0, low: 0, port: 0)
+            var peer = StreamEndpoint(high: 0, low: 0, port: 0)
             let result = StreamSocket.accept(listener.descriptor, from: &peer)
             if result == StreamSocket.wouldBlock { return }
             if result < 0 {
@@ -25,7 +25,7 @@ extension Engine {
         }
     }
 
-    private mutating func take(_ descriptor: CInt, from peer: SocketEndpoint, _ tag: UInt64) {
+    private mutating func take(_ descriptor: CInt, from peer: StreamEndpoint, _ tag: UInt64) {
         let client = IPAddress(high: peer.high, low: peer.low)
         guard !isDraining,
             let origin = origins(

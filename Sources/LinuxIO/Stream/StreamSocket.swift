@@ -3,7 +3,7 @@
 import CLinux
 
 /// An address and a port of a socket, IPv4 as `::ffff:a.b.c.d`.
-public struct SocketEndpoint: Hashable, Sendable, BitwiseCopyable {
+public struct StreamEndpoint: Hashable, Sendable, BitwiseCopyable {
     /// The first and the last eight bytes of the address, the first byte most significant.
     public var high: UInt64
     public var low: UInt64
@@ -16,8 +16,8 @@ public struct SocketEndpoint: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// 127.0.0.1.
-    public static func loopback(port: UInt16) -> SocketEndpoint {
-        SocketEndpoint(high: 0, low: 0xffff_7f00_0001, port: port)
+    public static func loopback(port: UInt16) -> StreamEndpoint {
+        StreamEndpoint(high: 0, low: 0xffff_7f00_0001, port: port)
     }
 
     init(_ endpoint: clinux_endpoint) {
@@ -69,17 +69,17 @@ public enum StreamSocket {
     }
 
     /// accept4(2), non-blocking and close-on-exec. - Returns: A descriptor that the caller owns, or `-errno`.
-    public static func accept(_ descriptor: CInt, from peer: inout SocketEndpoint) -> Int {
+    public static func accept(_ descriptor: CInt, from peer: inout StreamEndpoint) -> Int {
         var raw = clinux_endpoint()
         let accepted = clinux_accept_stream(descriptor, &raw)
-        peer = SocketEndpoint(raw)
+        peer = StreamEndpoint(raw)
         return Int(accepted)
     }
 
     /// Begins to connect a new socket of the calling thread's namespace, with TCP_NODELAY.
     ///
     /// - Returns: A descriptor that the caller owns, writable when it is connected; or `-errno`.
-    public static func connect(to endpoint: SocketEndpoint) -> Int {
+    public static func connect(to endpoint: StreamEndpoint) -> Int {
         var raw = endpoint.raw
         var status: CInt = 0
         return Int(clinux_connect(&raw, &status))
@@ -87,7 +87,7 @@ public enum StreamSocket {
 
     /// - Throws: ``SystemError``; EADDRINUSE if something else listens there.
     public static func listen(
-        at endpoint: SocketEndpoint, backlog: CInt = 4096
+        at endpoint: StreamEndpoint, backlog: CInt = 4096
     ) throws(SystemError) -> OwnedDescriptor {
         var raw = endpoint.raw
         let descriptor = clinux_listen(&raw, backlog)
@@ -96,9 +96,9 @@ public enum StreamSocket {
     }
 
     /// The address that the socket is bound to; `nil` if it is no socket.
-    public static func localEndpoint(_ descriptor: CInt) -> SocketEndpoint? {
+    public static func localEndpoint(_ descriptor: CInt) -> StreamEndpoint? {
         var raw = clinux_endpoint()
-        return clinux_local_endpoint(descriptor, &raw) == 0 ? SocketEndpoint(raw) : nil
+        return clinux_local_endpoint(descriptor, &raw) == 0 ? StreamEndpoint(raw) : nil
     }
 
     /// SO_ERROR: 0 if the socket is connected, or `-errno`.

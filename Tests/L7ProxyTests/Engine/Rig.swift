@@ -52,7 +52,7 @@ final class Rig: Sendable {
     ///   - legs: Instead of plain sockets.
     init(
         _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
-        destination: SocketEndpoint? = nil, configure: (inout EngineConfiguration) -> Void = { _ in },
+        destination: StreamEndpoint? = nil, configure: (inout EngineConfiguration) -> Void = { _ in },
         legs: LegSource? = nil
     ) throws {
         var configuration = EngineConfiguration()
@@ -84,7 +84,7 @@ final class Rig: Sendable {
 
     static func connect(_ request: LegRequest) -> LegAnswer {
         let descriptor = StreamSocket.connect(
-            to: SocketEndpoint(high: request.address.high, low: request.address.low, port: request.port))
+            to: StreamEndpoint(high: request.address.high, low: request.address.low, port: request.port))
         return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
     }
 
