@@ -45,11 +45,7 @@ let tries: [String: () -> CInt] = [
     "chroot": { status(chroot("/")) },
     "namespace": { attempt { () throws(SystemError) in _ = try NetworkNamespace.makeNew().rawDescriptor } },
     "mount": { attempt { () throws(SystemError) in try PodEntry.mountFiles(ofNamespace: "none") } },
-    "thread": {
-        var thread = pthread_t()
-        let code = pthread_create(&thread, nil, { _ in nil }, nil)
-        return code == 0 ? pthread_join(thread, nil) : code
-    },
+    "thread": runThread,
     "loop": { attempt { () throws(SystemError) in try EventLoop().turn(waitingAtMost: .milliseconds(1)) } },
 ]
 

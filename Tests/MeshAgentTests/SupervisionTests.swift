@@ -129,7 +129,7 @@ import Testing
         try start.step(.start)
         var seen: Set<World> = [start]
         var edge = [start]
-        for _ in 0..<7 {
+        for _ in 0..<6 {
             var next: [World] = []
             for world in edge {
                 for input in world.possible {
@@ -141,13 +141,13 @@ import Testing
                     next.append(other)
                 }
             }
-            edge = Array(next.prefix(1500))
+            edge = next
         }
-        #expect(seen.count > 3000)
+        #expect(seen.count > 500)
     }
 
     @Test func aLongLifeOfAccidents() throws {
-        for seed in 0..<20 as Range<UInt64> {
+        for seed in 0..<5 as Range<UInt64> {
             var random = TestSupport.SplitMix64(seed: seed)
             var world = World()
             try world.step(.start)
