@@ -12,9 +12,6 @@
  *   capture.h  to the proxy, and from it            verdict.h   sk_msg: redirect or TCP
  *   connect.h  connect(), getpeername()             guards.h    socket options, raw sockets
  *   datagram.h sendmsg(), recvmsg(), UDP flows      query.h     the verdict for user space
- *
- * Functions without `static` are for the verifier: it checks them once, alone, where it
- * follows all others from each call in each state. They take pointers that may be null.
  */
 #include "query.h"
 
