@@ -48,7 +48,7 @@ enum L7Bench {
             let allocations = malloc_count()
             worker.counters { counters in
                 print("requests \(counters.requests) dials \(counters.dials) allocations \(allocations)")
-                fflush(stdout)
+                fflush(nil)
             }
         }
     }
