@@ -59,7 +59,7 @@ haproxy -f "$directory/haproxy.cfg" -db >/dev/null & haproxy_pid=$!; pids+=($hap
 sleep 1
 
 # Nanoseconds on a processor of all threads of a process, by the scheduler's own account.
-used() { awk '{ sum += $1 } END { printf "%d", sum }' /proc/"$1"/task/*/schedstat; }
+used() { awk '{ sum += $1 } END { printf "%.0f", sum }' /proc/"$1"/task/*/schedstat; }
 
 # measure PID PORT: prints microseconds of a request and requests a second.
 measure() {
