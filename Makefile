@@ -18,8 +18,8 @@ SOAK_GIGABYTES ?= 50
 FUZZ_SECONDS ?= 600
 SLICE_GIGABYTES ?= 3
 SLICE_SECONDS ?= 60
-# Test targets that load programs, make namespaces or measure times.
-KERNEL_TESTS := LinuxIOTests|SockOpsTests|MeshAgentTests
+# Test targets of values, which may run side by side. The others load programs, make namespaces or wait for times.
+VALUE_TESTS := MeshModelTests|MeshManifestsTests|ProxyProtocolTests
 
 export PYTHON
 
@@ -58,8 +58,8 @@ test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 test-root: build ## all Swift tests and the integration tests; fails, not skips, without root
 	@[ "$$(id -u)" -eq 0 ] || { echo "make test-root: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
 	# One after another: tests of the kernel look at the whole machine, and two cores are few for time limits.
-	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --no-parallel --filter '^($(KERNEL_TESTS))\.'
-	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --skip '^($(KERNEL_TESTS))\.'
+	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --no-parallel --skip '^($(VALUE_TESTS))\.'
+	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --filter '^($(VALUE_TESTS))\.'
 	$(SWIFT) test --package-path Benchmarks
 	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 2 --dist loadfile
 	$(PYTHON) -m pytest Tests/Integration -m alone

@@ -20,7 +20,7 @@ public struct FakeAgent: ~Copyable {
     private var stopper: OwnedDescriptor?
     private var thread: TestThread?
 
-    /// Starts to serve; returns when the socket is there.
+    /// Starts to serve; returns when clients can connect.
     public init(
         authorization: AdminAuthorization = AdminAuthorization(), limits: AdminLimits = AdminLimits(),
         reasons: [String] = [], run: RunTarget = Samples.run
@@ -31,9 +31,15 @@ public struct FakeAgent: ~Copyable {
         try SystemError.check("pipe") { pipe(&ends) }
         stopper = OwnedDescriptor(adopting: ends[1])
         let reading = ends[0]
+        var readiness: [CInt] = [-1, -1]
+        try SystemError.check("pipe") { pipe(&readiness) }
+        let isReady = OwnedDescriptor(adopting: readiness[0])
+        let ready = readiness[1]
         let outcome = outcome
         thread = TestThread {
             let stop = OwnedDescriptor(adopting: reading)
+            // Closed when the server listens, or could not be made. The file alone is there before that.
+            let listening = OwnedDescriptor(adopting: ready)
             let loop = try EventLoop()
             let handler = FakeHandler(loop: loop)
             handler.reasons = reasons
@@ -41,6 +47,7 @@ public struct FakeAgent: ~Copyable {
             let server = try AdminServer(
                 on: loop, path: socket, name: "mesh-agent test", node: "n1", authorization: authorization,
                 limits: limits, handler: handler)
+            _ = consume listening
             try loop.watch(stop.rawValue, for: .readable) { _ in loop.stop() }
             try loop.run()
             // One more turn for what a stopped client left behind.
@@ -51,7 +58,8 @@ public struct FakeAgent: ~Copyable {
         }
         self.directory = directory
         self.socket = socket
-        for _ in 0..<2000 where access(socket, F_OK) != 0 { usleep(1000) }
+        var byte: UInt8 = 0
+        _ = read(isReady.rawValue, &byte, 1)
     }
 
     /// Stops the server, waits for it, and removes its directory.
