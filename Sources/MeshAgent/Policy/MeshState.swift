@@ -21,6 +21,8 @@ final class MeshState {
     /// What could not be written after a flip, or made durable, and is tried again.
     private(set) var lateProblem: String?
 
+    /// Kinds of object that are read: all that something here acts on.
+    let kinds: Set<ObjectKind>
     private var directory: ManifestDirectory?
     private let node: String
     private let logger: Logger
@@ -42,7 +44,13 @@ final class MeshState {
         self.reconciler = reconciler
         self.logger = logger
         store = ObjectStore(applied: loaded.applied, lastGood: loaded.lastGood)
-        directory = configDirectory.map { ManifestDirectory(path: $0) }
+        let kinds =
+            reconciler.compiler.configuration.hasProxy
+            ? ObjectKind.enforced.union(ObjectKind.routing) : ObjectKind.enforced
+        self.kinds = kinds
+        directory = configDirectory.map {
+            ManifestDirectory(path: $0, decoder: ManifestDecoder(unknownKinds: .warn, kinds: kinds))
+        }
         for damage in loaded.damage { logger.error("state file damaged", metadata: ["file": "\(damage)"]) }
     }
 
@@ -168,6 +176,16 @@ final class MeshState {
         }
     }
 
+    /// The proxy has everything in force that it has been told: its routes may decide from now on.
+    func acknowledgeRoutes() {
+        guard hasStarted else { return }
+        do throws(Reconciler.Failure) {
+            if let outcome = try reconciler.acknowledgeRoutes() { finish(outcome, cause: "routes", changes: []) }
+        } catch {
+            logger.error("services are not led to the proxy", metadata: ["error": "\(error)"])
+        }
+    }
+
     /// Tries again what went wrong after a flip, or when the state was saved.
     func retry() {
         guard hasStarted else { return }
@@ -228,6 +246,7 @@ final class MeshState {
             logger.log(
                 level: finding.severity == .error ? .error : .warning, "manifest", metadata: ["finding": "\(finding)"])
         }
+        logUnenforcedRoutes()
         for status in store.statuses {
             let errors: [ManifestError] =
                 switch status.state {
@@ -235,6 +254,15 @@ final class MeshState {
                 case .lastGoodInForce(let errors), .rejected(let errors): errors
                 }
             for error in errors { logger.error("object refused", metadata: ["finding": "\(error)"]) }
+        }
+    }
+
+    /// Applied by `meshctl` when there was a proxy.
+    private func logUnenforcedRoutes() {
+        guard !reconciler.compiler.configuration.hasProxy else { return }
+        for case .route(let route) in store.objects.objects.values {
+            logger.warning(
+                "route not in force: it needs the node proxy (--proxy)", metadata: ["object": "\(route.reference)"])
         }
     }
 
@@ -344,7 +372,8 @@ final class MeshState {
                 deletions.append(reference)
                 continue
             }
-            let manifest = ManifestDecoder(unknownKinds: .refuse).decode(Array(text.utf8), file: "rollback")
+            let manifest = ManifestDecoder(unknownKinds: .refuse, kinds: kinds)
+                .decode(Array(text.utf8), file: "rollback")
             guard manifest.errors.isEmpty else {
                 throw AdminError(
                     .invalidInput, "\(reference) as it was then is refused now",
@@ -367,7 +396,8 @@ final class MeshState {
     private func save() {
         do {
             try numbers.save(
-                identities: reconciler.compiler.identityNumbers, services: reconciler.compiler.serviceNumbers)
+                identities: reconciler.compiler.identityNumbers, services: reconciler.compiler.serviceNumbers,
+                routeClasses: reconciler.compiler.routeClassNumbers)
             mustSave = false
         } catch {
             logger.error("numbers not saved", metadata: ["error": "\(error)"])

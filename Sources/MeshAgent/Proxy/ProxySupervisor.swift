@@ -37,6 +37,8 @@ final class ProxySupervisor {
     private(set) var factoryProcess: WatchedProcess?
     var factory: FactoryClient?
     let markLeg: LegMarker
+    /// Called when a proxy has come, gone, or put a configuration in force.
+    var didChange: () -> Void = {}
     private var listening: UnixListener?
     private var state = ConfigurationState(generation: 1)
     private var timers: [ProxySupervision.Timer: EventLoop.Timer] = [:]
@@ -115,6 +117,24 @@ final class ProxySupervisor {
         for (id, proxy) in proxies where isGiven(id) { sendState(to: proxy) }
     }
 
+    /// Whether a proxy serves the listeners; `nil` while one of an earlier agent may be about to say so.
+    var isServing: Bool? {
+        if supervision.isAdopting { return nil }
+        return switch supervision.current.flatMap({ supervision.phases[$0] }) {
+        case .serving: true
+        case .attached, .preparing: nil
+        case .starting, .draining, nil: false
+        }
+    }
+
+    /// Whether the proxy that serves has in force what was published last.
+    var isInForce: Bool {
+        guard let id = supervision.current, supervision.phases[id] == .serving, let proxy = proxies[id] else {
+            return false
+        }
+        return proxy.link != nil && proxy.acknowledged == state.generation
+    }
+
     /// Of the configuration, as proxies are to have it.
     var generation: UInt64 { state.generation }
 
@@ -133,6 +153,7 @@ final class ProxySupervisor {
 
     private func input(_ input: ProxySupervision.Input) {
         for output in supervision.handle(input, at: started.duration(to: .now)) { perform(output) }
+        didChange()
         if supervision.wantsUpgrade { upgrade() }
     }
 
