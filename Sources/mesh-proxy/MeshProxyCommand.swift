@@ -40,7 +40,11 @@ struct MeshProxyCommand: ParsableCommand {
     @Option(help: "Seconds that open connections get to end after SIGTERM.")
     var drainSeconds: UInt32 = 30
 
+    @Option(help: "Threads that serve connections. (default: one for two processors)")
+    var workers: Int?
+
     func validate() throws {
+        guard workers.map((1...128).contains) ?? true else { throw ValidationError("--workers must be 1 to 128.") }
         guard fd != nil || agentSocket != nil else {
             throw ValidationError("There is no agent to serve for; give --agent-socket.")
         }
@@ -65,6 +69,8 @@ struct MeshProxyCommand: ParsableCommand {
 
     func run() throws {
         do throws(SystemError) {
+            // Asked before the confinement, which lets no file be opened.
+            let workers = workers ?? max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN)) / 2)
             // Opened before the confinement, which closes what it does not know.
             let loop = try EventLoop()
             let socket = try fd.map { (fd: CInt) throws(SystemError) in
@@ -77,13 +83,13 @@ struct MeshProxyCommand: ParsableCommand {
             let confinement = ProxyConfinement(
                 account: account ?? (geteuid() == 0 ? .usual : nil), descriptors: maxDescriptors)
             try confinement.apply(keeping: loop.descriptors + (socket.map { [$0.rawValue] } ?? []))
-            let host = ProxyHost(
+            let host = try ProxyHost(
                 on: loop,
                 ProxyHost.Options(
                     program: SockmeshVersion.current, agentSocket: agentSocket, drainTime: .seconds(drainSeconds)),
                 log: Self.log
-            ) { loop, _ in
-                RefusingEngine(on: loop, log: Self.log)
+            ) { (loop, legs) throws(SystemError) in
+                try HTTPEngine(on: loop, legs: legs, HTTPEngine.Options(workers: workers), log: Self.log)
             }
             if let socket { try host.run(PacketSocket(socket)) } else { try host.run(nil) }
         } catch {

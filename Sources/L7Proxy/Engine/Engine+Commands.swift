@@ -53,7 +53,7 @@ extension Engine {
 
     private mutating func watch(_ index: Int) {
         let token = Token(.listener, SlabHandle(index: UInt32(index), generation: 0)).rawValue
-        do throws(SystemError) { try poller.addReadable(listeners[index].descriptor, token: token) } catch {
+        do throws(SystemError) { try poller.addListener(listeners[index].descriptor, token: token) } catch {
             StreamSocket.close(listeners[index].descriptor)
             listeners[index] = Listener(descriptor: -1, tag: 0)
         }
@@ -61,6 +61,8 @@ extension Engine {
 
     private mutating func removeListeners(where matches: (Listener) -> Bool) {
         for index in listeners.indices where listeners[index].descriptor >= 0 && matches(listeners[index]) {
+            // Others hold the socket too: closing this descriptor alone would leave it in the poller (epoll(7)).
+            if !listenersPaused { poller.remove(listeners[index].descriptor) }
             StreamSocket.close(listeners[index].descriptor)
             listeners[index] = Listener(descriptor: -1, tag: 0)
         }

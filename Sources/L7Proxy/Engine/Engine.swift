@@ -18,6 +18,7 @@ struct Engine: ~Copyable {
     let legs: LegSource
     let sink: Unmanaged<RequestSink>
     let mailbox: Mailbox<WorkerCommand>
+    let gauges: WorkerGauges
     let poller: Poller
 
     var buffers: BufferPool
@@ -59,7 +60,7 @@ struct Engine: ~Copyable {
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     init(
         _ configuration: EngineConfiguration, origins: @escaping OriginSource, legs: @escaping LegSource,
-        sink: RequestSink, mailbox: Mailbox<WorkerCommand>
+        sink: RequestSink, mailbox: Mailbox<WorkerCommand>, gauges: WorkerGauges
     ) throws(SystemError) {
         let poller = try Poller()
         try poller.addReadable(
@@ -68,6 +69,7 @@ struct Engine: ~Copyable {
         self.origins = origins
         self.legs = legs
         self.mailbox = mailbox
+        self.gauges = gauges
         self.poller = poller
         limits = configuration.fittingLimits
         let nanoseconds = SystemClock.monotonic
@@ -115,6 +117,7 @@ struct Engine: ~Copyable {
         }
         while let owner = timers.popDue(at: now) { fire(Token(rawValue: owner)) }
         reap()
+        gauges.set(counters)
         if isDraining, downstreams.liveCount == 0 { finishDrain() }
     }
 
