@@ -28,7 +28,7 @@ public struct CompiledServicePort: Hashable, Sendable {
     public let appProtocol: String?
     /// Where clients connect to, with this port; none for a headless Service.
     public internal(set) var addresses: [IPAddress] = []
-    /// Of both families, as the kernel would choose among them for clients of this node.
+    /// Of the Service's first family that has any, as the kernel would choose among them for clients of this node.
     public internal(set) var backends: [Backend] = []
 
     init(_ port: Service.Port) {

@@ -31,7 +31,7 @@ extension MeshCompiler {
             let isProxied = configuration.hasProxy && port.transport == .tcp
             let capture = capture(of: service.namespacedName, port)
             var proxied = CompiledServicePort(port)
-            for isIPv4 in [true, false] {
+            for isIPv4 in Self.families(of: service) {
                 let frontends = frontends(of: service, port, isIPv4: isIPv4)
                 // Headless ones can be backends of routes.
                 guard !frontends.isEmpty || isProxied else { continue }
@@ -67,12 +67,20 @@ extension MeshCompiler {
                 }
                 if isProxied {
                     proxied.addresses += frontends.filter { $0.1 != .nodePort }.map(\.0.address)
-                    proxied.backends += chosen(isLocalOnly: service.internalTrafficPolicy == .local)
+                    // Of one family, so that a pod counts once.
+                    if proxied.backends.isEmpty {
+                        proxied.backends = chosen(isLocalOnly: service.internalTrafficPolicy == .local)
+                    }
                 }
             }
             if isProxied { output.ports.append(proxied) }
         }
         return output
+    }
+
+    /// Whether IPv4: the Service's own family first.
+    private static func families(of service: Service) -> [Bool] {
+        service.clusterIPs.first?.isIPv4 == false ? [false, true] : [true, false]
     }
 
     private var zone: String? { nodes[configuration.nodeName]?.zone }
