@@ -73,9 +73,13 @@ final class EngineWorld {
         }
     }
 
+    /// - Parameter done: not asked again when it has said yes.
     func turn(until done: () -> Bool) throws {
-        for _ in 0..<2000 where !done() { try loop.turn(waitingAtMost: .milliseconds(2)) }
-        try #require(done(), "\(log) \(heard)")
+        for _ in 0..<2000 {
+            if done() { return }
+            try loop.turn(waitingAtMost: .milliseconds(2))
+        }
+        try #require(Bool(false), "\(log) \(heard)")
     }
 
     // MARK: - Configuration
@@ -132,9 +136,9 @@ final class EngineWorld {
         let before = heard.count
         agent?.send(.statusRequest(1))
         try turn { heard.count > before }
-        guard case .status(let status) = heard.last else { throw POSIXError() }
+        guard case .status(let status) = heard.last else { throw NoStatus() }
         return status
     }
 
-    struct POSIXError: Error {}
+    struct NoStatus: Error {}
 }
