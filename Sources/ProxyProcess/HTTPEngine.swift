@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import L7Proxy
+public import L7Proxy
 public import LinuxIO
 import MeshModel
 public import ProxyProtocol
@@ -9,8 +9,16 @@ public import ProxyProtocol
 public final class HTTPEngine: ProxyEngine {
     public struct Options {
         public var workers: Int
+        /// `nil`: no line is written.
+        public var accessLog: AccessLogWriter.Form?
+        /// Where lines go; open as long as the process lives.
+        public var accessLogDescriptor: CInt
 
-        public init(workers: Int = 1) { self.workers = workers }
+        public init(workers: Int = 1, accessLog: AccessLogWriter.Form? = nil, accessLogDescriptor: CInt = 2) {
+            self.workers = workers
+            self.accessLog = accessLog
+            self.accessLogDescriptor = accessLogDescriptor
+        }
     }
 
     /// What a thread of a worker tells the loop.
@@ -19,7 +27,12 @@ public final class HTTPEngine: ProxyEngine {
         case drained(worker: Int)
         case failed(worker: Int, SystemError)
         case log(String)
+        /// All lines of requests are written.
+        case logEnded
     }
+
+    /// How long a drain waits for whoever reads the access log, at most.
+    private static let logTime = Duration.milliseconds(500)
 
     private let loop: EventLoop
     private let log: (String) -> Void
@@ -27,6 +40,7 @@ public final class HTTPEngine: ProxyEngine {
     private let inbox: Mailbox<Notice>
     private let complaints: Complaints
     private let origins: OriginTable
+    private let accessLog: AccessLog?
     private var workers: [ProxyWorker] = []
     private var watch: EventLoop.Watch?
     private var snapshots = SnapshotBuilder()
@@ -53,13 +67,24 @@ public final class HTTPEngine: ProxyEngine {
         complaints = Complaints { inbox.put(.log($0)) }
         let table = OriginTable(origins, complaints)
         self.origins = table
+        let makeSink: @Sendable () -> RequestSink
+        if let form = options.accessLog {
+            let log = try AccessLog(to: options.accessLogDescriptor) {
+                inbox.put(.log("\($0) lines of the access log were lost: whoever reads it is too slow"))
+            }
+            accessLog = log
+            makeSink = { AccessLogSink(log, form) }
+        } else {
+            accessLog = nil
+            makeSink = { RequestSink() }
+        }
         for index in 0..<options.workers {
             let worker = try ProxyWorker(
                 origins: { table.origin(of: $0) },
                 legs: { request in
                     inbox.put(.leg(worker: index, request))
                     return .pending
-                }, makeSink: { RequestSink() })
+                }, makeSink: makeSink)
             workers.append(worker)
         }
         watch = try loop.watch(inbox.descriptor, for: .readable) { [unowned self] _ in takeNotices() }
@@ -71,6 +96,7 @@ public final class HTTPEngine: ProxyEngine {
     deinit {
         if let watch { loop.unwatch(watch) }
         for worker in workers { worker.stop() }
+        accessLog?.end {}
     }
 
     private func takeNotices() {
@@ -83,6 +109,7 @@ public final class HTTPEngine: ProxyEngine {
                 log("worker \(worker) cannot serve, so the process ends: \(error)")
                 loop.stop()
             case .log(let line): log(line)
+            case .logEnded: finishDrain()
             }
         }
     }
@@ -155,7 +182,14 @@ public final class HTTPEngine: ProxyEngine {
     }
 
     private func drained(_ worker: Int) {
-        guard draining?.remove(worker) != nil, draining?.isEmpty == true, let done = onDrained else { return }
+        guard draining?.remove(worker) != nil, draining?.isEmpty == true else { return }
+        guard let accessLog else { return finishDrain() }
+        accessLog.end { [inbox] in inbox.put(.logEnded) }
+        loop.schedule(after: Self.logTime) { [weak self] in self?.finishDrain() }
+    }
+
+    private func finishDrain() {
+        guard let done = onDrained else { return }
         onDrained = nil
         done()
     }

@@ -24,7 +24,9 @@ extension Engine {
             switch command {
             case .addListener(let descriptor, let tag): add(descriptor, tag)
             case .removeListener(let tag): removeListeners { $0.tag == tag }
-            case .publish(let snapshot): holds.publish(snapshot)
+            case .publish(let snapshot):
+                holds.publish(snapshot)
+                sink._withUnsafeGuaranteedRef { $0.published(snapshot) }
             case .leg(let ticket, let descriptor): deliver(ticket, descriptor)
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
             case .count(let reply): reply(currentCounters)

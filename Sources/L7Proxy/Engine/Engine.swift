@@ -51,6 +51,8 @@ struct Engine: ~Copyable {
     var onDrained: [@Sendable () -> Void] = []
     var isStopping = false
     var listenersPaused = false
+    /// The sink was given something in this turn.
+    var hasRecords = false
 
     struct Listener {
         let descriptor: CInt
@@ -118,6 +120,10 @@ struct Engine: ~Copyable {
         while let owner = timers.popDue(at: now) { fire(Token(rawValue: owner)) }
         reap()
         gauges.set(counters)
+        if hasRecords {
+            hasRecords = false
+            sink._withUnsafeGuaranteedRef { $0.turnEnded() }
+        }
         if isDraining, downstreams.liveCount == 0 { finishDrain() }
     }
 
