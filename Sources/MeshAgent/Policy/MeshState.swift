@@ -25,10 +25,10 @@ final class MeshState {
     let kinds: Set<ObjectKind>
     private var directory: ManifestDirectory?
     private let node: String
-    private let logger: Logger
+    let logger: Logger
     private let loop: EventLoop
     private var mustSave = false
-    private var hasStarted = false
+    private(set) var hasStarted = false
 
     /// - Parameters:
     ///   - reconciler: has seen no object yet; nothing changes in the kernel before ``start()``.
@@ -96,7 +96,7 @@ final class MeshState {
         return outcome
     }
 
-    private func finish(_ outcome: Reconciler.Outcome, cause: String, changes: [PolicyChange]) {
+    func finish(_ outcome: Reconciler.Outcome, cause: String, changes: [PolicyChange]) {
         if outcome.generation != outcome.previousGeneration {
             onChange(outcome)
             numbers.append(
@@ -176,16 +176,6 @@ final class MeshState {
         }
     }
 
-    /// The proxy has everything in force that it has been told: its routes may decide from now on.
-    func acknowledgeRoutes() {
-        guard hasStarted else { return }
-        do throws(Reconciler.Failure) {
-            if let outcome = try reconciler.acknowledgeRoutes() { finish(outcome, cause: "routes", changes: []) }
-        } catch {
-            logger.error("services are not led to the proxy", metadata: ["error": "\(error)"])
-        }
-    }
-
     /// Tries again what went wrong after a flip, or when the state was saved.
     func retry() {
         guard hasStarted else { return }
@@ -254,15 +244,6 @@ final class MeshState {
                 case .lastGoodInForce(let errors), .rejected(let errors): errors
                 }
             for error in errors { logger.error("object refused", metadata: ["finding": "\(error)"]) }
-        }
-    }
-
-    /// Applied by `meshctl` when there was a proxy.
-    private func logUnenforcedRoutes() {
-        guard !reconciler.compiler.configuration.hasProxy else { return }
-        for case .route(let route) in store.objects.objects.values {
-            logger.warning(
-                "route not in force: it needs the node proxy (--proxy)", metadata: ["object": "\(route.reference)"])
         }
     }
 
