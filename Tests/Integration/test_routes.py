@@ -203,6 +203,23 @@ def test_routes_outlive_the_agent(routed, routes, client):
     assert client.count(10) == {"c": 10}
 
 
+def test_an_agent_without_a_proxy_leads_nothing_to_the_old_one(routed, routes, client):
+    routes(http_route("left", [{"backendRefs": [to("v2")]}]))
+    becomes(lambda: answer(client.ask())["pod"] == "c", "the route")
+    options, routed.agent.options = routed.agent.options, []
+    routed.agent.stop()
+    routed.agent.start()
+    try:
+        assert client.count(10) == {"b": 10}
+        assert "routes need the node proxy" in routed.agent.log_tail(50)
+    finally:
+        routed.agent.stop()
+        routed.agent.options = options
+        routed.agent.start()
+        routed.serving()
+    becomes(lambda: answer(client.ask())["pod"] == "c", "the route again")
+
+
 def test_without_a_proxy_routes_are_refused(meshed):
     with pytest.raises(CommandFailed) as refused:
         meshed.agent.apply(http_route("early", [{"backendRefs": [to("v1")]}]))

@@ -111,6 +111,8 @@ final class Node {
     }
 
     private func start() throws(AgentError) {
+        // Of an agent that ran a proxy.
+        if configuration.proxy == nil { ListenerRows(writer, logger: logger).removeStrangers(but: []) }
         state.onChange = { [unowned self] in afterChange($0) }
         // Pods of another version's node are under traffic: a SYN may wait in a queue for longer than a grace period.
         if ((try? writer.plane.otherVersions().isEmpty) ?? true) == false { writer.handshakePatience = 300_000 }

@@ -177,7 +177,7 @@ final class Reconciler {
     ///
     /// - Returns: `nil` if it is already.
     func acknowledgeRoutes() throws(Failure) -> Outcome? {
-        let wanted = compiler.mesh.services.mapValues(\.capture).filter { $0.value != .none }
+        let wanted = compiler.mesh.captures
         guard wanted != acknowledged else { return nil }
         let before = acknowledged
         acknowledged = wanted

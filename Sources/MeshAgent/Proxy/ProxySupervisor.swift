@@ -39,6 +39,8 @@ final class ProxySupervisor {
     let markLeg: LegMarker
     /// Called when a proxy has come, gone, or put a configuration in force.
     var didChange: () -> Void = {}
+    /// That an earlier agent has started.
+    private var adopted: ProxyID?
     private var listening: UnixListener?
     private var state = ConfigurationState(generation: 1)
     private var timers: [ProxySupervision.Timer: EventLoop.Timer] = [:]
@@ -122,7 +124,7 @@ final class ProxySupervisor {
         if supervision.isAdopting { return nil }
         return switch supervision.current.flatMap({ supervision.phases[$0] }) {
         case .serving: true
-        case .attached, .preparing: nil
+        case .attached, .preparing: supervision.current == adopted ? nil : false
         case .starting, .draining, nil: false
         }
     }
@@ -280,6 +282,7 @@ final class ProxySupervisor {
             guard strangers.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return nil }
             let id = supervision.nextID
             proxies[id] = connection
+            adopted = id
             input(.foundProxy(isSameVersion: hello.program == SockmeshVersion.current))
             return id
         }

@@ -12,6 +12,8 @@ public struct CompiledMesh: Sendable {
     /// For all other addresses, by longest prefix. Holds ``CIDR/allIPv4`` and ``CIDR/allIPv6`` always.
     public internal(set) var cidrs: [CIDR: IdentityNumber] = [:]
     public internal(set) var services: [ServiceKey: CompiledService] = [:]
+    /// Of ``services``, those whose connections are the proxy's.
+    public internal(set) var captures: [ServiceKey: ServiceCapture] = [:]
     /// The TCP ports of all Services, in their order; empty without a proxy.
     public internal(set) var servicePorts: [NamespacedName: [CompiledServicePort]] = [:]
     /// The sets that workloads name, ``PolicySetID/none`` excepted.

@@ -19,6 +19,7 @@ extension MeshCompiler {
             let compiled = services.service(at: key)
             guard mesh.services[key] != compiled else { continue }
             mesh.services[key] = compiled
+            mesh.captures[key] = compiled.flatMap { $0.capture == .none ? nil : $0.capture }
             pending.changes.services.insert(key)
         }
     }
