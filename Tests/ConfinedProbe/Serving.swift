@@ -14,6 +14,7 @@ final class Serving: ProxyProcess.LegSource {
     private let backend: SharedDescriptor
     private let leg: SharedDescriptor
     private let client: SharedDescriptor
+    private let log: (read: SharedDescriptor, write: SharedDescriptor)
     private let ports: (listener: UInt16, backend: UInt16)
 
     init() throws {
@@ -29,10 +30,15 @@ final class Serving: ProxyProcess.LegSource {
         backend = try listening()
         leg = try InetSocket.make(isIPv4: true)
         client = try InetSocket.make(isIPv4: true)
+        var pair: [CInt] = [0, 0]
+        try SystemError.check("socketpair") { socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &pair) }
+        log = (SharedDescriptor(adopting: pair[0]), SharedDescriptor(adopting: pair[1]))
         ports = (try InetSocket.port(of: listener), try InetSocket.port(of: backend))
     }
 
-    var descriptors: [CInt] { loop.descriptors + [listener, backend, leg, client].map(\.rawValue) }
+    var descriptors: [CInt] {
+        loop.descriptors + [listener, backend, leg, client, log.read, log.write].map(\.rawValue)
+    }
 
     func requestLeg(
         netns: UInt64, destination: SocketEndpoint, client: SocketEndpoint?,
@@ -42,10 +48,7 @@ final class Serving: ProxyProcess.LegSource {
     /// - Returns: 0 if the client got the backend's answer and the log a line, else an errno.
     func run() -> CInt {
         do {
-            var pipe: [CInt] = [0, 0]
-            // A pair of AF_UNIX is all that is left for a pipe.
-            guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &pipe) == 0 else { return errno }
-            return try serve(logTo: pipe[0], pipe[1])
+            return try serve()
         } catch let error as SystemError {
             return error.errnoCode
         } catch {
@@ -53,12 +56,12 @@ final class Serving: ProxyProcess.LegSource {
         }
     }
 
-    private func serve(logTo log: CInt, _ reader: CInt) throws -> CInt {
+    private func serve() throws -> CInt {
         let address = IPAddress(v4: 0x7f00_0001)
         let place = (ports.listener, address)
         let engine = try HTTPEngine(
             on: loop, legs: self,
-            HTTPEngine.Options(workers: 2, accessLog: .json, accessLogDescriptor: log), log: { _ in }
+            HTTPEngine.Options(workers: 2, accessLog: .json, accessLogDescriptor: log.write.rawValue), log: { _ in }
         ) { (socket) throws(SystemError) in
             do throws(SystemError) { return try KernelOrigin(ofAccepted: socket) } catch {
                 // The call must be made; here nobody has attached the programs that know.
@@ -80,7 +83,7 @@ final class Serving: ProxyProcess.LegSource {
         _ = try receive(connection.rawValue)
         try send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", to: connection.rawValue)
         guard try receive(client.rawValue).hasSuffix("ok") else { return EPROTO }
-        guard try receive(reader).hasSuffix("}\n") else { return EPROTO }
+        guard try receive(log.read.rawValue).hasSuffix("}\n") else { return EPROTO }
         var isDrained = false
         engine.drain(within: .milliseconds(20)) { isDrained = true }
         for _ in 0..<500 where !isDrained { try loop.turn(waitingAtMost: .milliseconds(2)) }
