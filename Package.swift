@@ -103,8 +103,8 @@ let package = Package(
             exclude: ["HTTP1/Differential", "HTTP2/Peer"],
             swiftSettings: settings),
         .executableTarget(
-            name: "confined-probe", dependencies: ["ProxyProcess", "LinuxIO"], path: "Tests/ConfinedProbe",
-            swiftSettings: settings),
+            name: "confined-probe", dependencies: ["ProxyProcess", "ProxyProtocol", "L7Proxy", "MeshModel", "LinuxIO"],
+            path: "Tests/ConfinedProbe", swiftSettings: settings),
         .testTarget(
             name: "ProxyProcessTests",
             dependencies: [

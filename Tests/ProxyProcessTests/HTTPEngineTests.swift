@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import L7Proxy
 import LinuxIO
 import MeshModel
 import ProxyProtocol
@@ -30,7 +31,10 @@ import Testing
         #expect(try world.get(client, "/b").body == "web")
         // One for both requests.
         let destination = SocketEndpoint(World.loopback, backend.port)
-        #expect(world.legs == [LegRequest(number: 1, netns: World.netns, destination: destination, client: nil)])
+        #expect(
+            world.legs == [
+                ProxyProtocol.LegRequest(number: 1, netns: World.netns, destination: destination, client: nil)
+            ])
         #expect(backend.requests.map { String($0.prefix(15)) } == ["GET /a HTTP/1.1", "GET /b HTTP/1.1"])
         let status = try world.status()
         #expect((status.connections, status.accepted, status.refused) == (1, 1, 0))
@@ -146,6 +150,8 @@ import Testing
             idle.receive()
             return idle.end == .closed
         }
+        // The proxy waits for the client's end.
+        idle.close()
         #expect(!world.heard.contains(.drained))
         open.send("ab")
         var response: (head: String, body: String)?
@@ -155,6 +161,7 @@ import Testing
             return open.end != nil
         }
         #expect(response?.body == "web")
+        open.close()
         try world.turn { world.heard.contains(.drained) }
     }
 
@@ -172,5 +179,62 @@ import Testing
         late.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
         for _ in 0..<10 { try world.loop.turn(waitingAtMost: .milliseconds(2)) }
         #expect(late.takeResponse() == nil && late.end == nil)
+    }
+
+    @Test func eachRequestHasALine() throws {
+        let backend = try NamedBackend("web")
+        let pipe = try LogPipe()
+        let world = try World(HTTPEngine.Options(accessLog: .json, accessLogDescriptor: pipe.input.rawValue))
+        try world.configure([
+            Self.web([backend.port]), World.client,
+            World.route([.init(matches: [HTTPRouteMatch(path: .prefix("/a"))])]),
+        ])
+        let client = world.client()
+        #expect(try world.get(client, "/a?b=c").body == "web")
+        #expect(try world.get(client, "/other").head.hasPrefix("HTTP/1.1 404 "))
+        var text = ""
+        try world.turn {
+            text += pipe.text()
+            return text.count { $0 == "\n" } == 2
+        }
+        let lines = text.split(separator: "\n")
+        for part in [
+            #""direction":"outbound","method":"GET","path":"/a?b=c","protocol":"HTTP/1.1","status":200,"#,
+            #""response_flags":"-","reason":"-","duration_ms":"#, #""bytes_sent":0,"bytes_recv":3,"#,
+            #""src.addr":"127.0.0.1:1","src.workload":"client","src.namespace":"shop","#,
+            #""dst.addr":"10.96.0.1:80","dst.service":"web.shop.svc.cluster.local","#, #""authority":"web","#,
+            #""route":"HTTPRoute shop/web rule 0","upstream.addr":"127.0.0.1:\#(backend.port)","#,
+        ] { #expect(lines[0].contains(part), "\(lines[0])") }
+        #expect(lines[1].contains(#""status":404,"response_flags":"NR","reason":"no_route","#))
+        #expect(!lines[1].contains("upstream.addr") && !lines[1].contains("\"route\""))
+        // The last lines are out before the proxy says that it has drained.
+        #expect(try world.get(client, "/a").body == "web")
+        client.close()
+        world.send(.drain(milliseconds: 100))
+        try world.turn { world.heard.contains(.drained) }
+        #expect(pipe.text().contains(#""path":"/a","#))
+    }
+
+    @Test func http2IsToldThatItIsNotServed() throws {
+        let pipe = try LogPipe()
+        let world = try World(HTTPEngine.Options(accessLog: .text, accessLogDescriptor: pipe.input.rawValue))
+        try world.configure([Self.web([1]), World.client])
+        let client = world.client()
+        client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0")
+        try world.turn {
+            client.receive()
+            return client.end != nil
+        }
+        #expect(client.end == .closed)
+        #expect(
+            Array(client.text.utf8) == [
+                0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13,
+            ])
+        var text = ""
+        try world.turn {
+            text += pipe.text()
+            return text.contains("\n")
+        }
+        #expect(text.contains(#"status=0 response_flags="DPE" reason="unsupported_protocol""#))
     }
 }

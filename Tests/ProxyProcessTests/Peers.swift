@@ -55,10 +55,16 @@ final class Client {
     private let descriptor: CInt
     private(set) var text = ""
     private(set) var end: End?
+    private var isClosed = false
 
     init(port: UInt16) { descriptor = CInt(StreamSocket.connect(to: .loopback(port: port))) }
 
-    deinit { close(descriptor) }
+    deinit { close() }
+
+    func close() {
+        if !isClosed { Glibc.close(descriptor) }
+        isClosed = true
+    }
 
     func send(_ text: String) {
         // Connecting to loopback is over when connect(2) returns, or soon.
@@ -98,4 +104,27 @@ final class Client {
         text = String(decoding: rest.dropFirst(length), as: UTF8.self)
         return (head, body)
     }
+}
+
+/// A pipe of which the test reads what a log writes.
+struct LogPipe {
+    let output: SharedDescriptor
+    let input: SharedDescriptor
+
+    init() throws {
+        var ends: [CInt] = [0, 0]
+        try SystemError.check("pipe") { pipe(&ends) }
+        output = SharedDescriptor(adopting: ends[0])
+        input = SharedDescriptor(adopting: ends[1])
+        _ = fcntl(output.rawValue, F_SETFL, O_NONBLOCK)
+    }
+
+    /// What is there.
+    func read() -> [UInt8] {
+        var memory = [UInt8](repeating: 0, count: 65536)
+        let count = Glibc.read(output.rawValue, &memory, memory.count)
+        return Array(memory.prefix(max(0, count)))
+    }
+
+    func text() -> String { String(decoding: read(), as: UTF8.self) }
 }
