@@ -96,8 +96,8 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "AdminTestSupport"], swiftSettings: settings),
         .testTarget(
-            name: "SockOpsTests", dependencies: ["SockOps", "ProxyProcess", "CMeshABI", "LinuxIO"], exclude: ["Fixtures"],
-            swiftSettings: settings),
+            name: "SockOpsTests", dependencies: ["SockOps", "ProxyProcess", "CMeshABI", "LinuxIO"],
+            exclude: ["Fixtures"], swiftSettings: settings),
         .testTarget(
             name: "L7ProxyTests", dependencies: ["L7Proxy", "MeshModel", "LinuxIO", "CNGHTTP2"],
             exclude: ["HTTP1/Differential", "HTTP2/Peer"],

@@ -59,10 +59,7 @@ final class Serving: ProxyProcess.LegSource {
     private func serve() throws -> CInt {
         let address = IPAddress(v4: 0x7f00_0001)
         let place = (ports.listener, address)
-        let engine = try HTTPEngine(
-            on: loop, legs: self,
-            HTTPEngine.Options(workers: 2, accessLog: .json, accessLogDescriptor: log.write.rawValue), log: { _ in }
-        ) { (socket) throws(SystemError) in
+        let origins: OriginReader = { (socket) throws(SystemError) in
             do throws(SystemError) { return try KernelOrigin(ofAccepted: socket) } catch {
                 // The call must be made; here nobody has attached the programs that know.
                 guard error.errnoCode == EOPNOTSUPP || error.errnoCode == ENOPROTOOPT else { throw error }
@@ -71,6 +68,10 @@ final class Serving: ProxyProcess.LegSource {
                 destination: place.1, port: place.0, client: place.1, clientPort: 1, netns: 1, sourceNetns: 1,
                 direction: .outbound)
         }
+        let engine = try HTTPEngine(
+            on: loop, legs: self,
+            HTTPEngine.Options(workers: 2, accessLog: .json, accessLogDescriptor: log.write.rawValue), log: { _ in },
+            origins: origins)
         let service = ServiceRecord(
             service: NamespacedName(namespace: "shop", name: "web"), port: ports.listener, addresses: [address],
             endpoints: [ServiceRecord.Endpoint(address: address, port: ports.backend)])

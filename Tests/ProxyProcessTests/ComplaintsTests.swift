@@ -14,9 +14,8 @@ struct ComplaintsTests {
 
     @Test func oneLineASecondForEachSubjectAndTheNumberOfTheOthers() {
         let notes = Notes()
-        let complaints = Complaints(clock: { notes.now.withLock { $0 } }) { line in
-            notes.lines.withLock { $0.append(line) }
-        }
+        let complaints = Complaints(
+            clock: { notes.now.withLock { $0 } }, write: { line in notes.lines.withLock { $0.append(line) } })
         for index in 0..<5 { complaints.add(.origin, "origin \(index)") }
         complaints.add(.leg, "leg")
         notes.now.withLock { $0 += Complaints.interval }

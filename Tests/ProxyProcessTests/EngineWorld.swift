@@ -49,10 +49,11 @@ final class EngineWorld {
         try InetSocket.listen(listener, backlog: 64)
         port = try InetSocket.port(of: listener)
         host = try ProxyHost(
-            on: loop, .init(program: "1", agentSocket: nil), log: { [unowned self] in log.append($0) }
-        ) { [unowned self] (loop, legs) throws(SystemError) in
-            try HTTPEngine(on: loop, legs: legs, options, log: { [unowned self] in log.append($0) }, origins: origins)
-        }
+            on: loop, .init(program: "1", agentSocket: nil), log: { [unowned self] in log.append($0) },
+            makeEngine: { [unowned self] (loop, legs) throws(SystemError) in
+                try HTTPEngine(
+                    on: loop, legs: legs, options, log: { [unowned self] in log.append($0) }, origins: origins)
+            })
         let (near, far) = try PacketSocket.pair()
         agent = try Link(on: loop, PacketSocket(near), as: Hello(.agent, program: "1"), expecting: .proxy) {
             [unowned self] event in
