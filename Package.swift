@@ -51,7 +51,8 @@ let package = Package(
         .target(
             name: "SocketFactory", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
         .target(
-            name: "ProxyProcess", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
+            name: "ProxyProcess", dependencies: ["ProxyProtocol", "L7Proxy", "MeshModel", "LinuxIO", "CMeshABI"],
+            swiftSettings: settings),
         .target(name: "ProxyProtocol", dependencies: ["MeshModel", "LinuxIO"], swiftSettings: settings),
 
         // Composition.
@@ -74,7 +75,7 @@ let package = Package(
         .executableTarget(
             name: "mesh-proxy",
             dependencies: [
-                "ProxyProcess", "ProxyProtocol", "LinuxIO", "MeshVersion",
+                "ProxyProcess", "ProxyProtocol", "L7Proxy", "LinuxIO", "MeshVersion",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
@@ -95,18 +96,20 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "AdminTestSupport"], swiftSettings: settings),
         .testTarget(
-            name: "SockOpsTests", dependencies: ["SockOps", "CMeshABI", "LinuxIO"], exclude: ["Fixtures"],
-            swiftSettings: settings),
+            name: "SockOpsTests", dependencies: ["SockOps", "ProxyProcess", "CMeshABI", "LinuxIO"],
+            exclude: ["Fixtures"], swiftSettings: settings),
         .testTarget(
             name: "L7ProxyTests", dependencies: ["L7Proxy", "MeshModel", "LinuxIO", "CNGHTTP2"],
             exclude: ["HTTP1/Differential", "HTTP2/Peer"],
             swiftSettings: settings),
         .executableTarget(
-            name: "confined-probe", dependencies: ["ProxyProcess", "LinuxIO"], path: "Tests/ConfinedProbe",
-            swiftSettings: settings),
+            name: "confined-probe", dependencies: ["ProxyProcess", "ProxyProtocol", "L7Proxy", "MeshModel", "LinuxIO"],
+            path: "Tests/ConfinedProbe", swiftSettings: settings),
         .testTarget(
             name: "ProxyProcessTests",
-            dependencies: ["ProxyProcess", "ProxyProtocol", "MeshModel", "LinuxIO", "confined-probe"],
+            dependencies: [
+                "ProxyProcess", "ProxyProtocol", "L7Proxy", "MeshModel", "LinuxIO", "CMeshABI", "confined-probe",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "SocketFactoryTests", dependencies: ["SocketFactory", "ProxyProtocol", "MeshModel", "LinuxIO"],

@@ -18,7 +18,7 @@ L7Proxy        MeshModel LinuxIO CNGHTTP2 Synchronization
 MeshVersion
 ProxyProtocol  MeshModel LinuxIO
 SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc
-ProxyProcess   ProxyProtocol MeshModel LinuxIO Glibc
+ProxyProcess   ProxyProtocol L7Proxy MeshModel LinuxIO CMeshABI Glibc Synchronization
 MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
 MeshAgent      MeshModel MeshManifests MeshAdmin MeshVersion ProxyProtocol LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
 mesh-agent     MeshAgent MeshAdmin MeshVersion SocketFactory LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc
@@ -30,7 +30,7 @@ meshctl        MeshAgent MeshAdmin MeshVersion LinuxIO ArgumentParser Yams Found
 c_importers='
 CLibBPF        SockOps
 CLinux         LinuxIO
-CMeshABI       SockOps MeshAgent
+CMeshABI       SockOps MeshAgent ProxyProcess
 CNGHTTP2       L7Proxy
 '
 

@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-const uint32_t clinux_epoll_edge = EPOLLET, clinux_epoll_peer_closed = EPOLLRDHUP;
+const uint32_t clinux_epoll_edge = EPOLLET, clinux_epoll_peer_closed = EPOLLRDHUP,
+	       clinux_epoll_exclusive = EPOLLEXCLUSIVE;
 const int clinux_again = EAGAIN, clinux_in_progress = EINPROGRESS, clinux_interrupted = EINTR,
 	  clinux_too_many_files = EMFILE;
 
@@ -125,6 +126,14 @@ int clinux_connect(const struct clinux_endpoint *to, int *status)
 	if (*status != 0 && *status != -EINPROGRESS)
 		return fail(fd);
 	return fd;
+}
+
+int clinux_connect_socket(int fd, const struct clinux_endpoint *to)
+{
+	struct sockaddr_storage storage;
+	socklen_t size = to_sockaddr(to, &storage);
+
+	return connect(fd, (struct sockaddr *)&storage, size) == 0 ? 0 : -errno;
 }
 
 int clinux_listen(const struct clinux_endpoint *at, int backlog)

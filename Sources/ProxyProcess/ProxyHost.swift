@@ -42,15 +42,15 @@ public final class ProxyHost: LegSource {
     private var isDraining = false
     private var retry: EventLoop.Timer?
 
-    /// - Parameter makeEngine: called once, before the first message.
+    /// - Parameter makeEngine: called once, before the first message. What it throws is thrown.
     public init(
         on loop: EventLoop, _ options: Options, log: @escaping (String) -> Void,
-        makeEngine: (EventLoop, any LegSource) -> any ProxyEngine
-    ) {
+        makeEngine: (EventLoop, any LegSource) throws(SystemError) -> any ProxyEngine
+    ) throws(SystemError) {
         self.loop = loop
         self.options = options
         self.log = log
-        engine = makeEngine(loop, self)
+        engine = try makeEngine(loop, self)
     }
 
     /// Serves until drained.

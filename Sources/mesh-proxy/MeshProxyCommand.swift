@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Glibc
+import L7Proxy
 import LinuxIO
 import MeshVersion
 import ProxyProcess
@@ -40,7 +41,14 @@ struct MeshProxyCommand: ParsableCommand {
     @Option(help: "Seconds that open connections get to end after SIGTERM.")
     var drainSeconds: UInt32 = 30
 
+    @Option(help: "Threads that serve connections. (default: one for two processors)")
+    var workers: Int?
+
+    @Option(help: "A line for each request on standard error: off, text or json.")
+    var accessLog = AccessLogChoice.json
+
     func validate() throws {
+        guard workers.map((1...128).contains) ?? true else { throw ValidationError("--workers must be 1 to 128.") }
         guard fd != nil || agentSocket != nil else {
             throw ValidationError("There is no agent to serve for; give --agent-socket.")
         }
@@ -65,6 +73,8 @@ struct MeshProxyCommand: ParsableCommand {
 
     func run() throws {
         do throws(SystemError) {
+            // Asked before the confinement, which lets no file be opened.
+            let workers = workers ?? max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN)) / 2)
             // Opened before the confinement, which closes what it does not know.
             let loop = try EventLoop()
             let socket = try fd.map { (fd: CInt) throws(SystemError) in
@@ -77,13 +87,15 @@ struct MeshProxyCommand: ParsableCommand {
             let confinement = ProxyConfinement(
                 account: account ?? (geteuid() == 0 ? .usual : nil), descriptors: maxDescriptors)
             try confinement.apply(keeping: loop.descriptors + (socket.map { [$0.rawValue] } ?? []))
-            let host = ProxyHost(
+            let options = HTTPEngine.Options(
+                workers: workers, accessLog: accessLog.form, accessLogDescriptor: STDERR_FILENO)
+            let host = try ProxyHost(
                 on: loop,
                 ProxyHost.Options(
                     program: SockmeshVersion.current, agentSocket: agentSocket, drainTime: .seconds(drainSeconds)),
                 log: Self.log
-            ) { loop, _ in
-                RefusingEngine(on: loop, log: Self.log)
+            ) { (loop, legs) throws(SystemError) in
+                try HTTPEngine(on: loop, legs: legs, options, log: Self.log)
             }
             if let socket { try host.run(PacketSocket(socket)) } else { try host.run(nil) }
         } catch {
@@ -96,5 +108,18 @@ struct MeshProxyCommand: ParsableCommand {
     static func log(_ message: String) {
         let line = Array("mesh-proxy[\(getpid())]: \(message)\n".utf8)
         _ = write(STDERR_FILENO, line, line.count)
+    }
+}
+
+/// Words of `--access-log`.
+enum AccessLogChoice: String, ExpressibleByArgument {
+    case off, text, json
+
+    var form: AccessLogWriter.Form? {
+        switch self {
+        case .off: nil
+        case .text: .text
+        case .json: .json
+        }
     }
 }

@@ -45,6 +45,8 @@ public final class FakeHandler: AdminHandler {
         return [Samples.service, service]
     }
 
+    public func routes(_ request: RoutesRequest) throws(AdminError) -> any Sequence<RouteReport> { [Samples.route] }
+
     public func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport> {
         throw AdminError(.failed, "the map is gone", hint: "restart the agent")
     }

@@ -38,6 +38,19 @@ public enum Samples {
                         workload: "shop/web-1")
                 ])
         ])
+    public static let route = RouteReport(
+        kind: "HTTPRoute", namespace: "shop", name: "canary",
+        parents: [
+            RouteParentReport(
+                namespace: "shop", name: "web", port: 80,
+                conditions: [
+                    RouteConditionReport(
+                        type: "Accepted", status: "True", reason: "Accepted", message: "attached to port 80"),
+                    RouteConditionReport(
+                        type: "ResolvedRefs", status: "False", reason: "BackendNotFound",
+                        message: "Service shop/v2 not found"),
+                ])
+        ])
     public static let source = EndReport(workload: "shop/web-1", address: "10.1.0.2", port: 4000, identity: identity)
     public static let destination = EndReport(workload: "data/db", address: "10.1.0.9", port: 5432, identity: identity)
 

@@ -25,6 +25,8 @@ func map(_ protection: CInt) -> CInt {
     return memory == MAP_FAILED ? errno : 0
 }
 
+var serving: Serving?
+
 func spawn() -> CInt {
     var pid: pid_t = 0
     let arguments: [UnsafeMutablePointer<CChar>?] = [strdup("true"), nil]
@@ -46,6 +48,7 @@ let tries: [String: () -> CInt] = [
     "namespace": { attempt { () throws(SystemError) in _ = try NetworkNamespace.makeNew().rawDescriptor } },
     "mount": { attempt { () throws(SystemError) in try PodEntry.mountFiles(ofNamespace: "none") } },
     "thread": runThread,
+    "serve": { serving?.run() ?? EINVAL },
     "loop": { attempt { () throws(SystemError) in try EventLoop().turn(waitingAtMost: .milliseconds(1)) } },
 ]
 
@@ -54,7 +57,9 @@ guard CommandLine.arguments.count == 2, let body = tries[CommandLine.arguments[1
     exit(255)
 }
 do {
-    try ProxyConfinement(account: geteuid() == 0 ? .usual : nil).apply(keeping: [])
+    // Sockets come from others; here from before.
+    if CommandLine.arguments[1] == "serve" { serving = try Serving() }
+    try ProxyConfinement(account: geteuid() == 0 ? .usual : nil).apply(keeping: serving?.descriptors ?? [])
 } catch {
     let line = Array("\(error)\n".utf8)
     _ = write(STDERR_FILENO, line, line.count)

@@ -47,6 +47,8 @@ import Testing
         #expect(try Self.decoded(workloads) == .workloads(workloads))
         let services = ServicesRequest(namespace: "shop")
         #expect(try Self.decoded(services) == .services(services))
+        let routes = RoutesRequest(namespace: "shop")
+        #expect(try Self.decoded(routes) == .routes(routes))
         let connections = ConnectionsRequest(workload: try EndSelector("10.0.0.0/8"), limit: 5)
         #expect(try Self.decoded(connections) == .connections(connections))
         let flows = FlowsRequest(

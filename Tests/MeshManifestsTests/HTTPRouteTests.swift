@@ -32,7 +32,7 @@ enum RouteDecoding {
     static func http(_ text: String) throws -> HTTPRoute {
         let manifest = manifest(text)
         try #require(manifest.errors.isEmpty, "\(manifest.errors)")
-        guard case .route(.http(let route))? = manifest.routes.first?.object else {
+        guard case .route(.route(.http(let route)))? = manifest.objects.first?.object else {
             throw Mismatch()
         }
         return route
@@ -156,19 +156,19 @@ enum RouteDecoding {
         #expect(empty.rules == [.init(matches: [HTTPRouteMatch()])])
     }
 
-    /// No process enforces routes yet, so none is accepted unless a test asks for it.
+    /// Only where a node proxy runs.
     @Test func routesAreNotAcceptedByDefault() {
         for (kind, name) in [
             ("HTTPRoute", "HTTPRoute"), ("GRPCRoute", "GRPCRoute"), ("ReferenceGrant", "ReferenceGrant"),
         ] {
             let text = RouteDecoding.document("", kind: kind)
             let refused = Decoding.manifest(text)
-            #expect(refused.objects.isEmpty && refused.routes.isEmpty)
-            #expect(refused.errors.map(\.reason) == ["the kind \"\(name)\" is not read"])
-            #expect(refused.errors.first?.remedy.contains("Route") == false)
+            #expect(refused.objects.isEmpty)
+            #expect(refused.errors.map(\.reason) == ["the kind \"\(name)\" is not read: routes need the node proxy"])
+            #expect(refused.errors.first?.remedy == "start mesh-agent with --proxy")
             let ignored = Decoding.manifest(text, unknownKinds: .warn)
-            #expect(ignored.objects.isEmpty && ignored.routes.isEmpty && ignored.errors.isEmpty)
-            #expect(ignored.warnings.map(\.reason) == ["the kind \"\(name)\" is not read"])
+            #expect(ignored.objects.isEmpty && ignored.errors.isEmpty)
+            #expect(ignored.warnings.map(\.reason) == ["the kind \"\(name)\" is not read: routes need the node proxy"])
         }
         #expect(ObjectKind(argument: "httproutes") == nil && ObjectKind(argument: "pods") == .pod)
     }
@@ -205,7 +205,7 @@ enum RouteDecoding {
         #expect(RouteDecoding.manifest(text).errors.count == 2)
         let manifest = RouteDecoding.manifest(text, unsupportedValues: .record)
         #expect(manifest.errors.isEmpty && manifest.warnings.count == 2)
-        guard case .route(.http(let route))? = manifest.routes.first?.object else {
+        guard case .route(.route(.http(let route)))? = manifest.objects.first?.object else {
             Issue.record("not an HTTPRoute")
             return
         }

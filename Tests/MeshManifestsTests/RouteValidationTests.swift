@@ -253,7 +253,7 @@ struct RouteCase: Sendable, CustomTestStringConvertible {
             "rules: [{name: a, matches: [{method: {service: a.S, method: Get}, headers: [{name: h, value: v}]}, "
                 + "{method: {type: RegularExpression, method: \"Get.*\"}}, {}], backendRefs: [{name: b, port: 1}]}]",
             kind: "GRPCRoute")
-        guard case .route(.grpc(let route))? = RouteDecoding.manifest(text).routes.first?.object else {
+        guard case .route(.route(.grpc(let route)))? = RouteDecoding.manifest(text).objects.first?.object else {
             throw RouteDecoding.Mismatch()
         }
         #expect(
@@ -270,7 +270,7 @@ struct RouteCase: Sendable, CustomTestStringConvertible {
              spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}],
              to: [{group: "", kind: Service, name: a}, {group: "", kind: Service}]}}
             """
-        guard case .referenceGrant(let grant)? = RouteDecoding.manifest(text).routes.first?.object else {
+        guard case .route(.referenceGrant(let grant))? = RouteDecoding.manifest(text).objects.first?.object else {
             throw RouteDecoding.Mismatch()
         }
         #expect(grant.from == [.init(kind: "HTTPRoute", namespace: "shop")])

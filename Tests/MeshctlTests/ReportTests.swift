@@ -77,6 +77,18 @@ import Testing
                 """)
     }
 
+    @Test func routes() {
+        let alone = RouteReport(kind: "GRPCRoute", namespace: "shop", name: "edge", parents: [])
+        #expect(
+            RouteText.render([Samples.route, alone]) == """
+                ROUTE                  PARENT               ACCEPTED  RESOLVED             MESSAGE
+                HTTPRoute shop/canary  Service shop/web:80  yes       no: BackendNotFound  Service shop/v2 not found
+                GRPCRoute shop/edge    none is a Service    -         -                    -
+
+                """)
+        #expect(RouteText.render([]) == "No routes.\n")
+    }
+
     @Test func connections() {
         #expect(
             ConnectionText.render([Samples.connection]) == """

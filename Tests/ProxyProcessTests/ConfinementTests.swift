@@ -26,7 +26,7 @@ import Testing
     }
 
     static let tries: [(what: String, status: CInt)] = [
-        ("nothing", 0), ("unix-socket", 0), ("memory", 0), ("thread", 0), ("loop", 0),
+        ("nothing", 0), ("unix-socket", 0), ("memory", 0), ("thread", 0), ("loop", 0), ("serve", 0),
         ("inet-socket", EPERM), ("packet-socket", EPERM), ("open", EPERM), ("executable-memory", EPERM),
         ("spawn", EPERM), ("setuid", EPERM),
         ("execute", 128 + SIGSYS), ("chroot", 128 + SIGSYS), ("namespace", 128 + SIGSYS), ("mount", 128 + SIGSYS),

@@ -41,7 +41,7 @@ import Testing
 
         init(agentSocket: String? = nil) throws {
             loop = try EventLoop()
-            host = ProxyHost(
+            host = try ProxyHost(
                 on: loop, .init(program: "1.2.3", agentSocket: agentSocket), log: { [unowned self] in log.append($0) },
                 makeEngine: { [engine] _, _ in engine })
         }

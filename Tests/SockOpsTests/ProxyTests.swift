@@ -3,6 +3,7 @@
 import CMeshABI
 import Glibc
 import LinuxIO
+import ProxyProcess
 import Testing
 
 @testable import SockOps
@@ -98,59 +99,8 @@ extension KernelTests {
 
         @Test func aSocketThatIsNotTheFactorysHasNoOrigin() throws {
             let socket = try Self.tcpSocket()
-            let error = #expect(throws: SystemError.self) { try ConnectionOrigin(ofAccepted: socket.rawValue) }
+            let error = #expect(throws: SystemError.self) { try KernelOrigin(ofAccepted: socket.rawValue) }
             #expect(error?.errnoCode == EOPNOTSUPP || error?.errnoCode == ENOPROTOOPT)
         }
-    }
-}
-
-@Suite struct ConnectionOriginTests {
-    private static func bytes(_ change: (inout mesh_origin) -> Void = { _ in }) -> [UInt8] {
-        var origin = mesh_origin()
-        origin.destination = mesh_ip(ipv4: 0x0a60_000a)
-        origin.client.word = (UInt32(0xfd81_0000).bigEndian, 0, 0, UInt32(5).bigEndian)
-        origin.netns = 11
-        origin.source_netns = 12
-        origin.source_identity = 300
-        origin.service = 4
-        origin.generation = 9
-        origin.port = 80
-        origin.client_port = 40000
-        origin.direction = UInt8(MESH_EGRESS.rawValue)
-        change(&origin)
-        return withUnsafeBytes(of: origin) { Array($0) }
-    }
-
-    private static func decode(_ bytes: some Collection<UInt8>) -> ConnectionOrigin? {
-        Array(bytes).withUnsafeBytes { ConnectionOrigin(decoding: $0) }
-    }
-
-    @Test func everyFieldIsRead() throws {
-        let origin = try #require(Self.decode(Self.bytes()))
-        #expect(origin.destination == 0xffff_0a60_000a)
-        #expect(origin.client == UInt128(0xfd81_0000) << 96 | 5)
-        #expect((origin.port, origin.clientPort) == (80, 40000))
-        #expect((origin.netns, origin.sourceNetns) == (11, 12))
-        #expect((origin.sourceIdentity, origin.service, origin.generation) == (300, 4, 9))
-        #expect(origin.direction == .outbound)
-    }
-
-    @Test func whatIsUnknownIsNil() throws {
-        let origin = try #require(
-            Self.decode(
-                Self.bytes {
-                    ($0.source_netns, $0.service) = (0, 0)
-                    $0.direction = UInt8(MESH_INGRESS.rawValue)
-                }))
-        #expect(origin.sourceNetns == nil)
-        #expect(origin.service == nil)
-        #expect(origin.direction == .inbound)
-    }
-
-    @Test func anotherLengthOrDirectionIsRefused() {
-        let bytes = Self.bytes()
-        for count in 0..<bytes.count { #expect(Self.decode(bytes.prefix(count)) == nil) }
-        #expect(Self.decode(bytes + [0]) == nil)
-        #expect(Self.decode(Self.bytes { $0.direction = 2 }) == nil)
     }
 }

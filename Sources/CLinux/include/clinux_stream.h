@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Further bits of clinux_ready.events, and EPOLLET. */
-extern const uint32_t clinux_epoll_edge, clinux_epoll_peer_closed;
+/* Further bits of clinux_ready.events, EPOLLET and EPOLLEXCLUSIVE. */
+extern const uint32_t clinux_epoll_edge, clinux_epoll_peer_closed, clinux_epoll_exclusive;
 
 /* The errno values that a loop decides by. */
 extern const int clinux_again, clinux_in_progress, clinux_interrupted, clinux_too_many_files;
@@ -31,6 +31,8 @@ long clinux_send(int fd, const void *memory, size_t count, int more);
 int clinux_accept_stream(int fd, struct clinux_endpoint *peer);
 /* Non-blocking, close-on-exec, TCP_NODELAY, in the calling thread's namespace. 0 or -EINPROGRESS in *status. */
 int clinux_connect(const struct clinux_endpoint *to, int *status);
+/* Of a socket that was made elsewhere. 0, -EINPROGRESS or another -errno. */
+int clinux_connect_socket(int fd, const struct clinux_endpoint *to);
 /* Non-blocking, close-on-exec; accepted sockets inherit its TCP_NODELAY. Port 0: the kernel chooses. */
 int clinux_listen(const struct clinux_endpoint *at, int backlog);
 

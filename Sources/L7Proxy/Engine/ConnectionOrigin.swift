@@ -22,13 +22,16 @@ public struct ConnectionOrigin: Equatable, Sendable, BitwiseCopyable {
     public var sourceIdentity: UInt32
     /// Of the network namespace that the client is in; 0: not of this node.
     public var sourceNetwork: UInt64
+    /// Of the network namespace of the pod that the connection was accepted in: outbound the client's, inbound the
+    /// destination's. Sockets to backends are made there; 0: in the proxy's own.
+    public var network: UInt64
     /// Of the policy by which the kernel let the connection in.
     public var policyGeneration: UInt32
 
     public init(
         destination: IPAddress, destinationPort: UInt16, client: IPAddress, clientPort: UInt16,
         direction: Direction = .outbound, sourceIdentity: UInt32 = 0, sourceNetwork: UInt64 = 0,
-        policyGeneration: UInt32 = 0
+        network: UInt64 = 0, policyGeneration: UInt32 = 0
     ) {
         self.destination = destination
         self.destinationPort = destinationPort
@@ -37,6 +40,7 @@ public struct ConnectionOrigin: Equatable, Sendable, BitwiseCopyable {
         self.direction = direction
         self.sourceIdentity = sourceIdentity
         self.sourceNetwork = sourceNetwork
+        self.network = network
         self.policyGeneration = policyGeneration
     }
 }

@@ -24,7 +24,9 @@ extension Engine {
             switch command {
             case .addListener(let descriptor, let tag): add(descriptor, tag)
             case .removeListener(let tag): removeListeners { $0.tag == tag }
-            case .publish(let snapshot): holds.publish(snapshot)
+            case .publish(let snapshot):
+                holds.publish(snapshot)
+                sink._withUnsafeGuaranteedRef { $0.published(snapshot) }
             case .leg(let ticket, let descriptor): deliver(ticket, descriptor)
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
             case .count(let reply): reply(currentCounters)
@@ -53,7 +55,7 @@ extension Engine {
 
     private mutating func watch(_ index: Int) {
         let token = Token(.listener, SlabHandle(index: UInt32(index), generation: 0)).rawValue
-        do throws(SystemError) { try poller.addReadable(listeners[index].descriptor, token: token) } catch {
+        do throws(SystemError) { try poller.addListener(listeners[index].descriptor, token: token) } catch {
             StreamSocket.close(listeners[index].descriptor)
             listeners[index] = Listener(descriptor: -1, tag: 0)
         }
@@ -61,6 +63,8 @@ extension Engine {
 
     private mutating func removeListeners(where matches: (Listener) -> Bool) {
         for index in listeners.indices where listeners[index].descriptor >= 0 && matches(listeners[index]) {
+            // Others hold the socket too: closing this descriptor alone would leave it in the poller (epoll(7)).
+            if !listenersPaused { poller.remove(listeners[index].descriptor) }
             StreamSocket.close(listeners[index].descriptor)
             listeners[index] = Listener(descriptor: -1, tag: 0)
         }

@@ -62,6 +62,9 @@ extension Engine {
 
     /// Answers what is no request, and gives the connection up: where the next request begins is not known.
     mutating func refuse(_ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ defect: MalformedMessage) {
+        if defect == .unsupportedVersion, HTTP2Preface.begins(downstream.pointee.channel.input.bytes) {
+            return refuseHTTP2(exchange, downstream)
+        }
         let reply = HTTP1LocalReply(to: defect)
         exchange.pointee.record.reason =
             switch reply.status {
@@ -71,6 +74,24 @@ extension Engine {
             default: .malformedRequest
             }
         send(reply, for: exchange, downstream)
+        finish(exchange)
+        perform(downstream.pointee.persistence.requestFailed(), on: downstream)
+    }
+
+    /// Tells a client of HTTP/2 in its own frames that this is not spoken here, so that it need not guess: the server's
+    /// preface, which is SETTINGS, and GOAWAY with HTTP_1_1_REQUIRED (RFC 9113 sections 3.4, 6.8 and 7).
+    private mutating func refuseHTTP2(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
+        exchange.pointee.record.reason = .http2NotServed
+        if downstream.pointee.channel.output.borrow(&buffers) {
+            let frames: InlineArray<26, UInt8> = [
+                0, 0, 0, 4, 0, 0, 0, 0, 0,
+                0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13,
+            ]
+            let space = downstream.pointee.channel.output.space
+            for index in frames.indices { space[index] = frames[index] }
+            downstream.pointee.channel.output.end += frames.count
+            _ = downstream.pointee.channel.flush()
+        }
         finish(exchange)
         perform(downstream.pointee.persistence.requestFailed(), on: downstream)
     }
@@ -144,6 +165,7 @@ extension Engine {
         let hasHead = exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
         let text = RequestText(message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head)
         sink._withUnsafeGuaranteedRef { $0.record(exchange.pointee.record, text) }
+        hasRecords = true
         free(exchange)
     }
 

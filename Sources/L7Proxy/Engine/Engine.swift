@@ -18,6 +18,7 @@ struct Engine: ~Copyable {
     let legs: LegSource
     let sink: Unmanaged<RequestSink>
     let mailbox: Mailbox<WorkerCommand>
+    let gauges: WorkerGauges
     let poller: Poller
 
     var buffers: BufferPool
@@ -50,6 +51,8 @@ struct Engine: ~Copyable {
     var onDrained: [@Sendable () -> Void] = []
     var isStopping = false
     var listenersPaused = false
+    /// The sink was given something in this turn.
+    var hasRecords = false
 
     struct Listener {
         let descriptor: CInt
@@ -59,7 +62,7 @@ struct Engine: ~Copyable {
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     init(
         _ configuration: EngineConfiguration, origins: @escaping OriginSource, legs: @escaping LegSource,
-        sink: RequestSink, mailbox: Mailbox<WorkerCommand>
+        sink: RequestSink, mailbox: Mailbox<WorkerCommand>, gauges: WorkerGauges
     ) throws(SystemError) {
         let poller = try Poller()
         try poller.addReadable(
@@ -68,6 +71,7 @@ struct Engine: ~Copyable {
         self.origins = origins
         self.legs = legs
         self.mailbox = mailbox
+        self.gauges = gauges
         self.poller = poller
         limits = configuration.fittingLimits
         let nanoseconds = SystemClock.monotonic
@@ -115,6 +119,11 @@ struct Engine: ~Copyable {
         }
         while let owner = timers.popDue(at: now) { fire(Token(rawValue: owner)) }
         reap()
+        gauges.set(counters)
+        if hasRecords {
+            hasRecords = false
+            sink._withUnsafeGuaranteedRef { $0.turnEnded() }
+        }
         if isDraining, downstreams.liveCount == 0 { finishDrain() }
     }
 

@@ -10,8 +10,8 @@ public struct LegTicket: Equatable, Sendable, BitwiseCopyable {
 /// A socket to a backend that is wanted.
 public struct LegRequest: Sendable {
     public let ticket: LegTicket
-    /// The network namespace it must be of: that of the pod whose requests it carries; 0: the proxy's own.
-    public let sourceNetwork: UInt64
+    /// ``ConnectionOrigin/network`` of the clients that it is for: the network namespace it must be of.
+    public let network: UInt64
     public let address: IPAddress
     public let port: UInt16
 }

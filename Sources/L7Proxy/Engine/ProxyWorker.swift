@@ -6,6 +6,7 @@ public import LinuxIO
 ///
 /// All calls put a command into the worker's mailbox and return; commands are carried out in order.
 public final class ProxyWorker: Sendable {
+    public let gauges = WorkerGauges()
     private let mailbox: Mailbox<WorkerCommand>
     private let configuration: EngineConfiguration
     private let origins: OriginSource
@@ -31,7 +32,7 @@ public final class ProxyWorker: Sendable {
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     public func run() throws(SystemError) {
         var engine = try Engine(
-            configuration, origins: origins, legs: legs, sink: makeSink(), mailbox: mailbox)
+            configuration, origins: origins, legs: legs, sink: makeSink(), mailbox: mailbox, gauges: gauges)
         engine.run()
     }
 

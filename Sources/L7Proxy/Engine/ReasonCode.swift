@@ -13,6 +13,7 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     // The request.
     case malformedRequest, targetTooLong, headTooLarge, headTimeout, bodyMalformed, bodyTimeout, bodyTooLarge
     case methodNotSupported, denied, rateLimited, faultInjected, hopsExhausted
+    case http2NotServed
 
     // Routing.
     case noRoute, ruleNotSupported, invalidBackend, noWeight, noEndpoint, unknownDestination
@@ -29,7 +30,7 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// The status of the local reply; 0 if there is none to give.
     public var status: UInt16 {
         switch self {
-        case .forwarded, .tunnelEnded, .redirected, .clientGone, .responseCut, .drainDeadline: 0
+        case .forwarded, .tunnelEnded, .redirected, .http2NotServed, .clientGone, .responseCut, .drainDeadline: 0
         case .preflight: 204
         case .malformedRequest, .bodyMalformed: 400
         case .denied: 403

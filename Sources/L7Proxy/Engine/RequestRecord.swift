@@ -68,6 +68,12 @@ open class RequestSink {
     /// - Parameters:
     ///   - record, text: Valid until it returns.
     open func record(_ record: borrowing RequestRecord, _ text: borrowing RequestText) {}
+
+    /// Records were made in this turn of the worker's loop, and there are no more of it: what was collected can go on.
+    open func turnEnded() {}
+
+    /// Requests are routed by `snapshot` from now on.
+    open func published(_ snapshot: ProxySnapshot) {}
 }
 
 /// What a worker has counted since it was made. Written by its thread only.

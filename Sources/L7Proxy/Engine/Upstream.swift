@@ -35,9 +35,9 @@ struct Upstream: BitwiseCopyable {
     var receivedBefore: UInt64 = 0
 }
 
-/// The connections to one endpoint for one source.
+/// The connections to one endpoint from one pod.
 ///
-/// They are apart for each source, because what the kernel knows of a leg (namespace, identity, policy) is the source's.
+/// They are apart for each pod, because what the kernel knows of a leg (namespace, identity, policy) is the pod's.
 struct UpstreamPool: BitwiseCopyable {
     struct Key: Equatable, BitwiseCopyable {
         var address: IPAddress

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import LinuxIO
+public import LinuxIO
 import Synchronization
 
 /// Messages from any thread to one loop. A message that is put in wakes the loop; messages are taken in order.
-final class Mailbox<Message: Sendable>: Sendable {
+///
+/// It has no limit of its own: whoever puts in bounds what can be on its way.
+public final class Mailbox<Message: Sendable>: Sendable {
     private let messages = Mutex<[Message]>([])
     private let counter: EventCounter
 
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
-    init() throws(SystemError) { counter = try EventCounter() }
+    public init() throws(SystemError) { counter = try EventCounter() }
 
     /// Readable while there may be messages.
-    var descriptor: CInt { counter.rawValue }
+    public var descriptor: CInt { counter.rawValue }
 
-    func put(_ message: Message) {
+    public func put(_ message: Message) {
         let wasEmpty = messages.withLock { list in
             list.append(message)
             return list.count == 1
@@ -24,7 +26,7 @@ final class Mailbox<Message: Sendable>: Sendable {
     }
 
     /// For the loop: all messages so far.
-    func takeAll() -> [Message] {
+    public func takeAll() -> [Message] {
         counter.clear()
         return messages.withLock { list in
             let taken = list

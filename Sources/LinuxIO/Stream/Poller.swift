@@ -55,6 +55,12 @@ public struct Poller: ~Copyable {
         try add(descriptor, Self.readable, token)
     }
 
+    /// As ``addReadable(_:token:)``, for a listener that several pollers share: a connection wakes one of them, not all
+    /// (EPOLLEXCLUSIVE).
+    public func addListener(_ descriptor: CInt, token: UInt64) throws(SystemError) {
+        try add(descriptor, Self.readable | clinux_epoll_exclusive, token)
+    }
+
     private func add(_ descriptor: CInt, _ bits: UInt32, _ token: UInt64) throws(SystemError) {
         try SystemError.check("epoll_ctl(EPOLL_CTL_ADD)", "descriptor \(descriptor)") {
             clinux_epoll_add(epoll.rawValue, descriptor, bits, token)

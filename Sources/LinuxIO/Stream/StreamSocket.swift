@@ -85,6 +85,12 @@ public enum StreamSocket {
         return Int(clinux_connect(&raw, &status))
     }
 
+    /// Begins to connect a socket that was made elsewhere. - Returns: 0, ``inProgress`` or another `-errno`.
+    public static func connect(_ descriptor: CInt, to endpoint: StreamEndpoint) -> Int {
+        var raw = endpoint.raw
+        return Int(clinux_connect_socket(descriptor, &raw))
+    }
+
     /// - Throws: ``SystemError``; EADDRINUSE if something else listens there.
     public static func listen(
         at endpoint: StreamEndpoint, backlog: CInt = 4096

@@ -27,6 +27,7 @@ public enum AdminRequest: Equatable, Sendable {
     case generations(GenerationsRequest)
     case workloads(WorkloadsRequest)
     case services(ServicesRequest)
+    case routes(RoutesRequest)
     case connections(ConnectionsRequest)
     case flows(FlowsRequest)
     case policies(PoliciesRequest)
@@ -45,6 +46,7 @@ public enum AdminRequest: Equatable, Sendable {
         case .generations: GenerationsRequest.access
         case .workloads: WorkloadsRequest.access
         case .services: ServicesRequest.access
+        case .routes: RoutesRequest.access
         case .connections: ConnectionsRequest.access
         case .flows: FlowsRequest.access
         case .policies: PoliciesRequest.access

@@ -30,6 +30,8 @@ public protocol AdminHandler: AnyObject {
     func generations(_ request: GenerationsRequest) throws(AdminError) -> any Sequence<GenerationReport>
     func workloads(_ request: WorkloadsRequest) throws(AdminError) -> any Sequence<WorkloadReport>
     func services(_ request: ServicesRequest) throws(AdminError) -> any Sequence<ServiceReport>
+    /// - Throws: ``AdminError`` `conflict` where no proxy runs.
+    func routes(_ request: RoutesRequest) throws(AdminError) -> any Sequence<RouteReport>
     func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport>
     /// Returns the remembered events that `request` selects, oldest first.
     ///

@@ -71,6 +71,7 @@ public final class AdminServer {
         case .generations(let request): session.list(try handler.generations(request), id: id)
         case .workloads(let request): session.list(try handler.workloads(request), id: id)
         case .services(let request): session.list(try handler.services(request), id: id)
+        case .routes(let request): session.list(try handler.routes(request), id: id)
         case .connections(let request): session.list(try handler.connections(request), id: id)
         case .flows(let request):
             let follower: Responder<FlowEvent>? = request.follow ? session.follower(id: id) : nil

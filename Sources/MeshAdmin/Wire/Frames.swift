@@ -47,6 +47,7 @@ struct DecodedRequest: Decodable, Equatable {
             case GenerationsRequest.method: .generations(try arguments(GenerationsRequest.self))
             case WorkloadsRequest.method: .workloads(try arguments(WorkloadsRequest.self))
             case ServicesRequest.method: .services(try arguments(ServicesRequest.self))
+            case RoutesRequest.method: .routes(try arguments(RoutesRequest.self))
             case ConnectionsRequest.method: .connections(try arguments(ConnectionsRequest.self))
             case FlowsRequest.method: .flows(try arguments(FlowsRequest.self))
             case PoliciesRequest.method: .policies(try arguments(PoliciesRequest.self))

@@ -45,6 +45,10 @@ extension Agent: AdminHandler {
         try ServiceReporter(running()).reports(request)
     }
 
+    public func routes(_ request: RoutesRequest) throws(AdminError) -> any Sequence<RouteReport> {
+        try RouteReporter(running()).reports(request)
+    }
+
     public func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport> {
         let node = try running()
         var list = ConnectionList()

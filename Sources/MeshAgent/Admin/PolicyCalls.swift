@@ -15,7 +15,8 @@ struct PolicyCalls {
     func reports(_ request: PoliciesRequest) throws(AdminError) -> [PolicyReport] {
         let wanted = state.store.statuses.filter { status in
             let reference = status.reference
-            return !status.isShadowed && ObjectReference.policyKinds.contains(reference.kind)
+            return !status.isShadowed
+                && (ObjectReference.policyKinds.contains(reference.kind) || reference.kind == request.kind)
                 && request.kind.map { $0 == reference.kind } ?? true
                 && request.namespace.map { $0 == reference.namespace } ?? true
                 && request.name.map { $0 == reference.name } ?? true
@@ -109,14 +110,14 @@ struct PolicyCalls {
 
     /// Reads all files, or says everything that is wrong with them.
     private func decode(_ files: [ManifestFile]) throws(AdminError) -> DecodedManifest {
-        let decoder = ManifestDecoder(unknownKinds: .refuse)
+        let decoder = ManifestDecoder(unknownKinds: .refuse, kinds: state.kinds)
         var manifest = DecodedManifest()
         for file in files { manifest.append(decoder.decode(Array(file.content.utf8), file: file.name)) }
         var findings = manifest.errors.map { MeshAdmin.Finding($0) }
-        for object in manifest.objects where !object.object.isPolicy {
+        for object in manifest.objects where !object.object.isApplied {
             findings.append(
                 MeshAdmin.Finding(
-                    .error, "is no policy, and only policies are applied", file: object.origin.file,
+                    .error, "is neither a policy nor a route, and only these are applied", file: object.origin.file,
                     line: object.origin.line, object: object.reference.description,
                     hint: "put it into the configuration directory"))
         }
@@ -129,6 +130,13 @@ struct PolicyCalls {
                 hint: "nothing was applied", findings: findings)
         }
         return manifest
+    }
+}
+
+extension MeshObject {
+    /// Whether `meshctl policy apply` takes it.
+    fileprivate var isApplied: Bool {
+        if case .route = self { true } else { isPolicy }
     }
 }
 

@@ -33,7 +33,7 @@ final class Node {
     private var looked: Set<NetnsCookie> = []
 
     /// Called after each change that is in force.
-    var didChange: () -> Void = {}
+    var didChange: (CompiledChanges) -> Void = { _ in }
 
     var writer: KernelWriter { state.reconciler.writer }
 
@@ -69,6 +69,8 @@ final class Node {
                 flags: (selfTest.allowsEnabled ? MESH_CTL_ACCELERATE.rawValue : 0)
                     | (root == nil ? 0 : MESH_CTL_HOST_RECORDS.rawValue), nodeNetns: nodeNetns)
             parameters.store(in: plane.maps.control)
+            // Of an agent that ran one.
+            if configuration.proxy == nil { plane.isProxyLive = false }
         } catch {
             throw AgentError("cannot install in the kernel: \(error)")
         }
@@ -83,8 +85,10 @@ final class Node {
         let reconciler = Reconciler(
             on: loop,
             compiler: MeshCompiler(
-                configuration: .init(nodeName: configuration.node, nodeAddresses: addresses),
-                identityNumbers: numbers.identities, serviceNumbers: numbers.services),
+                configuration: .init(
+                    nodeName: configuration.node, nodeAddresses: addresses, hasProxy: configuration.proxy != nil),
+                identityNumbers: numbers.identities, serviceNumbers: numbers.services,
+                routeClassNumbers: numbers.routeClasses),
             writer: writer,
             enrolment: Enrolment(
                 inspect: { (pod) throws(EnrolmentFailure) in try Self.inspect(pod, probe, writer) },
@@ -107,6 +111,8 @@ final class Node {
     }
 
     private func start() throws(AgentError) {
+        // Of an agent that ran a proxy.
+        if configuration.proxy == nil { ListenerRows(writer, logger: logger).removeStrangers(but: []) }
         state.onChange = { [unowned self] in afterChange($0) }
         // Pods of another version's node are under traffic: a SYN may wait in a queue for longer than a grace period.
         if ((try? writer.plane.otherVersions().isEmpty) ?? true) == false { writer.handshakePatience = 300_000 }
@@ -176,7 +182,7 @@ final class Node {
         sweepTCP()
         loop.enqueue { [weak self] in self?.sweepUDP() }
         if !outcome.changes.services.isEmpty { sweepAgain() }
-        didChange()
+        didChange(outcome.changes)
     }
 
     /// A connect() that had chosen its endpoint before the change can make its record after the sweep: policy is looked

@@ -27,6 +27,8 @@ struct NumberFile {
         var version = 1
         var identities: Registry
         var services: Registry
+        /// Absent in files of versions without routes.
+        var routeClasses: Registry?
         var generations: [Generation]
     }
 
@@ -43,10 +45,12 @@ struct NumberFile {
     private let path: String
     private var encodedIdentities: Encoded?
     private var encodedServices: Encoded?
+    private var encodedRouteClasses: Encoded?
     private var encodedGenerations: [UInt32: Data] = [:]
     /// As they were read; those in use are the compiler's.
     private(set) var identities = NumberRegistry()
     private(set) var services = NumberRegistry(first: 1)
+    private(set) var routeClasses = NumberRegistry(first: 1)
     /// Oldest first.
     private(set) var generations: [Generation] = []
 
@@ -68,6 +72,9 @@ struct NumberFile {
             }
             identities = Self.registry(content.identities, first: identities.nextNumber)
             services = Self.registry(content.services, first: services.nextNumber)
+            if let stored = content.routeClasses {
+                routeClasses = Self.registry(stored, first: routeClasses.nextNumber)
+            }
             generations = content.generations
         } catch {
             problem("\(path) cannot be read: \(error); numbers begin anew")
@@ -98,8 +105,10 @@ struct NumberFile {
 
     /// Writes everything, in one step. Not synced: it must survive the process, and after a crash of the machine the
     /// kernel's tables are gone too.
-    mutating func save(identities: NumberRegistry, services: NumberRegistry) throws {
-        let data = try text(identities, services)
+    mutating func save(
+        identities: NumberRegistry, services: NumberRegistry, routeClasses: NumberRegistry
+    ) throws {
+        let data = try text(identities, services, routeClasses)
         let temporary = "\(path).new"
         do {
             let file = try OwnedDescriptor(open: temporary, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
@@ -116,9 +125,12 @@ struct NumberFile {
     }
 
     /// ``Content`` as JSON, joined from its parts.
-    private mutating func text(_ identities: NumberRegistry, _ services: NumberRegistry) throws -> Data {
+    private mutating func text(
+        _ identities: NumberRegistry, _ services: NumberRegistry, _ routeClasses: NumberRegistry
+    ) throws -> Data {
         try Self.encode(identities, &encodedIdentities)
         try Self.encode(services, &encodedServices)
+        try Self.encode(routeClasses, &encodedRouteClasses)
         let encoder = JSONEncoder()
         for generation in generations where encodedGenerations[generation.generation] == nil {
             encodedGenerations[generation.generation] = try encoder.encode(generation)
@@ -127,6 +139,8 @@ struct NumberFile {
         text += encodedIdentities?.text ?? Data()
         text += Data(#","services":"#.utf8)
         text += encodedServices?.text ?? Data()
+        text += Data(#","routeClasses":"#.utf8)
+        text += encodedRouteClasses?.text ?? Data()
         text += Data(#","generations":["#.utf8)
         text += Data(generations.compactMap { encodedGenerations[$0.generation] }.joined(separator: Data(",".utf8)))
         text += Data("]}".utf8)

@@ -24,6 +24,9 @@ struct ImageBuilder: Sendable {
     private var pageUses = UseCounts<UInt16>()
     private var backendUses = UseCounts<UInt32>()
     private var memberUses = UseCounts<MemberKey>()
+    private var routeUses = UseCounts<RouteKey>()
+    /// Who is led to the proxy by a service's row.
+    private var captures: [ServiceKey: ServiceCapture] = [:]
 
     /// An empty image, whose content will have the numbers that it has in the kernel.
     init(adopting tables: KernelTables) {
@@ -35,11 +38,12 @@ struct ImageBuilder: Sendable {
     /// - Parameters:
     ///   - pods: the enrolled pods; the compiler must have been told the same names.
     ///   - changedPods: those of whom `pods` says something new.
+    ///   - acknowledged: whose connections the proxy is ready for; nobody else's are led there.
     /// - Returns: where the image may differ now.
     /// - Throws: if numbers run out. The image is of no use then: make a new builder.
     mutating func update(
         to mesh: CompiledMesh, _ changes: CompiledChanges, pods: [NamespacedName: EnrolledPod],
-        changedPods: Set<NamespacedName> = []
+        changedPods: Set<NamespacedName> = [], acknowledged: [ServiceKey: ServiceCapture] = [:]
     ) throws(ContentRegistry.Full) -> ImageKeys {
         var keys = ImageKeys()
         for id in changes.policySets {
@@ -64,16 +68,16 @@ struct ImageBuilder: Sendable {
             keys.cidrs.insert(cidr)
             image.cidrs[cidr] = mesh.cidrs[cidr].map { KernelImage.Address(identity: $0) }
         }
-        for key in changes.services { try setService(key, mesh.services[key], &keys) }
+        for key in changes.services { try setService(key, mesh.services[key], acknowledged[key] ?? .none, &keys) }
         for id in changes.policySets where mesh.policySets[id] == nil { release(id, &keys) }
         return keys
     }
 
     /// Everything that `mesh` says, for a new builder.
     mutating func build(
-        _ mesh: CompiledMesh, pods: [NamespacedName: EnrolledPod]
+        _ mesh: CompiledMesh, pods: [NamespacedName: EnrolledPod], acknowledged: [ServiceKey: ServiceCapture] = [:]
     ) throws(ContentRegistry.Full) -> ImageKeys {
-        try update(to: mesh, mesh.allKeys, pods: pods)
+        try update(to: mesh, mesh.allKeys, pods: pods, acknowledged: acknowledged)
     }
 
     /// Forgets the numbers of what has left the kernel, but for those that the image has taken up again meanwhile.
@@ -162,7 +166,8 @@ struct ImageBuilder: Sendable {
         keys.skipPorts.formUnion(skipped)
         image.workloads[pod.netns] = KernelImage.Workload(
             identity: workload.identity, policySet: number(of: workload.policySet),
-            dryRunSet: number(of: workload.dryRunSet), flags: flags, addresses: workload.addresses)
+            dryRunSet: number(of: workload.dryRunSet), flags: flags, routeClass: workload.routeClass,
+            addresses: workload.addresses)
     }
 
     /// A row without MESH_WL_READY, and no address that names it: neither in nor out, whatever its addresses are.
@@ -197,16 +202,23 @@ struct ImageBuilder: Sendable {
     // MARK: - Services
 
     private mutating func setService(
-        _ key: ServiceKey, _ service: CompiledService?, _ keys: inout ImageKeys
+        _ key: ServiceKey, _ service: CompiledService?, _ acknowledged: ServiceCapture, _ keys: inout ImageKeys
     ) throws(ContentRegistry.Full) {
         keys.services.insert(key)
         let old = image.services.removeValue(forKey: key)
         let oldMembers = Self.members(services[key])
+        let oldRoutes = Self.routes(services[key], captures[key])
+        let capture = service?.capture.intersection(acknowledged)
+        captures[key] = capture == ServiceCapture.none ? nil : capture
         services[key] = service
         if let service {
             for member in Self.members(service) where memberUses.retain(member) {
                 image.members.insert(member)
                 keys.members.insert(member)
+            }
+            for route in Self.routes(service, capture) where routeUses.retain(route) {
+                image.routes.insert(route)
+                keys.routes.insert(route)
             }
             var set: UInt32 = 0
             if !service.backends.isEmpty {
@@ -219,12 +231,16 @@ struct ImageBuilder: Sendable {
             }
             image.services[key] = ServiceRow(
                 service: service.number, backendSet: set, slots: UInt32(service.backends.count),
-                affinitySeconds: service.affinitySeconds)
+                affinitySeconds: service.affinitySeconds, flags: Self.flags(capture))
         }
         // After the new ones, so that what stays in use is not seen to go.
         for member in oldMembers where memberUses.release(member) {
             image.members.remove(member)
             keys.members.insert(member)
+        }
+        for route in oldRoutes where routeUses.release(route) {
+            image.routes.remove(route)
+            keys.routes.insert(route)
         }
         if let old, old.slots > 0, backendUses.release(old.backendSet) {
             image.backendSets[old.backendSet] = nil
@@ -235,6 +251,19 @@ struct ImageBuilder: Sendable {
     private static func members(_ service: CompiledService?) -> [MemberKey] {
         guard let service, service.affinitySeconds > 0 else { return [] }
         return service.backends.map { MemberKey(service: service.number, address: $0.address, port: $0.port) }
+    }
+
+    private static func routes(_ service: CompiledService?, _ capture: ServiceCapture?) -> [RouteKey] {
+        guard let service, case .classes(let classes)? = capture else { return [] }
+        return classes.map { RouteKey(service: service.number, routeClass: $0) }
+    }
+
+    private static func flags(_ capture: ServiceCapture?) -> UInt32 {
+        switch capture {
+        case .all?: MESH_SVC_CAPTURE.rawValue
+        case .classes?: MESH_SVC_CAPTURE_CLASS.rawValue
+        case ServiceCapture.none?, nil: 0
+        }
     }
 
     private static func columns(_ backends: [Backend]) -> [BackendColumn] {

@@ -24,6 +24,8 @@ struct KernelImage: Equatable, Sendable {
         var dryRunSet: UInt32
         /// `enum mesh_workload_flags`.
         var flags: UInt32
+        /// 0: none.
+        var routeClass: UInt32 = 0
         /// The primary address first; no part of the row.
         var addresses: [IPAddress] = []
         /// Its namespace shall have an sk_lookup link; no part of the row.
@@ -42,6 +44,7 @@ struct KernelImage: Equatable, Sendable {
     var backendSets: [UInt32: [BackendColumn]] = [:]
     var members: Set<MemberKey> = []
     var skipPorts: Set<SkipPortKey> = []
+    var routes: Set<RouteKey> = []
 }
 
 /// Keys of an image or of tables; for example those where two images may differ.
@@ -56,6 +59,7 @@ struct ImageKeys: Equatable, Sendable {
     var backendSets: Set<UInt32> = []
     var members: Set<MemberKey> = []
     var skipPorts: Set<SkipPortKey> = []
+    var routes: Set<RouteKey> = []
 
     init() {}
 
@@ -71,6 +75,7 @@ struct ImageKeys: Equatable, Sendable {
         backendSets = Set(tables.backendSets.keys).union(image.backendSets.keys)
         members = tables.members.union(image.members)
         skipPorts = tables.skipPorts.union(image.skipPorts)
+        routes = tables.routes.union(image.routes)
     }
 
     func union(_ other: ImageKeys) -> ImageKeys {
@@ -90,6 +95,7 @@ struct ImageKeys: Equatable, Sendable {
         backendSets.formUnion(other.backendSets)
         members.formUnion(other.members)
         skipPorts.formUnion(other.skipPorts)
+        routes.formUnion(other.routes)
     }
 }
 

@@ -70,7 +70,7 @@ extension mesh_workload {
         self.init(
             identity: (row.identity.even.pair, row.identity.odd.pair),
             policy_set: (row.policySet.even, row.policySet.odd), dry_run_set: (row.dryRunSet.even, row.dryRunSet.odd),
-            flags: row.flags, route_class: 0)
+            flags: row.flags, route_class: row.routeClass)
     }
 }
 
@@ -79,7 +79,8 @@ extension KernelTables.Workload {
         self.init(
             identity: Slots(even: PerFamily(row.identity.0), odd: PerFamily(row.identity.1)),
             policySet: Slots(even: row.policy_set.0, odd: row.policy_set.1),
-            dryRunSet: Slots(even: row.dry_run_set.0, odd: row.dry_run_set.1), flags: row.flags)
+            dryRunSet: Slots(even: row.dry_run_set.0, odd: row.dry_run_set.1), flags: row.flags,
+            routeClass: row.route_class)
     }
 }
 
@@ -116,7 +117,7 @@ extension mesh_service {
     init(_ row: ServiceRow) {
         self.init(
             backends: UInt64(row.slots) << 32 | UInt64(row.backendSet), service: row.service,
-            affinity_seconds: row.affinitySeconds, flags: 0, zero: 0)
+            affinity_seconds: row.affinitySeconds, flags: row.flags, zero: 0)
     }
 }
 
@@ -124,8 +125,16 @@ extension ServiceRow {
     init(_ row: mesh_service) {
         self.init(
             service: row.service, backendSet: UInt32(truncatingIfNeeded: row.backends),
-            slots: UInt32(row.backends >> 32), affinitySeconds: row.affinity_seconds)
+            slots: UInt32(row.backends >> 32), affinitySeconds: row.affinity_seconds, flags: row.flags)
     }
+}
+
+extension mesh_route_key {
+    init(_ key: RouteKey) { self.init(service: key.service, route_class: key.routeClass) }
+}
+
+extension RouteKey {
+    init(_ key: mesh_route_key) { self.init(service: key.service, routeClass: key.route_class) }
 }
 
 extension mesh_backend {

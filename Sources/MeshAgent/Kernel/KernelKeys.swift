@@ -51,4 +51,12 @@ struct ServiceRow: Hashable, Sendable {
     var slots: UInt32
     /// 0: none.
     var affinitySeconds: UInt32
+    /// `enum mesh_service_flags`.
+    var flags: UInt32 = 0
+}
+
+/// `struct mesh_route_key`: a service that clients of a route class reach through the proxy.
+struct RouteKey: Hashable, Sendable {
+    var service: UInt32
+    var routeClass: UInt32
 }

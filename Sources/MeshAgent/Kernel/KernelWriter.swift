@@ -209,6 +209,10 @@ final class KernelWriter {
                     nil
                 }
             }
+        case .route:
+            try write(batch, to: plane.maps.routes) {
+                if case .route(let key, let isRouted) = $0 { (mesh_route_key(key), isRouted ? 1 : nil) } else { nil }
+            }
         case .attachLookup(let cookie):
             if let namespace = try openNamespace(cookie) { try plane.attachLookup(namespace, cookie: cookie) }
         case .detachLookup(let cookie): try plane.detachLookup(cookie: cookie)

@@ -29,10 +29,12 @@ struct MapPlanner {
 
     mutating func make() -> MapPlan {
         planContent()
+        planNewRoutes()
         planWorkloads()
         for cidr in keys.cidrs { planPrefix(cidr) }
         planAddresses()
         planServices()
+        planOldRoutes()
         if !becomingReady.isEmpty { plan.settle += [.gracePeriod] + becomingReady }
         planGarbage()
         if verdictsDiffer {
@@ -80,6 +82,22 @@ struct MapPlanner {
         }
     }
 
+    // MARK: - Routes
+
+    /// Classes before the services that ask for them.
+    private mutating func planNewRoutes() {
+        for key in keys.routes where image.routes.contains(key) && !tables.routes.contains(key) {
+            plan.prepare.append(.route(key, true))
+        }
+    }
+
+    /// At once, when no service asks for them: what is led to the proxy must be known there.
+    private mutating func planOldRoutes() {
+        for key in keys.routes where !image.routes.contains(key) && tables.routes.contains(key) {
+            plan.settle.append(.route(key, false))
+        }
+    }
+
     // MARK: - Workloads
 
     private mutating func planWorkloads() {
@@ -111,6 +129,7 @@ struct MapPlanner {
             verdictsDiffer = true
             fillSlot(.workload(cookie, changed))
             changed.flags = desired.flags
+            changed.routeClass = desired.routeClass
             becomingReady.append(.workload(cookie, changed))
             return
         }
@@ -119,8 +138,9 @@ struct MapPlanner {
         {
             verdictsDiffer = true
         }
-        if row.flags != desired.flags {
+        if row.flags != desired.flags || row.routeClass != desired.routeClass {
             changed.flags = desired.flags
+            changed.routeClass = desired.routeClass
             plan.prepare.append(.workload(cookie, changed))
         } else if changed != row {
             fillSlot(.workload(cookie, changed))
@@ -148,7 +168,8 @@ struct MapPlanner {
         return KernelTables.Workload(
             identity: Slots(generation: next, active: desired.identity, other: before),
             policySet: Slots(generation: next, active: desired.policySet, other: 0),
-            dryRunSet: Slots(generation: next, active: desired.dryRunSet, other: 0), flags: desired.flags)
+            dryRunSet: Slots(generation: next, active: desired.dryRunSet, other: 0), flags: desired.flags,
+            routeClass: desired.routeClass)
     }
 
     /// By the first address of each family; a family without one is as the other.

@@ -21,12 +21,14 @@ final class MeshState {
     /// What could not be written after a flip, or made durable, and is tried again.
     private(set) var lateProblem: String?
 
+    /// Kinds of object that are read: all that something here acts on.
+    let kinds: Set<ObjectKind>
     private var directory: ManifestDirectory?
     private let node: String
-    private let logger: Logger
+    let logger: Logger
     private let loop: EventLoop
     private var mustSave = false
-    private var hasStarted = false
+    private(set) var hasStarted = false
 
     /// - Parameters:
     ///   - reconciler: has seen no object yet; nothing changes in the kernel before ``start()``.
@@ -42,7 +44,13 @@ final class MeshState {
         self.reconciler = reconciler
         self.logger = logger
         store = ObjectStore(applied: loaded.applied, lastGood: loaded.lastGood)
-        directory = configDirectory.map { ManifestDirectory(path: $0) }
+        let kinds =
+            reconciler.compiler.configuration.hasProxy
+            ? ObjectKind.enforced.union(ObjectKind.routing) : ObjectKind.enforced
+        self.kinds = kinds
+        directory = configDirectory.map {
+            ManifestDirectory(path: $0, decoder: ManifestDecoder(unknownKinds: .warn, kinds: kinds))
+        }
         for damage in loaded.damage { logger.error("state file damaged", metadata: ["file": "\(damage)"]) }
     }
 
@@ -88,7 +96,7 @@ final class MeshState {
         return outcome
     }
 
-    private func finish(_ outcome: Reconciler.Outcome, cause: String, changes: [PolicyChange]) {
+    func finish(_ outcome: Reconciler.Outcome, cause: String, changes: [PolicyChange]) {
         if outcome.generation != outcome.previousGeneration {
             onChange(outcome)
             numbers.append(
@@ -228,6 +236,7 @@ final class MeshState {
             logger.log(
                 level: finding.severity == .error ? .error : .warning, "manifest", metadata: ["finding": "\(finding)"])
         }
+        logUnenforcedRoutes()
         for status in store.statuses {
             let errors: [ManifestError] =
                 switch status.state {
@@ -344,7 +353,8 @@ final class MeshState {
                 deletions.append(reference)
                 continue
             }
-            let manifest = ManifestDecoder(unknownKinds: .refuse).decode(Array(text.utf8), file: "rollback")
+            let manifest = ManifestDecoder(unknownKinds: .refuse, kinds: kinds)
+                .decode(Array(text.utf8), file: "rollback")
             guard manifest.errors.isEmpty else {
                 throw AdminError(
                     .invalidInput, "\(reference) as it was then is refused now",
@@ -367,7 +377,8 @@ final class MeshState {
     private func save() {
         do {
             try numbers.save(
-                identities: reconciler.compiler.identityNumbers, services: reconciler.compiler.serviceNumbers)
+                identities: reconciler.compiler.identityNumbers, services: reconciler.compiler.serviceNumbers,
+                routeClasses: reconciler.compiler.routeClassNumbers)
             mustSave = false
         } catch {
             logger.error("numbers not saved", metadata: ["error": "\(error)"])

@@ -42,6 +42,8 @@ final class Reconciler {
     private(set) var inForce: [NamespacedName: EnrolledPod] = [:]
     /// Where the inactive slots do not say what the active ones do, or a write is missing.
     private var stale: ImageKeys
+    /// Whose connections the proxy has said it has the routes for. Rows of services lead to it only so far.
+    private(set) var acknowledged: [ServiceKey: ServiceCapture]
     private var uncollected: MapPlan?
     /// What the grace period that runs, or has to, makes safe; `nil` if there is nothing to wait for.
     private var awaited: [KernelWriter.RowMap: Int]?
@@ -67,9 +69,11 @@ final class Reconciler {
         self.writer = writer
         self.enrolment = enrolment
         builder = ImageBuilder(adopting: writer.tables)
+        // What an earlier agent has led to the proxy was acknowledged to that one.
+        acknowledged = writer.tables.captures
         // Whatever is in the kernel is looked at once.
         stale = ImageKeys(writer.tables, KernelImage())
-        stale.formUnion(Self.touch(&builder, compiler, [:]))
+        stale.formUnion(Self.touch(&builder, compiler, [:], acknowledged))
     }
 
     /// The names of pods by the cookie of their namespace, as the kernel's tables have them.
@@ -169,6 +173,24 @@ final class Reconciler {
         try putInForce(compiler.update(MeshChange()), inForce) { () throws(StateFileError) in }
     }
 
+    /// The proxy has all routes in force: everything that they decide about may be led to it.
+    ///
+    /// - Returns: `nil` if it is already.
+    func acknowledgeRoutes() throws(Failure) -> Outcome? {
+        let wanted = compiler.mesh.captures
+        guard wanted != acknowledged else { return nil }
+        let before = acknowledged
+        acknowledged = wanted
+        let keys = Set(wanted.keys).union(before.keys).filter { wanted[$0] != before[$0] }
+        do throws(Failure) {
+            return try putInForce(CompiledChanges(services: keys), inForce) { () throws(StateFileError) in }
+        } catch {
+            acknowledged = before
+            rebuild()
+            throw error
+        }
+    }
+
     private func putInForce(
         _ changes: CompiledChanges, _ enrolled: [NamespacedName: EnrolledPod],
         _ makeDurable: () throws(StateFileError) -> Void
@@ -193,6 +215,11 @@ final class Reconciler {
             generation: plan.flip ?? previous, previousGeneration: previous, changes: changes, late: nil)
         do throws(KernelWriter.Failure) { try writer.commit(plan) } catch { outcome.late = error }
         inForce = enrolled
+        // What is no longer wanted must be acknowledged anew when it is wanted again.
+        for key in changes.services {
+            let capture = compiler.mesh.services[key]?.capture.intersection(acknowledged[key] ?? .none)
+            acknowledged[key] = capture == ServiceCapture.none ? nil : capture
+        }
         enrolment.succeeded(enrolled)
         stale = outcome.late == nil ? keys.unsettled(in: writer.tables) : keys
         if plan.flip != nil || !plan.garbage.isEmpty {
@@ -210,7 +237,9 @@ final class Reconciler {
         of changes: CompiledChanges, _ enrolled: [NamespacedName: EnrolledPod], _ differing: Set<NamespacedName>
     ) throws(Failure) -> ImageKeys {
         let update = { () throws(ContentRegistry.Full) -> ImageKeys in
-            try self.builder.update(to: self.compiler.mesh, changes, pods: enrolled, changedPods: differing)
+            try self.builder.update(
+                to: self.compiler.mesh, changes, pods: enrolled, changedPods: differing,
+                acknowledged: self.acknowledged)
         }
         do throws(ContentRegistry.Full) {
             let keys = try update()
@@ -239,14 +268,15 @@ final class Reconciler {
     /// Numbers and counts may be half way to an image that never was.
     private func rebuild() {
         builder = ImageBuilder(adopting: writer.tables)
-        stale.formUnion(Self.touch(&builder, compiler, inForce))
+        stale.formUnion(Self.touch(&builder, compiler, inForce, acknowledged))
     }
 
     /// An image of everything. What is in force has numbers already, so they cannot run out.
     private static func touch(
-        _ builder: inout ImageBuilder, _ compiler: MeshCompiler, _ pods: [NamespacedName: EnrolledPod]
+        _ builder: inout ImageBuilder, _ compiler: MeshCompiler, _ pods: [NamespacedName: EnrolledPod],
+        _ acknowledged: [ServiceKey: ServiceCapture]
     ) -> ImageKeys {
-        (try? builder.build(compiler.mesh, pods: pods)) ?? ImageKeys()
+        (try? builder.build(compiler.mesh, pods: pods, acknowledged: acknowledged)) ?? ImageKeys()
     }
 
     // MARK: - Grace periods

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMeshABI
 import Glibc
 import LinuxIO
 import MeshAdmin
@@ -22,27 +23,27 @@ extension Agent {
             ProxySupervisor.Configuration(
                 proxyProgram: program, agentProgram: own,
                 factoryCgroup: Cgroup(path: "\(configuration.cgroup)/factory"), socket: configuration.proxySocket),
-            on: loop, logger: logger, markLeg: Self.refuseLeg)
-        supervisor.set(Self.proxyWorkloads(node))
+            on: loop, logger: logger, markLeg: Self.marker(node.writer))
+        let feed = ProxyFeed(node, supervisor, loop: loop)
         do throws(SystemError) { try supervisor.start() } catch {
             throw AgentError("cannot listen for the proxy: \(error)")
         }
-        node.didChange = { [unowned node, weak supervisor] in supervisor?.set(Self.proxyWorkloads(node)) }
+        node.didChange = { feed.meshChanged($0) }
         return supervisor
     }
 
-    /// Without a mark that the kernel's programs know, a socket of the proxy could connect anywhere: none is handed out.
-    private static func refuseLeg(_ socket: SharedDescriptor, _ request: LegRequest) throws(SystemError) {
-        throw SystemError(
-            "mark", "a socket to \(request.destination)", errnoCode: EOPNOTSUPP,
-            hint: "the programs in the kernel do not know legs of a proxy")
-    }
-
-    /// Pods under policy: before that, nothing of theirs is served.
-    static func proxyWorkloads(_ node: Node) -> [ProxyWorkload] {
-        node.state.reconciler.enrolment.members.values.compactMap { member in
-            guard member.force == .policy, let namespace = member.namespace else { return nil }
-            return ProxyWorkload(netns: namespace.cookie, path: namespace.path, addresses: member.pod.podIPs)
+    /// A leg stands for the pod that it is made in.
+    private static func marker(_ writer: KernelWriter) -> LegMarker {
+        { (socket, request) throws(SystemError) in
+            let destination = request.destination
+            do throws(BPFError) {
+                try writer.plane.mark(
+                    socket.rawValue,
+                    as: .dial(mesh_ip(destination.address), port: destination.port, netns: request.netns))
+            } catch {
+                throw SystemError(
+                    "mark", "a socket to \(destination)", errnoCode: error.errnoCode, hint: "\(error)")
+            }
         }
     }
 }

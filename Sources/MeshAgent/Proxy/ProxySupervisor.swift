@@ -37,6 +37,10 @@ final class ProxySupervisor {
     private(set) var factoryProcess: WatchedProcess?
     var factory: FactoryClient?
     let markLeg: LegMarker
+    /// Called when a proxy has come, gone, or put a configuration in force.
+    var didChange: () -> Void = {}
+    /// That an earlier agent has started.
+    private var adopted: ProxyID?
     private var listening: UnixListener?
     private var state = ConfigurationState(generation: 1)
     private var timers: [ProxySupervision.Timer: EventLoop.Timer] = [:]
@@ -115,6 +119,24 @@ final class ProxySupervisor {
         for (id, proxy) in proxies where isGiven(id) { sendState(to: proxy) }
     }
 
+    /// Whether a proxy serves the listeners; `nil` while one of an earlier agent may be about to say so.
+    var isServing: Bool? {
+        if supervision.isAdopting { return nil }
+        return switch supervision.current.flatMap({ supervision.phases[$0] }) {
+        case .serving: true
+        case .attached, .preparing: supervision.current == adopted ? nil : false
+        case .starting, .draining, nil: false
+        }
+    }
+
+    /// Whether the proxy that serves has in force what was published last.
+    var isInForce: Bool {
+        guard let id = supervision.current, supervision.phases[id] == .serving, let proxy = proxies[id] else {
+            return false
+        }
+        return proxy.link != nil && proxy.acknowledged == state.generation
+    }
+
     /// Of the configuration, as proxies are to have it.
     var generation: UInt64 { state.generation }
 
@@ -133,6 +155,7 @@ final class ProxySupervisor {
 
     private func input(_ input: ProxySupervision.Input) {
         for output in supervision.handle(input, at: started.duration(to: .now)) { perform(output) }
+        didChange()
         if supervision.wantsUpgrade { upgrade() }
     }
 
@@ -259,6 +282,7 @@ final class ProxySupervisor {
             guard strangers.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return nil }
             let id = supervision.nextID
             proxies[id] = connection
+            adopted = id
             input(.foundProxy(isSameVersion: hello.program == SockmeshVersion.current))
             return id
         }

@@ -23,18 +23,6 @@ public struct ManifestObject: Sendable {
     }
 }
 
-/// A route or a grant without errors.
-public struct ManifestRoute: Sendable {
-    public let object: RouteObject
-    /// The document as it was written, or, for an item of a List, as YAML of the same meaning.
-    public let text: String
-    public let warnings: [ManifestError]
-
-    public var reference: ObjectReference { object.reference }
-
-    public var origin: ObjectOrigin { object.metadata.origin ?? ObjectOrigin(file: "", document: 0, line: 0) }
-}
-
 /// A MeshPolicy without errors.
 public struct ManifestMeshPolicy: Sendable {
     public let object: MeshPolicy
@@ -73,8 +61,6 @@ public struct RejectedObject: Sendable {
 public struct DecodedManifest: Sendable {
     /// In written order; no two have one reference.
     public private(set) var objects: [ManifestObject] = []
-    /// Routes and their grants, if the decoder was told to read them; no two have one reference.
-    public private(set) var routes: [ManifestRoute] = []
     /// If the decoder was told to read them; no two have one reference.
     public private(set) var meshPolicies: [ManifestMeshPolicy] = []
     public internal(set) var rejected: [RejectedObject] = []
@@ -91,7 +77,7 @@ public struct DecodedManifest: Sendable {
     }
 
     public var warnings: [ManifestError] {
-        (findings.filter { $0.severity == .warning } + objects.flatMap(\.warnings) + routes.flatMap(\.warnings)
+        (findings.filter { $0.severity == .warning } + objects.flatMap(\.warnings)
             + meshPolicies.flatMap(\.warnings)
             + rejected.flatMap { $0.errors.filter { $0.severity == .warning } }).sorted()
     }
@@ -104,7 +90,6 @@ public struct DecodedManifest: Sendable {
         rejected += other.rejected
         findings += other.findings
         for object in other.objects { append(object) }
-        for route in other.routes { append(route) }
         for policy in other.meshPolicies { append(policy) }
     }
 
@@ -114,15 +99,6 @@ public struct DecodedManifest: Sendable {
         } else {
             origins[object.reference] = object.origin
             objects.append(object)
-        }
-    }
-
-    mutating func append(_ route: ManifestRoute) {
-        if let first = origins[route.reference] {
-            rejected.append(.duplicate(route.reference, at: route.origin, of: first, text: route.text))
-        } else {
-            origins[route.reference] = route.origin
-            routes.append(route)
         }
     }
 

@@ -103,7 +103,6 @@ public struct ManifestDecoder: Sendable {
             switch value {
             case .object(let object):
                 manifest.append(ManifestObject(object: object, text: text, warnings: problems))
-            case .route(let route): manifest.append(ManifestRoute(object: route, text: text, warnings: problems))
             case .meshPolicy(let policy):
                 manifest.append(ManifestMeshPolicy(object: policy, text: text, warnings: problems))
             }
@@ -117,13 +116,11 @@ public struct ManifestDecoder: Sendable {
 
     private enum Decoded {
         case object(MeshObject)
-        case route(RouteObject)
         case meshPolicy(MeshPolicy)
 
         var reference: ObjectReference {
             switch self {
             case .object(let object): object.reference
-            case .route(let route): route.reference
             case .meshPolicy(let policy): policy.reference
             }
         }
@@ -139,9 +136,9 @@ public struct ManifestDecoder: Sendable {
         case .networkPolicy: .object(.networkPolicy(NetworkPolicyDecoder.decode(header)))
         case .authorizationPolicy: .object(.authorizationPolicy(AuthorizationPolicyDecoder.decode(header)))
         case .peerAuthentication: .object(.peerAuthentication(PeerAuthenticationDecoder.decode(header)))
-        case .httpRoute: .route(.route(.http(HTTPRouteDecoder.decode(header, unsupportedValues))))
-        case .grpcRoute: .route(.route(.grpc(GRPCRouteDecoder.decode(header, unsupportedValues))))
-        case .referenceGrant: .route(.referenceGrant(RouteReferenceDecoder.grant(header)))
+        case .httpRoute: .object(.route(.route(.http(HTTPRouteDecoder.decode(header, unsupportedValues)))))
+        case .grpcRoute: .object(.route(.route(.grpc(GRPCRouteDecoder.decode(header, unsupportedValues)))))
+        case .referenceGrant: .object(.route(.referenceGrant(RouteReferenceDecoder.grant(header))))
         case .meshPolicy: .meshPolicy(MeshPolicyDecoder.decode(header))
         }
     }
@@ -189,6 +186,12 @@ public struct ManifestDecoder: Sendable {
             object["apiVersion"]?.report(
                 "\(kind) of \(apiVersion.clipped) is not read", remedy: "its apiVersion is one of: \(versions)",
                 severity: isOurGroup ? .error : unknown)
+            return
+        }
+        if ObjectKind(rawValue: kind).map(ObjectKind.routing.contains) == true {
+            field.report(
+                "the kind \"\(kind)\" is not read: routes need the node proxy",
+                remedy: "start mesh-agent with --proxy", severity: unknown)
             return
         }
         let kinds = ObjectKind.allCases.filter(self.kinds.contains).map(\.rawValue)

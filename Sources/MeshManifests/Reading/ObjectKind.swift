@@ -23,6 +23,9 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
         .httpRoute, .grpcRoute, .referenceGrant, .meshPolicy,
     ])
 
+    /// Those that only a node proxy acts on.
+    public static let routing: Set<ObjectKind> = [.httpRoute, .grpcRoute, .referenceGrant]
+
     /// The values of `apiVersion` under which the kind is read.
     public var apiVersions: [String] {
         switch self {

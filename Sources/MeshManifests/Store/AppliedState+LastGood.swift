@@ -50,7 +50,7 @@ extension AppliedState {
             let file = try? YAMLReader.read(YAMLDocument(text: String(header[3])))?.string
         else { return nil }
         let text = String(content[content.utf8.index(after: end)...])
-        let manifest = ManifestDecoder(unknownKinds: .refuse).decode(Array(text.utf8), file: file)
+        let manifest = ManifestDecoder(unknownKinds: .refuse, kinds: Self.kinds).decode(Array(text.utf8), file: file)
         guard manifest.errors.isEmpty, manifest.objects.count == 1, let object = manifest.objects.first else {
             return nil
         }
@@ -92,6 +92,15 @@ extension MeshObject {
         case .peerAuthentication(var value):
             value.metadata.origin = origin
             return .peerAuthentication(value)
+        case .route(.route(.http(var value))):
+            value.metadata.origin = origin
+            return .route(.route(.http(value)))
+        case .route(.route(.grpc(var value))):
+            value.metadata.origin = origin
+            return .route(.route(.grpc(value)))
+        case .route(.referenceGrant(var value)):
+            value.metadata.origin = origin
+            return .route(.referenceGrant(value))
         }
     }
 }

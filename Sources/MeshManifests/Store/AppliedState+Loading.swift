@@ -4,6 +4,9 @@ import Glibc
 import MeshModel
 
 extension AppliedState {
+    /// With or without a proxy: what is not in force today is kept for the day it is.
+    static let kinds = ObjectKind.enforced.union(ObjectKind.routing)
+
     private mutating func loadHistory(_ loaded: inout Loaded) throws(StateFileError) {
         for name in try history.names() {
             guard let content = try whole(name, in: history, &loaded) else { continue }
@@ -29,7 +32,7 @@ extension AppliedState {
 
     mutating func load(_ loaded: inout Loaded) throws(StateFileError) {
         try loadHistory(&loaded)
-        let decoder = ManifestDecoder(unknownKinds: .refuse)
+        let decoder = ManifestDecoder(unknownKinds: .refuse, kinds: Self.kinds)
         var onDisk: [ObjectReference: String] = [:]
         var decoded: [ObjectReference: DecodedManifest] = [:]
         // A file that a kept generation has written may be torn after a crash. The generation has its text.

@@ -8,6 +8,7 @@ extension CompiledMesh {
         keys.addresses = Set(addresses.keys)
         keys.cidrs = Set(cidrs.keys)
         keys.services = Set(services.keys)
+        keys.servicePorts = Set(servicePorts.keys)
         keys.policySets = Set(policySets.keys)
         keys.identities = Set(identities.keys)
         return keys

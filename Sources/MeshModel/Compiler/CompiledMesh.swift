@@ -12,6 +12,10 @@ public struct CompiledMesh: Sendable {
     /// For all other addresses, by longest prefix. Holds ``CIDR/allIPv4`` and ``CIDR/allIPv6`` always.
     public internal(set) var cidrs: [CIDR: IdentityNumber] = [:]
     public internal(set) var services: [ServiceKey: CompiledService] = [:]
+    /// Of ``services``, those whose connections are the proxy's.
+    public internal(set) var captures: [ServiceKey: ServiceCapture] = [:]
+    /// The TCP ports of all Services, in their order; empty without a proxy.
+    public internal(set) var servicePorts: [NamespacedName: [CompiledServicePort]] = [:]
     /// The sets that workloads name, ``PolicySetID/none`` excepted.
     public internal(set) var policySets: [PolicySetID: PolicySet] = [:]
     /// What every number means.
@@ -31,10 +35,12 @@ public struct CompiledWorkload: Hashable, Sendable {
     public let allowsRawSockets: Bool
     public let skipInboundPorts: [UInt16]
     public let skipOutboundPorts: [UInt16]
+    /// Of its namespace, if routes are made for clients there; else 0.
+    public let routeClass: UInt32
 
     public init(
         identity: PerFamily<IdentityNumber>, policySet: PolicySetID, dryRunSet: PolicySetID, addresses: [IPAddress],
-        settings: PodMeshSettings
+        settings: PodMeshSettings, routeClass: UInt32 = 0
     ) {
         self.identity = identity
         self.policySet = policySet
@@ -44,6 +50,7 @@ public struct CompiledWorkload: Hashable, Sendable {
         self.allowsRawSockets = settings.allowRawSockets
         self.skipInboundPorts = settings.skipInboundPorts
         self.skipOutboundPorts = settings.skipOutboundPorts
+        self.routeClass = routeClass
     }
 }
 
@@ -117,6 +124,8 @@ public struct CompiledService: Hashable, Sendable {
     public let endpoints: [ServiceEndpoint]
     /// 0: no affinity.
     public let affinitySeconds: UInt32
+    /// Whose connections are the proxy's.
+    public let capture: ServiceCapture
 }
 
 public struct Backend: Hashable, Sendable {
@@ -137,9 +146,14 @@ public struct CompiledChanges: Hashable, Sendable {
     public internal(set) var addresses: Set<IPAddress> = []
     public internal(set) var cidrs: Set<CIDR> = []
     public internal(set) var services: Set<ServiceKey> = []
+    public internal(set) var servicePorts: Set<NamespacedName> = []
+    /// Objects that have come, gone or changed; ``MeshCompiler/routeObjects`` has them.
+    public internal(set) var routes: Set<ObjectReference> = []
     /// Sets come and go, but never change.
     public internal(set) var policySets: Set<PolicySetID> = []
     public internal(set) var identities: Set<IdentityNumber> = []
+
+    public init(services: Set<ServiceKey> = []) { self.services = services }
 
     public var isEmpty: Bool { self == CompiledChanges() }
 }

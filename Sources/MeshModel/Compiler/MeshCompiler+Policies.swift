@@ -35,7 +35,8 @@ extension MeshCompiler {
                 }
                 compiled = CompiledWorkload(
                     identity: slots.map { index.number(at: $0) }, policySet: sets.enforced, dryRunSet: sets.dryRun,
-                    addresses: pod.podIPs, settings: pod.mesh)
+                    addresses: pod.podIPs, settings: pod.mesh,
+                    routeClass: routeClass(of: name.namespace))
             }
             if programKeys[name] != key {
                 if let old = programKeys[name] {

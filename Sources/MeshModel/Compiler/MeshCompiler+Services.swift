@@ -9,11 +9,17 @@ extension MeshCompiler {
             let result = services.set(output, for: name)
             touched.formUnion(result.touched)
             for key in result.released { serviceNumbers.release(key) }
+            let ports = output.flatMap { $0.ports.isEmpty ? nil : $0.ports }
+            if mesh.servicePorts[name] != ports {
+                mesh.servicePorts[name] = ports
+                pending.changes.servicePorts.insert(name)
+            }
         }
         for key in touched {
             let compiled = services.service(at: key)
             guard mesh.services[key] != compiled else { continue }
             mesh.services[key] = compiled
+            mesh.captures[key] = compiled.flatMap { $0.capture == .none ? nil : $0.capture }
             pending.changes.services.insert(key)
         }
     }
@@ -23,9 +29,13 @@ extension MeshCompiler {
         guard service.kind != .externalName else { return output }
         let slices = services.slices(of: service.namespacedName)
         for port in service.ports where port.transport != .sctp {
-            for isIPv4 in [true, false] {
+            let isProxied = configuration.hasProxy && port.transport == .tcp
+            let capture = capture(of: service.namespacedName, port)
+            var proxied = CompiledServicePort(port)
+            for isIPv4 in Self.families(of: service) {
                 let frontends = frontends(of: service, port, isIPv4: isIPv4)
-                guard !frontends.isEmpty else { continue }
+                // Headless ones can be backends of routes.
+                guard !frontends.isEmpty || isProxied else { continue }
                 let endpoints =
                     slices.isEmpty
                     ? derivedEndpoints(of: service, port, isIPv4: isIPv4)
@@ -33,6 +43,15 @@ extension MeshCompiler {
                 let listed = endpoints.map { ServiceEndpoint(address: $0.address, port: $0.port) }
                 // By isLocalOnly; equal lists share their storage.
                 var backends: [Bool: [Backend]] = [:]
+                func chosen(isLocalOnly: Bool) -> [Backend] {
+                    if let list = backends[isLocalOnly] { return list }
+                    let list = EndpointSelection(
+                        nodeName: configuration.nodeName, zone: zone, isLocalOnly: isLocalOnly,
+                        distribution: service.trafficDistribution
+                    ).backends(endpoints)
+                    backends[isLocalOnly] = list
+                    return list
+                }
                 for (key, origin) in frontends {
                     // The policy is for cluster addresses; from inside, the others always lead to the whole cluster.
                     let isLocalOnly = origin == .clusterIP && service.internalTrafficPolicy == .local
@@ -40,20 +59,29 @@ extension MeshCompiler {
                         "\(service.namespacedName) \(port.name) \(port.port)/\(port.transport.rawValue) "
                         + "\(isIPv4 ? "IPv4" : "IPv6") \(isLocalOnly ? "local" : "cluster")"
                     output.numberKeys.insert(numberKey)
-                    if backends[isLocalOnly] == nil {
-                        backends[isLocalOnly] = EndpointSelection(
-                            nodeName: configuration.nodeName, zone: zone, isLocalOnly: isLocalOnly,
-                            distribution: service.trafficDistribution
-                        ).backends(endpoints)
-                    }
                     output.services[key] = CompiledService(
                         number: serviceNumbers.number(for: numberKey) ?? 0, service: service.namespacedName,
-                        portName: port.name, origin: origin, backends: backends[isLocalOnly] ?? [],
-                        endpoints: listed, affinitySeconds: service.affinitySeconds ?? 0)
+                        portName: port.name, origin: origin, backends: chosen(isLocalOnly: isLocalOnly),
+                        endpoints: listed, affinitySeconds: service.affinitySeconds ?? 0,
+                        // Routes are for the Service's own port; that of a node is another.
+                        capture: origin == .nodePort ? .none : capture)
+                }
+                if isProxied {
+                    proxied.addresses += frontends.filter { $0.1 != .nodePort }.map(\.0.address)
+                    // Of one family, so that a pod counts once.
+                    if proxied.backends.isEmpty {
+                        proxied.backends = chosen(isLocalOnly: service.internalTrafficPolicy == .local)
+                    }
                 }
             }
+            if isProxied { output.ports.append(proxied) }
         }
         return output
+    }
+
+    /// Whether IPv4: the Service's own family first.
+    private static func families(of service: Service) -> [Bool] {
+        service.clusterIPs.first?.isIPv4 == false ? [false, true] : [true, false]
     }
 
     private var zone: String? { nodes[configuration.nodeName]?.zone }

@@ -16,16 +16,19 @@ public struct MeshCompiler: Sendable {
         public var rootNamespace: String
         /// Whether a node proxy takes the connections for which the verdict is ``PolicyVerdict/needsProxy``.
         public let l7: L7Enforcement
+        /// Whether a node proxy runs, so that routes are enforced. Otherwise they are passed over.
+        public let hasProxy: Bool
 
         public init(
             nodeName: String, nodeAddresses: [IPAddress] = [], trustDomain: String = "cluster.local",
-            rootNamespace: String = "sockmesh-system", l7: L7Enforcement = .absent
+            rootNamespace: String = "sockmesh-system", l7: L7Enforcement = .absent, hasProxy: Bool = false
         ) {
             self.nodeName = nodeName
             self.nodeAddresses = nodeAddresses
             self.trustDomain = trustDomain
             self.rootNamespace = rootNamespace
             self.l7 = l7
+            self.hasProxy = hasProxy
         }
     }
 
@@ -35,6 +38,12 @@ public struct MeshCompiler: Sendable {
     public internal(set) var identityNumbers: NumberRegistry
     /// Numbers of services; persist them to keep clients with their endpoints.
     public internal(set) var serviceNumbers: NumberRegistry
+    /// Route classes by namespace; persist them to keep clients with their routes.
+    public internal(set) var routeClassNumbers: NumberRegistry
+    /// Routes and grants that are enforced; none without a proxy.
+    public internal(set) var routeObjects: [ObjectReference: RouteObject] = [:]
+    /// What they come to.
+    public internal(set) var routes = RouteTable(RouteObjects(routes: [], services: []))
 
     var pods = PodTable()
     var namespaces: [String: Namespace] = [:]
@@ -42,6 +51,7 @@ public struct MeshCompiler: Sendable {
     var policies: PolicyTable
     var services = ServiceTable()
     var enrolled: Set<NamespacedName> = []
+    var routeClasses = RouteClasses()
 
     var projection = IdentityProjection()
     var index = IdentityIndex()
@@ -59,11 +69,13 @@ public struct MeshCompiler: Sendable {
 
     public init(
         configuration: Configuration, identityNumbers: NumberRegistry = NumberRegistry(),
-        serviceNumbers: NumberRegistry = NumberRegistry(first: 1)
+        serviceNumbers: NumberRegistry = NumberRegistry(first: 1),
+        routeClassNumbers: NumberRegistry = NumberRegistry(first: 1)
     ) {
         self.configuration = configuration
         self.identityNumbers = identityNumbers
         self.serviceNumbers = serviceNumbers
+        self.routeClassNumbers = routeClassNumbers
         self.policies = PolicyTable(rootNamespace: configuration.rootNamespace, l7: configuration.l7)
         // So that the first compilation states what holds for every address, objects or not.
         _ = update(MeshChange())
@@ -78,6 +90,9 @@ public struct MeshCompiler: Sendable {
         /// Whose policies or settings may differ.
         var workloads: Set<NamespacedName> = []
         var services: Set<NamespacedName> = []
+        /// Namespaces that may have become, or ceased to be, one whose routes are for its clients.
+        var consumers: Set<String> = []
+        var routes: [RouteChange] = []
         var nodeAddressesMayDiffer = false
         var changes = CompiledChanges()
     }
@@ -98,12 +113,14 @@ public struct MeshCompiler: Sendable {
             for name in differing { pending.addresses.formUnion(pods[name]?.podIPs ?? []) }
         }
         settleNode(&pending)
+        settleRoutes(&pending)
         settleWorkloads(&pending)
         settleIdentities(&pending)
         settlePolicySets(&pending)
         settleServices(&pending)
         identityNumbers.endGeneration()
         serviceNumbers.endGeneration()
+        routeClassNumbers.endGeneration()
         return pending.changes
     }
 
@@ -125,6 +142,7 @@ public struct MeshCompiler: Sendable {
         case .service(let service): setService(service, service.namespacedName, &pending)
         case .endpointSlice(let slice):
             pending.services.formUnion(services.set(slice, for: slice.metadata.namespacedName))
+        case .route(let route): setRoute(route, route.reference, &pending)
         case .networkPolicy, .authorizationPolicy, .peerAuthentication:
             pending.workloads.formUnion(policies.set(object, for: object.reference, projection: &projection))
         }
@@ -138,6 +156,7 @@ public struct MeshCompiler: Sendable {
         case "Service": setService(nil, reference.namespacedName, &pending)
         case "EndpointSlice":
             pending.services.formUnion(services.set(EndpointSlice?.none, for: reference.namespacedName))
+        case "HTTPRoute", "GRPCRoute", "ReferenceGrant": setRoute(nil, reference, &pending)
         default:
             pending.workloads.formUnion(policies.set(nil, for: reference, projection: &projection))
         }
@@ -161,6 +180,9 @@ public struct MeshCompiler: Sendable {
         pending.workloads.formUnion(policies.set(service, for: name, projection: &projection))
         pending.addresses.formUnion(service?.clusterIPs ?? [])
         pending.services.insert(name)
+        if configuration.hasProxy {
+            pending.routes.append(service.map(RouteChange.service) ?? .removeService(name))
+        }
     }
 
     private mutating func setNamespace(_ namespace: Namespace?, _ name: String) {

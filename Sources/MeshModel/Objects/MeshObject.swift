@@ -10,6 +10,8 @@ public enum MeshObject: Hashable, Sendable {
     case networkPolicy(NetworkPolicy)
     case authorizationPolicy(AuthorizationPolicy)
     case peerAuthentication(PeerAuthentication)
+    /// Only where a node proxy runs.
+    case route(RouteObject)
 }
 
 extension MeshObject {
@@ -23,6 +25,7 @@ extension MeshObject {
         case .networkPolicy(let object): object.metadata
         case .authorizationPolicy(let object): object.metadata
         case .peerAuthentication(let object): object.metadata
+        case .route(let object): object.metadata
         }
     }
 
@@ -33,6 +36,7 @@ extension MeshObject {
         case .networkPolicy: "networking.k8s.io/v1"
         case .authorizationPolicy(let object): object.apiVersion
         case .peerAuthentication(let object): object.apiVersion
+        case .route(let object): object.reference.apiVersion
         }
     }
 
@@ -46,6 +50,7 @@ extension MeshObject {
         case .networkPolicy: "NetworkPolicy"
         case .authorizationPolicy: "AuthorizationPolicy"
         case .peerAuthentication: "PeerAuthentication"
+        case .route(let object): object.reference.kind
         }
     }
 
@@ -61,7 +66,7 @@ extension MeshObject {
     public var isPolicy: Bool {
         switch self {
         case .networkPolicy, .authorizationPolicy, .peerAuthentication: true
-        case .namespace, .pod, .service, .endpointSlice, .node: false
+        case .namespace, .pod, .service, .endpointSlice, .node, .route: false
         }
     }
 }

@@ -118,6 +118,8 @@ struct ServiceTable: Sendable {
 /// What one service compiles to.
 struct ServiceOutput: Sendable {
     var services: [ServiceKey: CompiledService] = [:]
+    /// For the proxy.
+    var ports: [CompiledServicePort] = []
     /// The keys under which its numbers are registered.
     var numberKeys: Set<String> = []
 }

@@ -41,6 +41,24 @@ struct Services: ParsableCommand {
     }
 }
 
+struct Routes: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "routes",
+        abstract: "List the routes that the node proxy enforces, and whether their parents accept them.")
+
+    @OptionGroup var agent: AgentAddress
+    @OptionGroup var output: OutputOptions
+
+    @Option(name: .shortAndLong, help: "Only routes of this namespace.")
+    var namespace: String?
+
+    func run() throws {
+        var client = try agent.connect()
+        let routes = try client.list(RoutesRequest(namespace: namespace))
+        try Console.print(routes, as: output.output, table: RouteText.render)
+    }
+}
+
 struct Connections: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "connections",

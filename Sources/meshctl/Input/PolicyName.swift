@@ -8,6 +8,9 @@ enum PolicyName {
         ("NetworkPolicy", ["networkpolicy", "networkpolicies", "netpol", "np"]),
         ("AuthorizationPolicy", ["authorizationpolicy", "authorizationpolicies", "ap", "authz"]),
         ("PeerAuthentication", ["peerauthentication", "peerauthentications", "pa"]),
+        ("HTTPRoute", ["httproute", "httproutes"]),
+        ("GRPCRoute", ["grpcroute", "grpcroutes"]),
+        ("ReferenceGrant", ["referencegrant", "referencegrants", "refgrant"]),
     ]
 
     /// The kind's own spelling.

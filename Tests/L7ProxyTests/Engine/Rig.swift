@@ -70,7 +70,7 @@ final class Rig: Sendable {
                 ConnectionOrigin(
                     destination: destination.map { IPAddress(high: $0.high, low: $0.low) } ?? Self.address,
                     destinationPort: destination?.port ?? 80, client: socket.client, clientPort: socket.clientPort,
-                    sourceIdentity: 42, sourceNetwork: Self.network)
+                    sourceIdentity: 42, sourceNetwork: Self.network, network: Self.network)
             },
             legs: legs ?? { Self.connect($0) }, makeSink: { Recorder.Sink(recorder) })
         let listener = try StreamSocket.listen(at: .loopback(port: 0))

@@ -28,7 +28,7 @@ import Testing
         for client in clients { client.send(Self.get) }
         #expect(Poll.until { tickets.count == 2 })
         let request = tickets.all.withLock { $0[0] }
-        #expect(request.sourceNetwork == Rig.network && request.port == backend.port)
+        #expect(request.network == Rig.network && request.port == backend.port)
         // One connection is enough for both, one after the other.
         let socket = StreamSocket.connect(to: .loopback(port: backend.port))
         rig.worker.deliver(OwnedDescriptor(adopting: CInt(socket)), to: request.ticket)

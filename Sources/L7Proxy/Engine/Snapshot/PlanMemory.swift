@@ -6,11 +6,18 @@ import MeshModel
 struct PlanMemory {
     let services: UnsafePointer<ServicePlan>
     let routers: UnsafePointer<RouterPlan>
+    /// For lines of a log: of each service, of each rule by its id, of each network namespace.
+    let serviceTexts: UnsafeBufferPointer<UnsafeRawBufferPointer>
+    let ruleTexts: UnsafeBufferPointer<UnsafeRawBufferPointer>
+    let workloads: [UInt64: WorkloadText]
     private let ruleStarts: [Int32]
     private let arena: Arena
 
     /// - Parameter find: The index of a Service's port; -1: there is none.
-    init(services: [ProxyService], routers: [Router], find: (NamespacedName, UInt16) -> Int32) {
+    init(
+        services: [ProxyService], routers: [Router], workloads: [UInt64: ProxyWorkload],
+        find: (NamespacedName, UInt16) -> Int32
+    ) {
         let arena = Arena()
         self.arena = arena
         self.services = arena.allocate(
@@ -31,6 +38,14 @@ struct PlanMemory {
         }
         starts.append(id)
         ruleStarts = starts
+        serviceTexts = arena.buffer(
+            services.map { arena.bytes(Array("\($0.name.name).\($0.name.namespace).svc.cluster.local".utf8)) })
+        ruleTexts = arena.buffer(
+            routers.flatMap(\.rules).map { arena.bytes(Array("\($0.route) rule \($0.index)".utf8)) })
+        self.workloads = workloads.mapValues {
+            WorkloadText(
+                name: arena.bytes(Array($0.name.name.utf8)), namespace: arena.bytes(Array($0.name.namespace.utf8)))
+        }
         self.routers = arena.allocate(plans)
     }
 

@@ -56,6 +56,12 @@ public struct ProxyWorkload: Hashable, Sendable {
     }
 }
 
+/// The name of a pod, lent by a snapshot.
+public struct WorkloadText: BitwiseCopyable {
+    public let name: UnsafeRawBufferPointer
+    public let namespace: UnsafeRawBufferPointer
+}
+
 /// All that workers need of the configuration, of one moment. Replaced as a whole; a request keeps the one by which it
 /// was routed.
 ///
@@ -119,7 +125,7 @@ public final class ProxySnapshot: Sendable {
         self.producers = producers
         self.routes = consumers
         self.routers = routers
-        plans = PlanMemory(services: services, routers: routers) { byName["\($0):\($1)"] ?? -1 }
+        plans = PlanMemory(services: services, routers: routers, workloads: workloads) { byName["\($0):\($1)"] ?? -1 }
     }
 
     deinit { plans.deallocate() }
@@ -157,6 +163,21 @@ public final class ProxySnapshot: Sendable {
         let rule = routers[place.router].rules[place.rule]
         return (rule.route, rule.index)
     }
+
+    // MARK: - Text for logs. Lent: it lives as long as the snapshot.
+
+    /// `web.shop.svc.cluster.local` for what a client has asked for; `nil`: no Service.
+    public func serviceText(_ origin: borrowing ConnectionOrigin) -> UnsafeRawBufferPointer? {
+        places[Place(address: origin.destination, port: origin.destinationPort)].map { plans.serviceTexts[Int($0)] }
+    }
+
+    /// `HTTPRoute shop/web rule 0` for ``RequestRecord/rule``.
+    public func ruleText(_ index: Int32) -> UnsafeRawBufferPointer? {
+        index >= 0 && Int(index) < plans.ruleTexts.count ? plans.ruleTexts[Int(index)] : nil
+    }
+
+    /// Who is in a network namespace.
+    public func workloadText(_ network: UInt64) -> WorkloadText? { plans.workloads[network] }
 
     /// What the rule of a plan was compiled from, for what is not laid out in memory.
     func rule(_ plan: UnsafePointer<RulePlan>) -> CompiledRouteRule {

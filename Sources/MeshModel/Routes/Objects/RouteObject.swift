@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// An object that routing is made of.
-///
-/// Apart from ``MeshObject``, which holds what the compiler of policies and Services reads: a route cannot get by
-/// accident where it would be kept and not enforced.
 public enum RouteObject: Hashable, Sendable {
     case route(MeshRoute)
     case referenceGrant(ReferenceGrant)

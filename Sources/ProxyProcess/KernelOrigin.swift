@@ -2,12 +2,14 @@
 
 import CMeshABI
 import Glibc
+import L7Proxy
 public import LinuxIO
+public import MeshModel
 
 /// Where a connection that the proxy has accepted came from and was to go, by the kernel's own record.
 ///
 /// Needs no BPF object and no privilege: it is an option of the accepted socket.
-public struct ConnectionOrigin: Hashable, Sendable {
+public struct KernelOrigin: Hashable, Sendable {
     /// Which way the connection goes, seen from the pod that it was accepted in.
     public enum Direction: Sendable {
         /// The pod's own, on its way out.
@@ -16,11 +18,11 @@ public struct ConnectionOrigin: Hashable, Sendable {
         case inbound
     }
 
-    /// What the client asked for, as ``SocketTuple`` has addresses: IPv4 as `::ffff:a.b.c.d`. Of a service, its address.
-    public let destination: UInt128
+    /// What the client asked for: of a service, its address.
+    public let destination: IPAddress
     /// Host byte order.
     public let port: UInt16
-    public let client: UInt128
+    public let client: IPAddress
     public let clientPort: UInt16
     /// Cookie of the pod's namespace that it was accepted in.
     public let netns: UInt64
@@ -33,6 +35,23 @@ public struct ConnectionOrigin: Hashable, Sendable {
     /// Of the policy that last allowed the connection.
     public let generation: UInt32
     public let direction: Direction
+
+    public init(
+        destination: IPAddress, port: UInt16, client: IPAddress, clientPort: UInt16, netns: UInt64,
+        sourceNetns: UInt64?, sourceIdentity: UInt32 = 0, service: UInt32? = nil, generation: UInt32 = 0,
+        direction: Direction
+    ) {
+        self.destination = destination
+        self.port = port
+        self.client = client
+        self.clientPort = clientPort
+        self.netns = netns
+        self.sourceNetns = sourceNetns
+        self.sourceIdentity = sourceIdentity
+        self.service = service
+        self.generation = generation
+        self.direction = direction
+    }
 
     /// Bytes of the option's value.
     public static let byteCount = MemoryLayout<mesh_origin>.size
@@ -79,8 +98,19 @@ public struct ConnectionOrigin: Hashable, Sendable {
         generation = origin.generation
     }
 
-    /// First byte most significant.
-    private static func wide(_ address: mesh_ip) -> UInt128 {
-        withUnsafeBytes(of: address) { UInt128(bigEndian: $0.loadUnaligned(as: UInt128.self)) }
+    private static func wide(_ address: mesh_ip) -> IPAddress {
+        withUnsafeBytes(of: address) {
+            IPAddress(
+                high: UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
+                low: UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+        }
+    }
+
+    /// As the engine has it.
+    var forEngine: ConnectionOrigin {
+        ConnectionOrigin(
+            destination: destination, destinationPort: port, client: client, clientPort: clientPort,
+            direction: direction == .outbound ? .outbound : .inbound, sourceIdentity: sourceIdentity,
+            sourceNetwork: sourceNetns ?? 0, network: netns, policyGeneration: generation)
     }
 }

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension ReplyReason {
+    /// What the log and the metrics call the engine's reason.
+    public init(_ code: ReasonCode) {
+        self =
+            switch code {
+            case .forwarded, .tunnelEnded: .none
+            case .redirected: .redirected
+            case .preflight: .corsPreflight
+            case .malformedRequest, .bodyMalformed, .hopsExhausted: .malformedRequest
+            case .targetTooLong, .headTooLarge: .headerTooLarge
+            case .headTimeout, .bodyTimeout: .clientTimeout
+            case .bodyTooLarge: .bodyTooLarge
+            case .methodNotSupported: .unsupportedUpgrade
+            case .http2NotServed: .unsupportedProtocol
+            case .denied: .policyDenied
+            case .rateLimited: .rateLimited
+            case .faultInjected: .faultAbort
+            case .noRoute, .unknownDestination: .noRoute
+            case .ruleNotSupported, .invalidBackend, .noWeight: .invalidRoute
+            case .noEndpoint: .noHealthyEndpoint
+            case .legRefused, .connectFailed: .upstreamConnectFailure
+            case .connectTimeout: .upstreamConnectTimeout
+            case .tooManyWaiting, .tooManyConnections: .circuitOpen
+            case .outOfMemory: .overloaded
+            case .backendReset, .responseCut: .upstreamReset
+            case .backendMalformed, .responseHeadTooLarge: .upstreamProtocolError
+            case .requestTimeout: .requestTimeout
+            case .backendTimeout: .backendRequestTimeout
+            case .responseStalled: .upstreamIdleTimeout
+            case .clientGone: .clientReset
+            case .drainDeadline: .draining
+            }
+    }
+}

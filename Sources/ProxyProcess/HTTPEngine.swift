@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import L7Proxy
+public import LinuxIO
+import MeshModel
+public import ProxyProtocol
+
+/// Serves HTTP/1.1 by workers, each a thread of its own; this is what joins them to the host's loop.
+public final class HTTPEngine: ProxyEngine {
+    public struct Options {
+        public var workers: Int
+        /// `nil`: no line is written.
+        public var accessLog: AccessLogWriter.Form?
+        /// Where lines go; open as long as the process lives.
+        public var accessLogDescriptor: CInt
+
+        public init(workers: Int = 1, accessLog: AccessLogWriter.Form? = nil, accessLogDescriptor: CInt = 2) {
+            self.workers = workers
+            self.accessLog = accessLog
+            self.accessLogDescriptor = accessLogDescriptor
+        }
+    }
+
+    /// What a thread of a worker tells the loop.
+    enum Notice: Sendable {
+        case leg(worker: Int, L7Proxy.LegRequest)
+        case drained(worker: Int)
+        case failed(worker: Int, SystemError)
+        case log(String)
+        /// All lines of requests are written.
+        case logEnded
+    }
+
+    /// How long a drain waits for whoever reads the access log, at most.
+    private static let logTime = Duration.milliseconds(500)
+
+    private let loop: EventLoop
+    private let log: (String) -> Void
+    private unowned let legs: any LegSource
+    private let inbox: Mailbox<Notice>
+    private let complaints: Complaints
+    private let origins: OriginTable
+    private let accessLog: AccessLog?
+    private var workers: [ProxyWorker] = []
+    private var watch: EventLoop.Watch?
+    private var snapshots = SnapshotBuilder()
+    private var tags: [ListenerKey: UInt64] = [:]
+    private var lastTag: UInt64 = 0
+    /// Workers that have not said that they are done; `nil`: not draining.
+    private var draining: Set<Int>?
+    private var onDrained: (() -> Void)?
+
+    /// - Parameters:
+    ///   - legs: lives longer than this.
+    ///   - origins: of tests, which have no kernel that knows.
+    /// - Throws: ``SystemError``; EMFILE, EAGAIN if the process may have no more descriptors or threads.
+    public init(
+        on loop: EventLoop, legs: any LegSource, _ options: Options, log: @escaping (String) -> Void,
+        origins: @escaping OriginReader = { (socket) throws(SystemError) in try KernelOrigin(ofAccepted: socket) }
+    ) throws(SystemError) {
+        precondition(options.workers > 0, "an engine needs a worker")
+        self.loop = loop
+        self.legs = legs
+        self.log = log
+        let inbox = try Mailbox<Notice>()
+        self.inbox = inbox
+        complaints = Complaints { inbox.put(.log($0)) }
+        let table = OriginTable(origins, complaints)
+        self.origins = table
+        let makeSink: @Sendable () -> RequestSink
+        if let form = options.accessLog {
+            let log = try AccessLog(to: options.accessLogDescriptor) {
+                inbox.put(.log("\($0) lines of the access log were lost: whoever reads it is too slow"))
+            }
+            accessLog = log
+            makeSink = { AccessLogSink(log, form) }
+        } else {
+            accessLog = nil
+            makeSink = { RequestSink() }
+        }
+        for index in 0..<options.workers {
+            let worker = try ProxyWorker(
+                origins: { table.origin(of: $0) },
+                legs: { request in
+                    inbox.put(.leg(worker: index, request))
+                    return .pending
+                }, makeSink: makeSink)
+            workers.append(worker)
+        }
+        watch = try loop.watch(inbox.descriptor, for: .readable) { [unowned self] _ in takeNotices() }
+        for (index, worker) in workers.enumerated() {
+            try worker.start { inbox.put(.failed(worker: index, $0)) }
+        }
+    }
+
+    deinit {
+        if let watch { loop.unwatch(watch) }
+        for worker in workers { worker.stop() }
+        accessLog?.end {}
+    }
+
+    private func takeNotices() {
+        for notice in inbox.takeAll() {
+            switch notice {
+            case .leg(let worker, let request): makeLeg(request, for: workers[worker])
+            case .drained(let worker): drained(worker)
+            case .failed(let worker, let error):
+                // What it was given waits for nobody: the agent starts another process.
+                log("worker \(worker) cannot serve, so the process ends: \(error)")
+                loop.stop()
+            case .log(let line): log(line)
+            case .logEnded: finishDrain()
+            }
+        }
+    }
+
+    // MARK: - Configuration
+
+    public func apply(_ configuration: ProxyConfiguration) throws(EngineRefusal) {
+        let snapshot = try snapshots.build(configuration)
+        for worker in workers { worker.publish(snapshot) }
+    }
+
+    // MARK: - Listeners
+
+    public func serve(_ listener: Listener, _ socket: SharedDescriptor) {
+        stopServing(listener.key)
+        lastTag += 1
+        origins.add(listener.key, tag: lastTag)
+        tags[listener.key] = lastTag
+        for (index, worker) in workers.enumerated() {
+            do throws(SystemError) { worker.addListener(try socket.duplicate(), tag: lastTag) } catch {
+                log("\(listener.key) is not served by worker \(index): \(error)")
+            }
+        }
+    }
+
+    public func stopServing(_ key: ListenerKey) {
+        guard let tag = tags.removeValue(forKey: key) else { return }
+        for worker in workers { worker.removeListener(tag: tag) }
+        origins.remove(tag: tag)
+    }
+
+    // MARK: - Legs
+
+    private func makeLeg(_ request: L7Proxy.LegRequest, for worker: ProxyWorker) {
+        let destination = SocketEndpoint(request.address, request.port)
+        legs.requestLeg(netns: request.network, destination: destination, client: nil) { [complaints] result in
+            switch result {
+            case .failure(let refusal):
+                complaints.add(.leg, "no connection from namespace \(request.network) to \(destination): \(refusal)")
+                worker.refuse(request.ticket)
+            case .success(let socket):
+                do throws(SystemError) {
+                    let endpoint = StreamEndpoint(
+                        high: request.address.high, low: request.address.low, port: request.port)
+                    let status = StreamSocket.connect(socket.rawValue, to: endpoint)
+                    guard status == 0 || status == StreamSocket.inProgress else {
+                        throw SystemError("connect", "\(destination)", errnoCode: CInt(-status))
+                    }
+                    worker.deliver(try socket.duplicate(), to: request.ticket)
+                } catch {
+                    complaints.add(.leg, "no connection from namespace \(request.network): \(error)")
+                    worker.refuse(request.ticket)
+                }
+            }
+        }
+    }
+
+    // MARK: - Ending
+
+    public func drain(within deadline: Duration, _ done: @escaping () -> Void) {
+        guard draining == nil else { return }
+        draining = Set(workers.indices)
+        onDrained = done
+        for key in tags.keys { stopServing(key) }
+        let (seconds, attoseconds) = deadline.components
+        let milliseconds = UInt64(max(0, seconds)) * 1000 + UInt64(max(0, attoseconds)) / 1_000_000_000_000_000
+        for (index, worker) in workers.enumerated() {
+            worker.drain(milliseconds: milliseconds) { [inbox] in inbox.put(.drained(worker: index)) }
+        }
+    }
+
+    private func drained(_ worker: Int) {
+        guard draining?.remove(worker) != nil, draining?.isEmpty == true else { return }
+        guard let accessLog else { return finishDrain() }
+        accessLog.end { [inbox] in inbox.put(.logEnded) }
+        loop.schedule(after: Self.logTime) { [weak self] in self?.finishDrain() }
+    }
+
+    private func finishDrain() {
+        guard let done = onDrained else { return }
+        onDrained = nil
+        done()
+    }
+
+    public var counters: EngineCounters {
+        var sum = EngineCounters()
+        for worker in workers {
+            sum.connections += worker.gauges.connections
+            sum.accepted += worker.gauges.accepted
+            sum.refused += worker.gauges.refused
+        }
+        return sum
+    }
+}

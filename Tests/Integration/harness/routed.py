@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node with the real proxy: web servers in pods, a client that asks them, and routes that come and go."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from . import manifests
+from .agent import binary
+from .meshed import Meshed
+from .processes import is_running, stop
+from .world import eventually
+
+PORT, TARGET = 80, 8180
+ADDRESSES = {"web": "10.96.1.1", "v1": "10.96.1.2", "v2": "10.96.1.3", "empty": "10.96.1.4", "plain": "10.96.1.5"}
+WEB6 = "fd96:1::1"
+_PROGRAM = Path(__file__).with_name("web.py")
+
+
+def http_route(name, rules, parent="web", namespace=manifests.NAMESPACE):
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": parent, "port": PORT,
+                                     "namespace": manifests.NAMESPACE}],
+                     "rules": rules}}
+
+
+def to(name, weight=1, namespace=None):
+    return {"name": name, "port": PORT, "weight": weight, **({"namespace": namespace} if namespace else {})}
+
+
+class Client:
+    """A process in a pod that makes requests."""
+
+    def __init__(self, meshed, pod):
+        self._process = meshed.spawn(pod, sys.executable, _PROGRAM, "ask", stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout.readline() == "ready\n"
+
+    def _do(self, **command):
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def ask(self, service="web", path="/", headers=None, keep=False, address=None):
+        return self._do(address=address or ADDRESSES[service], port=PORT, path=path, headers=headers or {}, keep=keep,
+                        times=1)[0]
+
+    def count(self, times, service="web"):
+        """How often each pod, or what else, was the answer; one connection each."""
+        return self._do(address=ADDRESSES[service], port=PORT, path="/", headers={}, keep=False, times=times)
+
+    def close(self):
+        stop(self._process)
+
+
+class Routed:
+    """Pods b and c serve; a (namespace test) and o (namespace other) ask."""
+
+    def __init__(self):
+        self.meshed = Meshed(pods=("a", "b", "c", "o"))
+        self.agent = self.meshed.agent
+        self._pids = set()
+        self._servers = []
+        self.clients = {}
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self):
+        self.agent.stop()
+        # The proxy is another user, and looks for the agent's socket there.
+        self.agent.directory.chmod(0o755)
+        self.agent.options = ["--proxy", binary("mesh-proxy")]
+        selectors = {"web": "b", "v1": "b", "v2": "c", "empty": "nobody", "plain": "c"}
+        self.agent.write_config("services.yaml", *(
+            manifests.service(name, {"app": app}, [(PORT, TARGET)],
+                              [ADDRESSES[name]] + ([WEB6] if name == "web" else []))
+            for name, app in selectors.items()))
+        self.agent.start()
+        self.serving()
+        for pod in ("b", "c"):
+            server = self.meshed.spawn(pod, sys.executable, _PROGRAM, "serve", pod, str(TARGET),
+                                       stdout=subprocess.PIPE, text=True)
+            self._servers.append(server)
+            assert server.stdout.readline() == "ready\n"
+        for pod in ("a", "o"):
+            self.clients[pod] = Client(self.meshed, pod)
+
+    def proxy(self):
+        return self.agent.json("status")["proxy"]
+
+    def serving(self, but=None):
+        """The process of the proxy that serves with everything that it has been told."""
+        def look():
+            report = self.proxy()
+            proxies = report["proxies"]
+            self._pids.update(one["pid"] for one in proxies)
+            return (len(proxies) == 1 and proxies[0]["state"] == "serving" and proxies[0]["pid"] != but
+                    and proxies[0]["generation"] == report["generation"] and report["listeners"] == 16
+                    and proxies[0]["pid"])
+        return eventually(look, timeout=20, what="a proxy that serves")
+
+    def routes(self, *objects):
+        """Replaces all routes of the configuration directory; returns when the kernel leads to the proxy by them."""
+        self.agent.write_config("routes.yaml", *objects)
+        wanted = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in objects
+                  if item["kind"] != "ReferenceGrant"}
+        eventually(lambda: {(one["namespace"], one["name"]) for one in self.agent.json("routes")} == wanted,
+                   what=f"the routes {wanted}")
+        self.serving()
+
+    def close(self):
+        for client in self.clients.values():
+            client.close()
+        for server in self._servers:
+            stop(server)
+        self.meshed.remove()
+        for pid in self._pids:
+            if is_running(pid) and b"mesh-proxy" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, 9)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP inside pods: `serve NAME PORT` says what it was asked, `ask` does what each line of standard input says.
+
+Only the standard library: this file runs as it is.
+"""
+
+import collections
+import http.client
+import http.server
+import json
+import socket
+import sys
+import time
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    name = ""
+
+    def do_GET(self):
+        body = json.dumps({"pod": self.name, "path": self.path,
+                           "headers": {name.lower(): value for name, value in self.headers.items()}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+    request_queue_size = 1024
+
+    def server_bind(self):
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+def serve(name, port):
+    _Handler.name = name
+    server = _Server(("::", int(port)), _Handler)
+    print("ready", flush=True)
+    server.serve_forever()
+
+
+class _Client:
+    def __init__(self):
+        self._kept = None
+
+    def one(self, address, port, path, headers, keep):
+        """A request: status, answer, whom getpeername() names, seconds. Or the number of the error."""
+        began = time.monotonic()
+        try:
+            connection = self._kept if keep and self._kept else http.client.HTTPConnection(address, port, timeout=5)
+            self._kept = connection if keep else None
+            connection.request("GET", path, headers=headers)
+            peer = connection.sock.getpeername()[:2]
+            response = connection.getresponse()
+            body = response.read()
+            found = {"status": response.status, "peer": list(peer), "headers": dict(response.getheaders())}
+            if response.status == 200:
+                found["answer"] = json.loads(body)
+            if not keep:
+                connection.close()
+        except OSError as error:
+            self._kept = None
+            found = {"errno": error.errno or -1, "error": str(error)}
+        except http.client.HTTPException as error:
+            self._kept = None
+            found = {"errno": -1, "error": repr(error)}
+        found["seconds"] = time.monotonic() - began
+        return found
+
+
+def ask():
+    client = _Client()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        command = json.loads(line)
+        times = command.pop("times")
+        answers = [client.one(**command) for _ in range(times)]
+        if times > 1:
+            # Pods and statuses, counted.
+            answers = collections.Counter(
+                answer["answer"]["pod"] if answer.get("status") == 200 else str(answer.get("status") or answer["error"])
+                for answer in answers)
+        print(json.dumps(answers), flush=True)
+
+
+if __name__ == "__main__":
+    {"serve": serve, "ask": ask}[sys.argv[1]](*sys.argv[2:])
