@@ -47,10 +47,3 @@ int clinux_accept(int fd, int flags)
 {
 	return accept4(fd, NULL, NULL, flags);
 }
-
-int clinux_reset_on_close(int fd)
-{
-	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
-	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-}

@@ -56,9 +56,4 @@ public enum InetSocket {
             return nil
         }
     }
-
-    /// Ends a connection with a reset, so that its peer does not take what it has got for all that there is.
-    public static func reset(_ connection: consuming OwnedDescriptor) {
-        _ = clinux_reset_on_close(connection.rawValue)
-    }
 }

@@ -24,6 +24,8 @@ public final class HTTPEngine: ProxyEngine {
     /// What a thread of a worker tells the loop.
     enum Notice: Sendable {
         case leg(worker: Int, L7Proxy.LegRequest)
+        /// A worker has let a listener go.
+        case released(tag: UInt64)
         case drained(worker: Int)
         case failed(worker: Int, SystemError)
         case log(String)
@@ -46,6 +48,8 @@ public final class HTTPEngine: ProxyEngine {
     private var snapshots = SnapshotBuilder()
     private var tags: [ListenerKey: UInt64] = [:]
     private var lastTag: UInt64 = 0
+    /// How many workers still accept from a listener that is served no more, by its tag.
+    private var leaving: [UInt64: Int] = [:]
     /// Workers that have not said that they are done; `nil`: not draining.
     private var draining: Set<Int>?
     private var onDrained: (() -> Void)?
@@ -103,6 +107,7 @@ public final class HTTPEngine: ProxyEngine {
         for notice in inbox.takeAll() {
             switch notice {
             case .leg(let worker, let request): makeLeg(request, for: workers[worker])
+            case .released(let tag): released(tag)
             case .drained(let worker): drained(worker)
             case .failed(let worker, let error):
                 // What it was given waits for nobody: the agent starts another process.
@@ -137,8 +142,19 @@ public final class HTTPEngine: ProxyEngine {
 
     public func stopServing(_ key: ListenerKey) {
         guard let tag = tags.removeValue(forKey: key) else { return }
-        for worker in workers { worker.removeListener(tag: tag) }
-        origins.remove(tag: tag)
+        leaving[tag] = workers.count
+        for worker in workers {
+            worker.removeListener(tag: tag)
+            // Carried out after it.
+            worker.counters { [inbox] _ in inbox.put(.released(tag: tag)) }
+        }
+    }
+
+    /// What was accepted until now is served: its origin could be found.
+    private func released(_ tag: UInt64) {
+        guard let count = leaving[tag] else { return }
+        leaving[tag] = count > 1 ? count - 1 : nil
+        if count == 1 { origins.remove(tag: tag) }
     }
 
     // MARK: - Legs

@@ -22,7 +22,7 @@ final class OriginTable: Sendable {
     /// - Parameter tag: with which the listener is given to the workers.
     func add(_ key: ListenerKey, tag: UInt64) { pods.withLock { $0[tag] = key.netns } }
 
-    /// Connections that wait in a worker still find it, if this comes after the worker was told.
+    /// For when no worker accepts from the listener any more.
     func remove(tag: UInt64) { pods.withLock { $0[tag] = nil } }
 
     /// - Returns: `nil` if the connection must not be served.

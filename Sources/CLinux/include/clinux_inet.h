@@ -19,7 +19,5 @@ int clinux_inet_port(int fd);
 int clinux_bind_address_only(int fd);
 /* accept4(2) without the address. C: it needs _GNU_SOURCE. */
 int clinux_accept(int fd, int flags);
-/* Closing fd sends a reset, not an end (SO_LINGER with time 0). */
-int clinux_reset_on_close(int fd);
 
 #endif /* CLINUX_INET_H */
