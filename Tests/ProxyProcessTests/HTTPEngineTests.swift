@@ -145,7 +145,8 @@ import Testing
         #expect(try world.get(idle).body == "web")
         open.send("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 2\r\n\r\n")
         try world.turn { backend.requests.count == 2 }
-        world.send(.drain(milliseconds: 2000))
+        // Longer than the test waits.
+        world.send(.drain(milliseconds: 60_000))
         try world.turn {
             idle.receive()
             return idle.end == .closed
@@ -161,6 +162,7 @@ import Testing
             return open.end != nil
         }
         #expect(response?.body == "web")
+        #expect(response?.head.lowercased().contains("connection: close") == true)
         open.close()
         try world.turn { world.heard.contains(.drained) }
     }

@@ -37,8 +37,16 @@ final class NamedBackend: Sendable {
         while case let count = recv(descriptor, &memory, memory.count, 0), count > 0 {
             text += String(decoding: memory[..<count], as: UTF8.self)
             while let end = text.firstRange(of: "\r\n\r\n") {
-                keep(String(text[..<end.upperBound]))
+                let head = String(text[..<end.upperBound])
+                keep(head)
                 text.removeSubrange(..<end.upperBound)
+                // A body of two bytes is awaited.
+                if head.lowercased().contains("content-length: 2") {
+                    while text.utf8.count < 2, case let count = recv(descriptor, &memory, memory.count, 0), count > 0 {
+                        text += String(decoding: memory[..<count], as: UTF8.self)
+                    }
+                    text = String(decoding: text.utf8.dropFirst(2), as: UTF8.self)
+                }
                 let bytes = Array(reply.utf8)
                 send(descriptor, bytes, bytes.count, CInt(MSG_NOSIGNAL))
             }
