@@ -42,6 +42,7 @@ demo: ## show the mesh at work on this machine: 10 seconds, once built (root)
 	@scripts/build-bpf.sh
 	@$(SWIFT) build --product mesh-agent
 	@$(SWIFT) build --product meshctl
+	@$(SWIFT) build --product mesh-proxy
 	$(PYTHON) scripts/demo/main.py
 
 test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (root)

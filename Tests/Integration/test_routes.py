@@ -171,6 +171,7 @@ def test_a_route_that_becomes_invalid_stays_as_it_was(routed, routes, client):
     assert client.count(10) == {"c": 10}
 
 
+@pytest.mark.alone
 def test_a_killed_proxy_is_replaced_within_half_a_second(routed, routes, client):
     routes(http_route("killed", [{"backendRefs": [to("v2")]}]))
     becomes(lambda: answer(client.ask())["pod"] == "c", "the route")

@@ -51,8 +51,8 @@ import Testing
         let names = Meshctl.configuration.subcommands.compactMap { $0.configuration.commandName }
         #expect(
             names == [
-                "check", "status", "workloads", "services", "policy", "connections", "flows", "run", "uninstall",
-                "version",
+                "check", "status", "workloads", "services", "routes", "policy", "connections", "flows", "run",
+                "uninstall", "version",
             ])
         let policy = Policy.configuration.subcommands.compactMap { $0.configuration.commandName }
         #expect(policy == ["apply", "get", "delete", "diff", "rollback", "explain"])

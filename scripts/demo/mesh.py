@@ -4,7 +4,7 @@
 import json
 import shlex
 
-from harness.agent import Agent
+from harness.agent import Agent, binary
 from harness.processes import root_of_repository, run
 from terminal import command, output
 
@@ -16,12 +16,14 @@ class Mesh:
     def __init__(self, node):
         self.node = node
         self.agent = Agent(node)
+        self.agent.options = ["--proxy", binary("mesh-proxy")]
         self.policies = self.agent.directory / "policies"
         self.policies.mkdir()
 
     def write_manifests(self):
         """Copies examples/demo with the names of this node's namespaces."""
-        for source, target in ((EXAMPLES / "mesh", self.agent.config), (EXAMPLES / "policies", self.policies)):
+        for source, target in ((EXAMPLES / "mesh", self.agent.config), (EXAMPLES / "policies", self.policies),
+                               (EXAMPLES / "routes", self.policies)):
             for file in source.glob("*.yaml"):
                 text = file.read_text().replace("/run/netns/demo-", f"/run/netns/{self.node.id}-")
                 (target / file.name).write_text(text.replace("demo-node", self.node.id))

@@ -34,6 +34,7 @@ class Demo:
         self.enrol()
         self.balance()
         self.redirect()
+        self.route()
         self.deny_egress()
         self.deny_ingress()
         self.cut()
@@ -73,9 +74,7 @@ class Demo:
     def balance(self):
         heading(3, "A Service with two weighted backends, 3 to 1")
         for url, count in ((f"http://{WEB}/", 400), (f"http://[{WEB6}]/", 200)):
-            text = self.mesh.in_pod(
-                "client", sys.executable, CLIENT, "get", url, str(count), shown_as=f"client.py get {url} {count}")
-            self._check_weights(text, count)
+            self._get(url, count, WEB_WEIGHTS)
 
     def redirect(self):
         heading(4, "The fast path: bytes go from socket to socket")
@@ -89,8 +88,22 @@ class Demo:
               f"{len(found)} connections with paths {paths}")
         holder.stop()
 
+    def route(self):
+        heading(5, "A route: one request in ten to the canary, through the node's proxy")
+        self._apply("canary.yaml", "routes")
+        self.mesh.ctl("routes")
+        conditions = [(c["type"], c["status"]) for route in self.mesh.json("routes")
+                      for parent in route["parents"] for c in parent["conditions"]]
+        check(len(conditions) == 2 and all(status == "True" for _, status in conditions),
+              "the Service accepts the route, and its backends exist", str(conditions))
+        self._wait_for_route()
+        self._get(f"http://{WEB}/", 400, {"web-a": 9, "web-b": 1})
+        self._get(f"http://{WEB}/canary", 20, {"web-a": 0, "web-b": 1})
+        self.mesh.ctl("policy", "delete", "HTTPRoute", "demo/canary")
+        self._get(f"http://{WEB}/", 400, WEB_WEIGHTS)
+
     def deny_egress(self):
-        heading(5, "A policy that denies egress: EPERM, at once")
+        heading(6, "A policy that denies egress: EPERM, at once")
         self._apply("deny-egress.yaml")
         self._check_denied("EPERM", "policy-egress", "client-may-reach-web-only")
         text = self.mesh.in_pod("client", sys.executable, CLIENT, "get", f"http://{WEB}/", "20",
@@ -99,7 +112,7 @@ class Demo:
         self.mesh.ctl("policy", "delete", "NetworkPolicy", "demo/client-may-reach-web-only")
 
     def deny_ingress(self):
-        heading(6, "A policy that denies ingress: ECONNREFUSED, at once")
+        heading(7, "A policy that denies ingress: ECONNREFUSED, at once")
         self._apply("deny-ingress.yaml")
         self._check_denied("ECONNREFUSED", "policy-ingress", "redis-refuses-client")
         self.mesh.ctl("policy", "rollback")
@@ -107,7 +120,7 @@ class Demo:
         check("connected x20" in text, "after the rollback it is allowed again", text)
 
     def cut(self):
-        heading(7, "A policy change cuts live connections, busy and idle")
+        heading(8, "A policy change cuts live connections, busy and idle")
         holder = self._hold()
         time.sleep(0.2)
         began = time.monotonic_ns()
@@ -132,7 +145,7 @@ class Demo:
         self.mesh.ctl("policy", "rollback")
 
     def latency(self):
-        heading(8, "Latency with the mesh on and off")
+        heading(9, "Latency with the mesh on and off")
         count, rounds = 10_000, 4
         say(f"""redis PING on one connection, client and server on one core; {rounds} rounds of {count} in turns:
             plain-client to plain-redis outside the mesh, client to redis inside.""")
@@ -150,7 +163,7 @@ class Demo:
               f"{on} against {off}")
 
     def uninstall(self):
-        heading(9, "Uninstall leaves nothing, and breaks no connection")
+        heading(10, "Uninstall leaves nothing, and breaks no connection")
         agent = self.mesh.agent
         self.mesh.ctl("uninstall", "--purge")
         self.mesh.ctl("uninstall", "--check", "--cgroup", str(agent.cgroup), "--bpffs", str(agent.bpffs))
@@ -180,9 +193,15 @@ class Demo:
         talker.line()
         return talker
 
-    def _apply(self, name):
+    def _apply(self, name, kind="policies"):
         path = self.mesh.policies / name
-        self.mesh.ctl("policy", "apply", "-f", str(path), shown_as=f"meshctl policy apply -f examples/demo/policies/{name}")
+        self.mesh.ctl("policy", "apply", "-f", str(path), shown_as=f"meshctl policy apply -f examples/demo/{kind}/{name}")
+
+    def _get(self, url, count, weights):
+        """Asks `count` times, and checks who answered."""
+        text = self.mesh.in_pod(
+            "client", sys.executable, CLIENT, "get", url, str(count), shown_as=f"client.py get {url} {count}")
+        self._check_weights(text, count, weights)
 
     def _try(self, host, port):
         return self.mesh.in_pod("client", sys.executable, CLIENT, "try", host, str(port),
@@ -201,10 +220,18 @@ class Demo:
         check([(e["reason"], e["source"].get("workload")) for e in events] == [(reason, "demo/client")],
               f"the flow log has it, with the reason {reason}", str(events))
 
-    def _check_weights(self, text, count):
+    def _wait_for_route(self):
+        """Connections are led to the proxy once it has said that it knows the route."""
+        argv = self.mesh.pod_argv("client", sys.executable, CLIENT, "get", f"http://{WEB}/canary", "10")
+        deadline = time.monotonic() + 5
+        while "web-b 10" not in (text := run(*argv).stdout):
+            if time.monotonic() > deadline:
+                raise StepFailed(f"requests for /canary do not go to the canary: {text}")
+
+    def _check_weights(self, text, count, weights):
         seen = {name: int(number) for name, number in re.findall(r"(web-\w) (\d+)", text)}
-        total = sum(WEB_WEIGHTS.values())
-        for name, weight in WEB_WEIGHTS.items():
+        total = sum(weights.values())
+        for name, weight in weights.items():
             share = weight / total
             # Five standard deviations of a binomial distribution: one false alarm in more than a million runs.
             tolerance = 5 * (count * share * (1 - share)) ** 0.5
