@@ -42,8 +42,3 @@ int clinux_bind_address_only(int fd)
 
 	return setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 }
-
-int clinux_accept(int fd, int flags)
-{
-	return accept4(fd, NULL, NULL, flags);
-}

@@ -82,7 +82,7 @@ long clinux_send(int fd, const void *memory, size_t count, int more)
 	return sent < 0 ? -errno : sent;
 }
 
-int clinux_accept_stream(int fd, struct clinux_endpoint *peer)
+int clinux_accept(int fd, struct clinux_endpoint *peer)
 {
 	struct sockaddr_storage storage = { 0 };
 	socklen_t size = sizeof(storage);

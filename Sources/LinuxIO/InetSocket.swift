@@ -45,15 +45,4 @@ public enum InetSocket {
         let raw = socket.rawValue
         return UInt16(try SystemError.check("getsockname") { clinux_inet_port(raw) })
     }
-
-    /// The next connection of a listener, non-blocking; `nil` if none waits.
-    public static func accept(_ listener: SharedDescriptor) throws(SystemError) -> OwnedDescriptor? {
-        let raw = listener.rawValue
-        let flags = CInt(SOCK_NONBLOCK.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
-        do throws(SystemError) {
-            return OwnedDescriptor(adopting: try SystemError.check("accept4") { clinux_accept(raw, flags) })
-        } catch  where error.errnoCode == EAGAIN || error.errnoCode == ECONNABORTED {
-            return nil
-        }
-    }
 }

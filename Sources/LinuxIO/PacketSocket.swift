@@ -140,17 +140,7 @@ public struct PacketSocket: ~Copyable {
     ///
     /// - Returns: whether it can.
     public func waitUntilReadable(atMost limit: Duration?) throws(SystemError) -> Bool {
-        let clock = ContinuousClock()
-        let deadline = limit.map { clock.now + $0 }
-        while true {
-            var entry = pollfd(fd: socket.rawValue, events: Int16(POLLIN), revents: 0)
-            let timeout = deadline.map { CInt(clamping: max(.zero, $0 - clock.now).roundedUpMilliseconds) } ?? -1
-            let count = poll(&entry, 1, timeout)
-            let code = errno
-            if count > 0 { return true }
-            if count < 0, code != EINTR { throw SystemError("poll", errnoCode: code) }
-            if let deadline, clock.now >= deadline { return false }
-        }
+        try pollForInput(socket.rawValue, atMost: limit)
     }
 
     /// Who is at the other end.

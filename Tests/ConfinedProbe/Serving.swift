@@ -93,7 +93,9 @@ final class Serving: ProxyProcess.LegSource {
 
     private func accept() throws -> OwnedDescriptor? {
         for _ in 0..<500 {
-            if let connection = try InetSocket.accept(backend) { return connection }
+            var peer = StreamEndpoint.loopback(port: 0)
+            let accepted = StreamSocket.accept(backend.rawValue, from: &peer)
+            if accepted >= 0 { return OwnedDescriptor(adopting: CInt(accepted)) }
             try loop.turn(waitingAtMost: .milliseconds(2))
         }
         return nil

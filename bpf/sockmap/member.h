@@ -14,16 +14,13 @@ static __always_inline bool flow_of(struct bpf_sock_ops *ops, struct mesh_flow_k
 	struct mesh_address *address;
 
 	FLOW_KEY_FROM(ops, key);
-	if (ip_is_loopback(&key->remote) || ip_is_loopback(&key->local)) {
-		key->netns = netns;
-		return true;
+	if (!ip_is_loopback(&key->remote) && !ip_is_loopback(&key->local)) {
+		address = bpf_map_lookup_elem(&mesh_addresses, &key->remote);
+		if (!address || !(address->flags & MESH_ADDR_LOCAL) || address->netns != netns)
+			return false;
 	}
-	address = bpf_map_lookup_elem(&mesh_addresses, &key->remote);
-	if ((address && (address->flags & MESH_ADDR_LOCAL) && address->netns == netns)) {
-		key->netns = netns;
-		return true;
-	}
-	return false;
+	key->netns = netns;
+	return true;
 }
 
 /* MESH_REASON_NONE if both workloads want redirection and this node is fit for it. */
@@ -145,16 +142,26 @@ static __always_inline struct sk_psock *psock_of(struct tcp_sock *tp)
 	return (void *)((unsigned long)tp->inet_conn.icsk_inet.sk.sk_user_data & ~7UL);
 }
 
-/* Whether bytes of the peer have come by TCP: before this segment, or in it. */
-static __always_inline bool peer_has_sent(struct bpf_sock_ops *ops, const struct mesh_end *own, struct tcp_sock *tp)
+/*
+ * Bytes that have come by TCP. The kernel counts a received FIN as one (tcp_rcv_nxt_update),
+ * and notes it (tcp_fin).
+ */
+static __always_inline __u64 tcp_received(struct tcp_sock *tp)
 {
-	__u32 received = tp->rcv_nxt - own->rcv_nxt0;
-	__u8 *header = ops->skb_data;
+	__u64 received = tp->bytes_received;
 
 	if (received && (tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags &
 			 (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE))))
-		received--; /* the FIN */
-	if (received)
+		received--;
+	return received;
+}
+
+/* Whether bytes of the peer have come by TCP: before this segment, or in it. */
+static __always_inline bool peer_has_sent(struct bpf_sock_ops *ops, struct tcp_sock *tp)
+{
+	__u8 *header = ops->skb_data;
+
+	if (tcp_received(tp))
 		return true;
 	if ((void *)(header + 20) > ops->skb_data_end)
 		return false;
@@ -165,14 +172,14 @@ static __always_inline bool peer_has_sent(struct bpf_sock_ops *ops, const struct
  * Whether the peer may still append to this socket's list: its path is TCP, but a message
  * that it has redirected before may be on its way.
  */
-static __always_inline bool peer_may_append(struct bpf_sock_ops *ops, const struct mesh_end *own,
-					    const struct mesh_end *peer, struct tcp_sock *tp)
+static __always_inline bool peer_may_append(struct bpf_sock_ops *ops, const struct mesh_end *peer,
+					    struct tcp_sock *tp)
 {
 	if (peer->path != MESH_PATH_TCP || peer->under_way == MESH_UNDER_WAY_MANY)
 		return true;
 	if (!peer->tx_redirected || peer->under_way == MESH_UNDER_WAY_NONE)
 		return false;
-	return !peer_has_sent(ops, own, tp);
+	return !peer_has_sent(ops, tp);
 }
 
 #define LEAVE_OPTION_KIND 254 /* RFC 4727: experiments; never leaves the node */
@@ -195,7 +202,6 @@ static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	struct sk_psock *psock;
 	void *first;
 	__u64 cookie;
-	bool quiet;
 
 	if (!state || !(state->flags & MESH_END_MEMBER) || state->path == MESH_PATH_DENIED)
 		return 0;
@@ -204,20 +210,18 @@ static __noinline int on_segment(struct bpf_sock_ops *ops, struct bpf_sock *sk, 
 	own = bpf_map_lookup_elem(&mesh_ends, &key);
 	peer = bpf_map_lookup_elem(&mesh_ends, &peer_key);
 	/* Without the records nobody knows what the peer may still redirect. */
-	if (!own || own->cookie != state->cookie || !peer || peer_may_append(ops, own, peer, tp))
+	if (!own || own->cookie != state->cookie || !peer || peer_may_append(ops, peer, tp))
 		return 0;
 	psock = psock_of(tp);
 	if (!psock)
 		return 0;
-	quiet = calls_under_way(psock) == 0;
-	if (state->path == MESH_PATH_REDIRECT && !quiet)
+	if (state->path == MESH_PATH_REDIRECT && calls_under_way(psock))
 		return 0;
 	first = BPF_CORE_READ(psock, ingress_msg.next);
 	if (first != (void *)psock + bpf_core_field_offset(struct sk_psock, ingress_msg))
 		return 0;
 	if (state->path != MESH_PATH_TCP) {
-		if (quiet)
-			own->under_way = MESH_UNDER_WAY_NONE;
+		own->under_way = MESH_UNDER_WAY_NONE;
 		path_set(state, &key, MESH_PATH_TCP, MESH_REASON_LEFT_MAP);
 	}
 	cookie = state->cookie;

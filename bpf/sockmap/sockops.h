@@ -152,11 +152,7 @@ static __noinline int on_close(struct bpf_sock_ops *ops, struct bpf_sock *sk, st
 	if (state)
 		own->tx_redirected = state->tx_redirected;
 	own->tx_tcp = tp->bytes_sent - tp->bytes_retrans;
-	own->rx_tcp = tp->bytes_received;
-	/* The kernel counts a received FIN as a byte (tcp_rcv_nxt_update), and notes it (tcp_fin). */
-	if (own->rx_tcp && tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags &
-				   (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE)))
-		own->rx_tcp--;
+	own->rx_tcp = tcp_received(tp);
 	own->srtt_us = tp->srtt_us >> 3;
 	own->retransmits = tp->total_retrans;
 	if (MESH_ROLE_IS_SERVER(own->role) && own->peer_netns)

@@ -17,7 +17,5 @@ int clinux_inet_bind(int fd, const uint8_t *bytes, int is_ipv4);
 int clinux_inet_port(int fd);
 /* IP_BIND_ADDRESS_NO_PORT, Linux 4.2. */
 int clinux_bind_address_only(int fd);
-/* accept4(2) without the address. C: it needs _GNU_SOURCE. */
-int clinux_accept(int fd, int flags);
 
 #endif /* CLINUX_INET_H */

@@ -28,7 +28,7 @@ long clinux_peek(int fd, void *memory, size_t count);
 long clinux_send(int fd, const void *memory, size_t count, int more);
 
 /* Non-blocking, close-on-exec. peer is set. */
-int clinux_accept_stream(int fd, struct clinux_endpoint *peer);
+int clinux_accept(int fd, struct clinux_endpoint *peer);
 /* Non-blocking, close-on-exec, TCP_NODELAY, in the calling thread's namespace. 0 or -EINPROGRESS in *status. */
 int clinux_connect(const struct clinux_endpoint *to, int *status);
 /* Of a socket that was made elsewhere. 0, -EINPROGRESS or another -errno. */

@@ -19,26 +19,14 @@ public enum RateLimitFields {
     public static func policy(
         _ limit: RateLimit, name: UnsafeRawBufferPointer, into buffer: UnsafeMutableRawBufferPointer
     ) -> Int? {
-        var writer = ByteWriter(buffer)
-        guard begin(name, &writer) else { return nil }
-        writer.append(";q=" as StaticString)
-        writer.append(decimal: UInt64(limit.burst))
-        writer.append(";w=" as StaticString)
-        writer.append(decimal: UInt64(limit.window))
-        return writer.failure == nil ? writer.count : nil
+        item(name, (";q=", UInt64(limit.burst)), (";w=", UInt64(limit.window)), buffer)
     }
 
     /// `"name";r=7;t=2`: 7 requests are left, and after 2 seconds there are all again.
     public static func limit(
         _ decision: RateLimitDecision, name: UnsafeRawBufferPointer, into buffer: UnsafeMutableRawBufferPointer
     ) -> Int? {
-        var writer = ByteWriter(buffer)
-        guard begin(name, &writer) else { return nil }
-        writer.append(";r=" as StaticString)
-        writer.append(decimal: UInt64(decision.remaining))
-        writer.append(";t=" as StaticString)
-        writer.append(decimal: UInt64(decision.resetSeconds))
-        return writer.failure == nil ? writer.count : nil
+        item(name, (";r=", UInt64(decision.remaining)), (";t=", UInt64(decision.resetSeconds)), buffer)
     }
 
     /// Seconds, 1 at least: a client that is told 0 would come back at once.
@@ -48,7 +36,11 @@ public enum RateLimitFields {
         return writer.failure == nil ? writer.count : nil
     }
 
-    private static func begin(_ name: UnsafeRawBufferPointer, _ writer: inout ByteWriter) -> Bool {
+    /// A name with two parameters.
+    private static func item(
+        _ name: UnsafeRawBufferPointer, _ first: (key: StaticString, value: UInt64),
+        _ second: (key: StaticString, value: UInt64), _ buffer: UnsafeMutableRawBufferPointer
+    ) -> Int? {
         let isName = name.allSatisfy { byte in
             switch byte {
             case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."),
@@ -57,10 +49,15 @@ public enum RateLimitFields {
             default: false
             }
         }
-        guard isName, !name.isEmpty else { return false }
+        guard isName, !name.isEmpty else { return nil }
+        var writer = ByteWriter(buffer)
         writer.append(UInt8(ascii: "\""))
         writer.append(name)
         writer.append(UInt8(ascii: "\""))
-        return true
+        writer.append(first.key)
+        writer.append(decimal: first.value)
+        writer.append(second.key)
+        writer.append(decimal: second.value)
+        return writer.failure == nil ? writer.count : nil
     }
 }

@@ -71,7 +71,7 @@ public enum StreamSocket {
     /// accept4(2), non-blocking and close-on-exec. - Returns: A descriptor that the caller owns, or `-errno`.
     public static func accept(_ descriptor: CInt, from peer: inout StreamEndpoint) -> Int {
         var raw = clinux_endpoint()
-        let accepted = clinux_accept_stream(descriptor, &raw)
+        let accepted = clinux_accept(descriptor, &raw)
         peer = StreamEndpoint(raw)
         return Int(accepted)
     }
