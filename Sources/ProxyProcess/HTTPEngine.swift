@@ -82,9 +82,11 @@ public final class HTTPEngine: ProxyEngine {
             accessLog = nil
             makeSink = { RequestSink() }
         }
+        var configuration = EngineConfiguration()
+        configuration.workers = options.workers
         for index in 0..<options.workers {
             let worker = try ProxyWorker(
-                origins: { table.origin(of: $0) },
+                configuration: configuration, origins: { table.origin(of: $0) },
                 legs: { request in
                     inbox.put(.leg(worker: index, request))
                     return .pending

@@ -57,7 +57,7 @@ enum L7Bench {
         let name = NamespacedName(namespace: "shop", name: "web")
         let service = ProxyService(
             name: name, port: 80, addresses: [address],
-            endpoints: [ProxyEndpoint(address: IPAddress(v4: 0x7f00_0001), port: backend)])
+            endpoints: [ClusterEndpoint(IPAddress(v4: 0x7f00_0001), port: backend)])
         guard hasRoutes else { return ProxySnapshot(generation: 1, services: [service]) }
         let rule = HTTPRoute.Rule(
             matches: [HTTPRouteMatch(path: .prefix("/"))],

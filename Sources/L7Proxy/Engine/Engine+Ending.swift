@@ -172,6 +172,7 @@ extension Engine {
     /// Gives the exchange back without a record: there was no request.
     mutating func free(_ exchange: ExchangePointer) {
         leaveUpstream(exchange)
+        leaveCluster(exchange)
         leaveSnapshot(exchange)
         timers.cancel(exchange.pointee.timer)
         if let downstream = exchange.pointee.downstream {

@@ -16,6 +16,10 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
         /// The client was not given the whole response.
         public static let incomplete = Flags(rawValue: 1 << 3)
         public static let upgraded = Flags(rawValue: 1 << 4)
+        /// Policies in a dry run would have decided otherwise.
+        public static let dryRunDiffers = Flags(rawValue: 1 << 5)
+        /// A limit in a dry run would have refused it.
+        public static let dryRunLimited = Flags(rawValue: 1 << 6)
     }
 
     public var origin: ConnectionOrigin
@@ -36,6 +40,8 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
     public var rule: Int32 = -1
     /// Index for ``ProxySnapshot/serviceName(_:)``, of the last backend; -1: no Service.
     public var service: Int32 = -1
+    /// Index for ``ProxySnapshot/decisionText(_:)``; -1: no policy has denied it, or would have in a dry run.
+    public var decision: Int32 = -1
     public var endpoint: ProxyEndpoint
     /// What the client was sent; 0: nothing.
     public var status: UInt16 = 0
@@ -47,7 +53,7 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
 
     init(origin: ConnectionOrigin) {
         self.origin = origin
-        endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort, weight: 0)
+        endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort)
     }
 }
 
@@ -88,6 +94,10 @@ public struct WorkerCounters: Sendable, BitwiseCopyable, Equatable {
     public var failedDials: UInt64 = 0
     public var reuses: UInt64 = 0
     public var retries: UInt64 = 0
+    /// Endpoints that were left out for a while.
+    public var ejections: UInt64 = 0
+    /// Requests that a dry run of a policy or limit would have refused.
+    public var dryRunRefusals: UInt64 = 0
     public var repeatsAfterClose: UInt64 = 0
     public var upstreams: UInt64 = 0
     public var buffers: UInt64 = 0
