@@ -47,7 +47,11 @@ struct SnapshotBuilder {
             generation: configuration.generation, services: services, routes: table,
             workloads: Dictionary(
                 configuration.workloads.map {
-                    ($0.netns, ProxyWorkload(name: $0.pod, serviceAccount: $0.serviceAccount))
+                    (
+                        $0.netns,
+                        ProxyWorkload(
+                            name: $0.pod, serviceAccount: $0.serviceAccount, addresses: $0.addresses, labels: $0.labels)
+                    )
                 }, uniquingKeysWith: { $1 }), trustDomain: configuration.node?.trustDomain ?? "cluster.local",
             destinations: destinations.list)
     }

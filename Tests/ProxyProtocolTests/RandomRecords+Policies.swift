@@ -2,6 +2,7 @@
 
 import MeshModel
 import ProxyProtocol
+import TestSupport
 
 extension RandomRecords {
     mutating func settings() -> MeshPolicySettings {

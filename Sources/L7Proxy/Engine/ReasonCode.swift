@@ -28,7 +28,8 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     // Neither side's answer could be finished.
     case clientGone, responseCut, drainDeadline
 
-    /// The status of the local reply; 0 if there is none to give.
+    /// The status of the local reply; 0 if there is none to give. The one table of statuses: logs and metrics have that
+    /// of the record.
     public var status: UInt16 {
         switch self {
         case .forwarded, .tunnelEnded, .redirected, .http2NotServed, .clientGone, .responseCut, .drainDeadline: 0

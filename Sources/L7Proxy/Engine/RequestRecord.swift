@@ -62,6 +62,8 @@ public struct RequestText {
     /// `nil`: there was no whole head, or the connection has become a tunnel. Ranges in ``head`` are of this memory.
     public let message: UnsafeRawPointer?
     public let head: RequestHead
+    /// As they were received: those that forwarding has left out are marked so.
+    public let fields: UnsafeBufferPointer<Field>
 }
 
 /// Takes the record of each request, on the thread of the worker that served it.
@@ -77,6 +79,9 @@ open class RequestSink {
 
     /// Records were made in this turn of the worker's loop, and there are no more of it: what was collected can go on.
     open func turnEnded() {}
+
+    /// What was counted of all records so far; `nil`: nothing is. Called seldom; may allocate.
+    open func metrics() -> MetricsSnapshot? { nil }
 
     /// Requests are routed by `snapshot` from now on.
     open func published(_ snapshot: ProxySnapshot) {}

@@ -52,10 +52,17 @@ public struct ProxyService: Sendable {
 public struct ProxyWorkload: Hashable, Sendable {
     public var name: NamespacedName
     public var serviceAccount: String
+    public var addresses: [IPAddress]
+    /// Those that metrics show.
+    public var labels: Labels
 
-    public init(name: NamespacedName, serviceAccount: String) {
+    public init(
+        name: NamespacedName, serviceAccount: String, addresses: [IPAddress] = [], labels: Labels = [:]
+    ) {
         self.name = name
         self.serviceAccount = serviceAccount
+        self.addresses = addresses
+        self.labels = labels
     }
 }
 
@@ -78,6 +85,7 @@ public final class ProxySnapshot: Sendable {
 
     public let generation: UInt64
     public let workloads: [UInt64: ProxyWorkload]
+    public let trustDomain: String
     private let places: [Place: Int32]
     private let routes: [[String: Int32]]
     /// Index of the router of the Service's own routes for each service; -1: none.
@@ -106,6 +114,7 @@ public final class ProxySnapshot: Sendable {
     ) {
         self.generation = generation
         self.workloads = workloads
+        self.trustDomain = trustDomain
         self.services = services
         self.destinations = destinations
         var destinationPlaces: [IPAddress: Int] = [:]
@@ -195,6 +204,11 @@ public final class ProxySnapshot: Sendable {
     /// The Service and port of ``RequestRecord/service``.
     public func serviceName(_ index: Int32) -> (name: NamespacedName, port: UInt16)? {
         index >= 0 && Int(index) < services.count ? (services[Int(index)].name, services[Int(index)].port) : nil
+    }
+
+    /// The Service and port that a client has asked for.
+    public func serviceName(at origin: ConnectionOrigin) -> (name: NamespacedName, port: UInt16)? {
+        places[Place(address: origin.destination, port: origin.destinationPort)].flatMap(serviceName)
     }
 
     /// The route, and the rule's place in it, of ``RequestRecord/rule``.
