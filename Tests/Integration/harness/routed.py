@@ -44,8 +44,8 @@ class Client:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def ask(self, service="web", path="/", headers=None, keep=False, address=None):
-        return self._do(address=address or ADDRESSES[service], port=PORT, path=path, headers=headers or {}, keep=keep,
+    def ask(self, service="web", path="/", headers=None, keep=False, address=None, port=PORT):
+        return self._do(address=address or ADDRESSES[service], port=port, path=path, headers=headers or {}, keep=keep,
                         times=1)[0]
 
     def count(self, times, service="web"):
@@ -59,7 +59,9 @@ class Client:
 class Routed:
     """Pods b and c serve; a (namespace test) and o (namespace other) ask."""
 
-    def __init__(self):
+    def __init__(self, options=()):
+        """options: further words of the agent's command line."""
+        self._options = list(options)
         self.meshed = Meshed(pods=("a", "b", "c", "o"))
         self.agent = self.meshed.agent
         self._pids = set()
@@ -75,7 +77,7 @@ class Routed:
         self.agent.stop()
         # The proxy is another user, and looks for the agent's socket there.
         self.agent.directory.chmod(0o755)
-        self.agent.options = ["--proxy", binary("mesh-proxy")]
+        self.agent.options = ["--proxy", binary("mesh-proxy"), *self._options]
         selectors = {"web": "b", "v1": "b", "v2": "c", "empty": "nobody", "plain": "c"}
         self.agent.write_config("services.yaml", *(
             manifests.service(name, {"app": app}, [(PORT, TARGET)],
