@@ -24,9 +24,8 @@ def _read_wrk(output):
     if re.search(r"Socket errors|Non-2xx", output):
         raise RuntimeError(f"wrk met errors:\n{output}")
     requests, seconds = re.search(r"(\d+) requests in ([\d.]+\w+)", output).groups()
-    tail = {name: _microseconds(re.search(rf"{share}%\s+(\S+)", output)[1]) for name, share in (("p50", 50), ("p99", 99))}
-    return {"requests": int(requests), "seconds": _microseconds(seconds) / 1e6, "closed_p50_us": tail["p50"],
-            "closed_p99_us": tail["p99"]}
+    p50, p99 = (_microseconds(re.search(rf"^\s+{share}%\s+(\S+)$", output, re.MULTILINE)[1]) for share in (50, 99))
+    return {"requests": int(requests), "seconds": _microseconds(seconds) / 1e6, "closed_p50_us": p50, "closed_p99_us": p99}
 
 
 def _read_h2load(output):

@@ -18,6 +18,15 @@ from web_server import pattern
 TIMEOUT = 15
 
 
+_reporting = threading.Lock()
+
+
+def report(entry):
+    """A line of its own, whatever other threads report."""
+    with _reporting:
+        print(json.dumps(entry), flush=True)
+
+
 class Cut(Exception):
     """The connection ended where a response had not."""
 
@@ -168,9 +177,9 @@ class Worker(threading.Thread):
         kind = "status" if isinstance(error, Wrong) and self.seen.get("status") != 200 else \
             "wrong" if isinstance(error, (Wrong, ValueError, IndexError)) else \
             "timeout" if isinstance(error, TimeoutError) else "cut"
-        print(json.dumps({"kind": kind, "method": request.method, "began": began, "ended": time.monotonic(),
-                          "error": repr(error), "line": request.data.split(b"\r\n")[0].decode(),
-                          "kept": self._connection.requests > 1 if self._connection else False, **self.seen}), flush=True)
+        report({"kind": kind, "method": request.method, "began": began, "ended": time.monotonic(),
+                "error": repr(error), "line": request.data.split(b"\r\n")[0].decode(),
+                "kept": self._connection is not None and self._connection.requests > 1, **self.seen})
         self.count["failed"] += 1
         if self._connection:
             self._connection.close()
@@ -189,7 +198,7 @@ def main(address, port, connections, seed):
         sys.exit("a request hangs")
     times = sorted(value for worker in workers for value in worker.seconds)
     total = sum((worker.count for worker in workers), collections.Counter())
-    print(json.dumps({"total": total, "p99_ms": 1000 * times[len(times) * 99 // 100] if times else None}), flush=True)
+    report({"total": total, "p99_ms": 1000 * times[len(times) * 99 // 100] if times else None})
 
 
 if __name__ == "__main__":
