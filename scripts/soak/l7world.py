@@ -15,6 +15,7 @@ from harness.meshed import Meshed
 from harness.nodeproxy import NodeProxy
 from harness.processes import stop
 from harness.routed import PORT, TARGET, http_route, to
+from harness.world import eventually
 
 ADDRESSES = {"web": "10.96.1.1", "stable": "10.96.1.2", "canary": "10.96.1.3"}
 BACKENDS = ("b", "c", "d")
@@ -65,6 +66,17 @@ class Node:
         with self._writing:
             (self._unready.discard if is_ready else self._unready.add)(name)
             self._write_pods()
+
+    def forgets(self, name):
+        """Waits until neither kernel nor proxy leads new requests to a backend, and those on their way have arrived."""
+        address = self.meshed.pod(name).ipv4
+        eventually(lambda: all(backend["address"] != address for report in self.agent.json("services")
+                               for frontend in report["frontends"] for backend in frontend["backends"]),
+                   timeout=30, what=f"the end of endpoint {name}")
+        generation = self.proxy.report()["generation"]
+        eventually(lambda: all(one["generation"] >= generation for one in self.proxy.report()["proxies"]),
+                   timeout=30, what="the proxy's newest configuration")
+        time.sleep(0.5)
 
     @staticmethod
     def route(source, name, rules):
@@ -194,7 +206,7 @@ class Restarts:
             return
         # As a rolling update: not ready, the news arrives, the requests under way end, another takes its place.
         self._node.ready(name, False)
-        time.sleep(1.5)
+        self._node.forgets(name)
         if status := stop(server, grace=20):
             raise RuntimeError(f"the server of {name} ended with {status}")
         self._node.start(name)
