@@ -120,7 +120,7 @@ extension Engine {
         if !isDraining {
             isDraining = true
             for downstream in liveDownstreams() {
-                perform(downstream.pointee.persistence.beginDrain(), on: downstream)
+                perform(downstream.pointee.http1.persistence.beginDrain(), on: downstream)
             }
         }
         setWorkerTimer()

@@ -5,9 +5,7 @@ import MeshModel
 /// From a whole head to the backend of the first attempt. Knows nothing of codecs but head, fields and message.
 extension Engine {
     mutating func route(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        exchange.pointee.head = exchange.pointee.parser.head
         let head = exchange.pointee.head
-        downstream.pointee.persistence.requestBegan(head)
         exchange.pointee.stage = .waiting
         exchange.pointee.record.method = head.method
         exchange.pointee.record.routedAt = nanoseconds

@@ -17,6 +17,7 @@ extension Engine {
             }
             let timer = upstream.pointee.timer
             upstream.pointee = Upstream()
+            upstream.pointee.http1 = HTTP1UpstreamCodec(limits: limits)
             upstream.pointee.handle = handle
             upstream.pointee.timer = timer == .max ? timers.makeTimer(for: 0) : timer
             guard beginConnection(upstream, pool) else { return upstreams.give(back: handle.index) }
@@ -84,8 +85,7 @@ extension Engine {
         if let exchange = pool.pointee.firstWaiting {
             pool.pointee.removeWaiting(exchange)
             attach(upstream, to: exchange)
-            if let downstream = exchange.pointee.downstream { enqueue(downstream) }
-            return
+            return wake(exchange)
         }
         if pool.pointee.idleCount >= configuration.idlePerPool, let oldest = pool.pointee.lastIdle { close(oldest) }
         upstream.pointee.channel.relax(&buffers)
@@ -120,9 +120,8 @@ extension Engine {
         guard let exchange = pool.pointee.firstWaiting else { return }
         pool.pointee.removeWaiting(exchange)
         exchange.pointee.pool = nil
-        let downstream = exchange.pointee.downstream
         attemptFailed(exchange, .notProcessed, reason)
-        if let downstream { enqueue(downstream) }
+        wake(exchange)
     }
 
     /// Takes the exchange off its connection, which is closed, or off the queue for one.

@@ -84,8 +84,8 @@ struct Engine: ~Copyable {
         self.timers = timers
         downstreams = Slab(capacity: configuration.connections) { _ in Downstream() }
         upstreams = Slab(capacity: configuration.upstreams) { _ in Upstream() }
-        exchanges = Slab(capacity: configuration.exchanges) { [limits, configuration] index in
-            Exchange(index: index, fieldCount: configuration.fieldCount, limits: limits)
+        exchanges = Slab(capacity: configuration.exchanges) { [configuration] index in
+            Exchange(index: index, fieldCount: configuration.fieldCount)
         }
         pools = UpstreamPoolTable(capacity: configuration.pools)
         holds = SnapshotHolds(workers: configuration.workers)

@@ -148,20 +148,16 @@ struct HeaderPlan: BitwiseCopyable {
     func drop(from fields: inout FieldTable, in message: UnsafeRawPointer) {
         for name in dropped {
             if name.known != .other {
-                fields.drop(name.known)
+                fields.remove(name.known)
             } else {
-                var found = fields.first(named: name.text, in: message)
-                while let place = found {
-                    fields.drop(place)
-                    found = fields.first(named: name.text, in: message, from: place + 1)
-                }
+                fields.remove(named: name.text, in: message)
             }
         }
     }
 
     /// - Parameter later: A modification that comes after this one: what it drops is not written.
     @inline(__always)
-    func add(to writer: inout HTTP1HeadWriter, unlessDroppedBy later: HeaderPlan = HeaderPlan()) {
+    func add<Writer: FieldWriter & ~Copyable>(to writer: inout Writer, unlessDroppedBy later: HeaderPlan = HeaderPlan()) {
         for line in added where !later.drops(line.name) { writer.field(named: line.name, line.value) }
     }
 
