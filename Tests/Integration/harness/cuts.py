@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from .manifests import app, network_policy
-from .processes import spawn
+from .processes import PATIENCE, spawn
 
 PROBE = Path(__file__).with_name("cut_probe.py")
 ERRORS = {errno.ECONNABORTED, errno.ECONNRESET, errno.EPIPE, errno.EACCES}
@@ -27,7 +27,7 @@ class Probe:
 
     def failures(self):
         """[[errno, CLOCK_MONOTONIC seconds]] of its connections."""
-        output, _ = self._process.communicate(timeout=10)
+        output, _ = self._process.communicate(timeout=PATIENCE)
         return json.loads(output)["failures"]
 
 

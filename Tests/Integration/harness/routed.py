@@ -103,7 +103,7 @@ class Routed:
             return (len(proxies) == 1 and proxies[0]["state"] == "serving" and proxies[0]["pid"] != but
                     and proxies[0]["generation"] == report["generation"] and report["listeners"] == 16
                     and proxies[0]["pid"])
-        return eventually(look, timeout=20, what="a proxy that serves")
+        return eventually(look, what="a proxy that serves")
 
     def routes(self, *objects):
         """Replaces all routes of the configuration directory; returns when the kernel leads to the proxy by them."""
