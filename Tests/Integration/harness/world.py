@@ -111,7 +111,7 @@ def family_number(family):
 
 
 def eventually(condition, timeout=PATIENCE, what="the condition"):
-    """Waits until `condition()` is true; its value. Looks no more than half of the time: what is waited for works too."""
+    """Waits until `condition()` is true; its value. Looks at most half of the time, so that others get on."""
     deadline = time.monotonic() + timeout
     while True:
         began = time.monotonic()
