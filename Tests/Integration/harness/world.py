@@ -121,3 +121,14 @@ def eventually(condition, timeout=PATIENCE, what="the condition"):
         if ended > deadline:
             raise AssertionError(f"{what} did not come true in {timeout} s")
         time.sleep(min(max(0.005, ended - began), 0.1))
+
+
+def fastest(measure, limit, times=5):
+    """The least time that `measure()` says; it is asked again, at most so often, while that is not under the limit. For
+    promises of speed: what else the machine does only adds to a time."""
+    least = measure()
+    for _ in range(times - 1):
+        if least < limit:
+            break
+        least = min(least, measure())
+    return least
