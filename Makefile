@@ -49,7 +49,8 @@ demo: ## show the mesh at work on this machine: 10 seconds, once built (root)
 
 test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (root)
 	scripts/bootstrap.sh --test
-	$(MAKE) BOOTSTRAP=no lint test-root
+	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=line lint build
+	$(MAKE) BOOTSTRAP=no test-root
 	# Neither measures a time, so they share the machine.
 	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target \
 		soak fuzz SOAK_GIGABYTES=$(SLICE_GIGABYTES) SOAK_MINUTES=$(SLICE_MINUTES) FUZZ_SECONDS=$(SLICE_SECONDS)
@@ -64,7 +65,8 @@ test-root: build ## all Swift tests and the integration tests; fails, not skips,
 	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --no-parallel --skip '^($(VALUE_TESTS))\.'
 	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --filter '^($(VALUE_TESTS))\.'
 	$(SWIFT) test --package-path Benchmarks
-	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 2 --dist loadfile
+	# Three for two cores: one of them often waits for an agent, or for what must not come.
+	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 3 --dist loadfile
 	$(PYTHON) -m pytest Tests/Integration -m alone
 	scripts/test-of-tests.sh
 
