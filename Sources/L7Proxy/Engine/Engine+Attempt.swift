@@ -18,21 +18,17 @@ extension Engine {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.stage = .waiting
         let origin = downstream.pointee.origin
-        var endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort, weight: 0)
-        if let service = exchange.pointee.service, let memories = exchange.pointee.hold?.pointee.memories {
-            let index = Int(service.pointee.index)
+        var endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort)
+        if let service = exchange.pointee.service {
             exchange.pointee.record.service = service.pointee.index
-            guard
-                let choice = EndpointChoice.choose(
-                    service.pointee.endpoints, &memories[index], random: nextRandom())
-            else { return answer(exchange, .noEndpoint) }
-            endpoint = service.pointee.endpoints[choice]
+            guard let choice = chooseEndpoint(exchange, service) else { return }
+            endpoint = choice
         }
+        guard admit(exchange, downstream, endpoint) else { return }
         exchange.pointee.record.endpoint = endpoint
         exchange.pointee.record.attempts &+= 1
-        if let rule = exchange.pointee.rule, rule.pointee.backendTimeout > 0 {
-            exchange.pointee.attemptDeadline = now + rule.pointee.backendTimeout
-        }
+        let timeout = backendTimeout(exchange, downstream)
+        if timeout > 0 { exchange.pointee.attemptDeadline = now + timeout }
         let key = UpstreamPool.Key(address: endpoint.address, port: endpoint.port, network: origin.network)
         guard let pool = pools.find(key) else { return answer(exchange, .tooManyConnections) }
         if !exchange.pointee.marks.contains(.freshOnly), let upstream = takeIdle(pool, for: exchange) {
@@ -44,6 +40,10 @@ extension Engine {
                 pools.removeIfUnused(pool)
                 return answer(exchange, .tooManyWaiting)
             }
+            guard beginWaiting(exchange) else {
+                pools.removeIfUnused(pool)
+                return answer(exchange, .circuitOpen)
+            }
             exchange.pointee.record.flags.remove(.reusedConnection)
             // One that may not be used must not keep a new one out.
             if pool.pointee.connections >= configuration.connectionsPerPool, let oldest = pool.pointee.lastIdle {
@@ -52,7 +52,7 @@ extension Engine {
                 pool.pointee.connections -= 1
             }
             exchange.pointee.pool = pool
-            exchange.pointee.legDeadline = now + configuration.connectTimeout
+            exchange.pointee.legDeadline = now + connectTimeout(exchange)
             pool.pointee.enqueue(exchange)
             dialIfNeeded(pool)
         }
@@ -79,6 +79,7 @@ extension Engine {
 
     /// Puts the request on a connection. The exchange goes on when its client's connection is driven.
     mutating func attach(_ upstream: UpstreamPointer, to exchange: ExchangePointer) {
+        endWaiting(exchange)
         exchange.pointee.pool = nil
         exchange.pointee.legDeadline = 0
         exchange.pointee.upstream = upstream
@@ -131,19 +132,22 @@ extension Engine {
         return !FieldList.contains(exchange.pointee.requestFields[place].valueRange.bytes(in: message), "h2c")
     }
 
-    private func hasRewrite(_ exchange: ExchangePointer) -> Bool {
+    func hasRewrite(_ exchange: ExchangePointer) -> Bool {
         exchange.pointee.rule?.pointee.traits.contains(.rewrite) ?? false
             || exchange.pointee.backend?.pointee.traits.contains(.rewrite) ?? false
     }
 
     /// Sets target and host by the rule's rewrite, or by the backend's in its place. Their text is in ``scratch``.
-    private func rewrite(_ exchange: ExchangePointer, _ forwarding: inout RequestForwarding) {
+    ///
+    /// - Returns: How much of ``scratch`` it takes.
+    @discardableResult
+    func rewrite(_ exchange: ExchangePointer, _ forwarding: inout RequestForwarding) -> Int {
         guard let rule = exchange.pointee.rule,
             let snapshot = exchange.pointee.hold?.pointee.snapshot?.takeUnretainedValue()
-        else { return }
+        else { return 0 }
         let compiled = snapshot.rule(rule)
         let own = exchange.pointee.backend.flatMap { compiled.backends[Int($0.pointee.index)].actions.rewrite }
-        guard let rewrite = own ?? compiled.actions.rewrite else { return }
+        guard let rewrite = own ?? compiled.actions.rewrite else { return 0 }
         var end = 0
         func place(_ text: some Collection<UInt8>) -> UnsafeRawBufferPointer? {
             guard text.count <= scratch.count - end else { return nil }
@@ -159,6 +163,7 @@ extension Engine {
             forwarding.target = place(target)
         }
         if let hostname = rewrite.hostname { forwarding.host = place(hostname.utf8) }
+        return end
     }
 
     // MARK: - Failure
@@ -179,6 +184,7 @@ extension Engine {
                 outcome = .notProcessed
             }
         }
+        endAttempt(exchange, wasKept ? .cancelled : reason.outcome)
         leaveUpstream(exchange)
         guard exchange.pointee.mayReplay else { return answer(exchange, reason) }
         // A kept connection that ends without a word was closed before the request arrived, most likely; only a request
@@ -191,7 +197,10 @@ extension Engine {
             counters.repeatsAfterClose += 1
             return replay(exchange)
         }
-        guard let wait = retryWait(exchange, outcome) else { return answer(exchange, reason) }
+        guard let wait = retryWait(exchange, outcome) else {
+            let isSpent = exchange.pointee.choice.marks.contains(.budgetSpent)
+            return answer(exchange, isSpent ? .retryBudgetSpent : reason)
+        }
         exchange.pointee.retries += 1
         counters.retries += 1
         exchange.pointee.stage = .backoff
@@ -209,7 +218,7 @@ extension Engine {
         let decision = compiled.retry?.decision(
             outcome, retries: exchange.pointee.retries, elapsed: now - exchange.pointee.beganAt,
             timeouts: compiled.timeouts, random: nextRandom())
-        guard case .retry(let wait) = decision else { return nil }
+        guard case .retry(let wait) = decision, beginRetry(exchange) else { return nil }
         return wait
     }
 

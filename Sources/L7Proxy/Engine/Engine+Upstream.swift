@@ -19,13 +19,14 @@ extension Engine {
             upstream.pointee = Upstream()
             upstream.pointee.handle = handle
             upstream.pointee.timer = timer == .max ? timers.makeTimer(for: 0) : timer
+            guard beginConnection(upstream, pool) else { return upstreams.give(back: handle.index) }
             upstream.pointee.pool = pool
             upstream.pointee.phase = .requested
             pool.pointee.connections += 1
             pool.pointee.dialing += 1
             counters.upstreams += 1
             counters.dials += 1
-            setTimer(upstream, in: configuration.connectTimeout)
+            setTimer(upstream, in: connectTimeout(pool.pointee.firstWaiting))
             let key = pool.pointee.key
             let request = LegRequest(
                 ticket: LegTicket(handle: handle), network: key.network, address: key.address, port: key.port)
@@ -146,6 +147,7 @@ extension Engine {
             exchange.pointee.upstream = nil
             upstream.pointee.exchange = nil
         }
+        endConnection(upstream)
         guard let pool = upstream.pointee.pool else { return }
         upstream.pointee.pool = nil
         pool.pointee.removeIdle(upstream)

@@ -78,6 +78,7 @@ struct Exchange: ~Copyable {
     var backend: UnsafePointer<BackendPlan>?
     var prefixLength: Int32 = -1
     var corsFields: [HeaderField] = []
+    var choice = EndpointChoice()
 
     // Attempts. Deadlines in milliseconds, 0: none.
     var pool: PoolPointer?
@@ -135,6 +136,7 @@ struct Exchange: ~Copyable {
         backend = nil
         prefixLength = -1
         if !corsFields.isEmpty { corsFields = [] }
+        choice = EndpointChoice()
         pool = nil
         retries = 0
         beganAt = milliseconds

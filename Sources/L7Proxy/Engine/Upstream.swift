@@ -21,6 +21,8 @@ struct Upstream: BitwiseCopyable {
     var persistence = HTTP1UpstreamPersistence()
     var exchange: ExchangePointer?
     var pool: PoolPointer?
+    /// That its connection is counted in; `nil`: in none.
+    var cluster: ClusterPointer?
     /// Neighbours among the idle ones of the pool.
     var next: UpstreamPointer?
     var previous: UpstreamPointer?

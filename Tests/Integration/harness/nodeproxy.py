@@ -15,9 +15,9 @@ class NodeProxy:
         self.agent = agent
         self._pids = set()
 
-    def restart_agent(self, write=lambda: None, options=()):
+    def restart_agent(self, write=lambda: None, options=(), words=()):
         """The agent again, with a proxy; `write` puts more into its configuration in between. options: words of the
-        proxy's command line beside the agent's."""
+        proxy's command line beside those that the agent gives it; words: more of the agent's."""
         self.agent.stop()
         # The proxy is another user, and looks for the agent's socket there.
         self.agent.directory.chmod(0o755)
@@ -27,7 +27,7 @@ class NodeProxy:
             script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} "$@" {shlex.join(options)}\n')
             script.chmod(0o755)
             program = script
-        self.agent.options = ["--proxy", program]
+        self.agent.options = ["--proxy", program, *words]
         write()
         self.agent.start()
 

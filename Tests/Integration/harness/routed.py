@@ -43,8 +43,8 @@ class Client:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def ask(self, service="web", path="/", headers=None, keep=False, address=None):
-        return self._do(address=address or ADDRESSES[service], port=PORT, path=path, headers=headers or {}, keep=keep,
+    def ask(self, service="web", path="/", headers=None, keep=False, address=None, port=PORT):
+        return self._do(address=address or ADDRESSES[service], port=port, path=path, headers=headers or {}, keep=keep,
                         times=1)[0]
 
     def count(self, times, service="web"):
@@ -58,7 +58,9 @@ class Client:
 class Routed:
     """Pods b and c serve; a (namespace test) and o (namespace other) ask."""
 
-    def __init__(self):
+    def __init__(self, options=()):
+        """options: further words of the agent's command line."""
+        self._options = list(options)
         self.meshed = Meshed(pods=("a", "b", "c", "o"))
         self.agent = self.meshed.agent
         self._proxy = NodeProxy(self.agent)
@@ -75,7 +77,7 @@ class Routed:
         self._proxy.restart_agent(lambda: self.agent.write_config("services.yaml", *(
             manifests.service(name, {"app": app}, [(PORT, TARGET)],
                               [ADDRESSES[name]] + ([WEB6] if name == "web" else []))
-            for name, app in selectors.items())))
+            for name, app in selectors.items())), words=self._options)
         self.serving()
         for pod in ("b", "c"):
             server = self.meshed.spawn(pod, sys.executable, _PROGRAM, "serve", pod, str(TARGET),
