@@ -50,12 +50,17 @@ def prove(bench, case):
     if case.protocol == "h1":
         return
     for name in case.arms:
-        if name not in bench.arms or name == "nginx":
+        if name not in bench.arms:
             continue
-        arm = bench.arms[name]
-        status, version, body = arm.get("h2", "/r5/protocol")
-        if (status, version, body.split()[:1]) != (200, "2", ["HTTP/2.0"]):
-            what = f"{name}: HTTP/2 to the client and the backend: status {status}, HTTP/{version}, backend {body[:40]!r}"
+        if case.protocol == "grpc":
+            found = bench.arms[name].get("grpc", case.path, "--data", "", "--header", "content-type: application/grpc",
+                                         "--header", "te: trailers")
+            proved = found[:2] == (200, "2") and len(found[2]) == case.body
+        else:
+            found = bench.arms[name].get("h2", "/r5/protocol")
+            proved = found[:2] == (200, "2") and found[2].startswith("HTTP/2.0")
+        if not proved:
+            what = f"{name}: HTTP/2 to the client and the backend: status {found[0]}, HTTP/{found[1]}, {found[2][:40]!r}"
             raise NotSupported(what) if name.startswith("mesh") else RuntimeError(what)
 
 
@@ -85,6 +90,9 @@ def run_case(bench, case, count, seconds):
     for key in ("half_per_second", "proxy_busy", "closed_p50_us", "closed_p99_us"):
         if key in rest[names[0]][0]:
             entries[0][key] = {name: round(statistics.median(one[key] for one in rest[name]), 3) for name in names}
+    errors = {name: sum(one.get("errors", 0) for one in rest[name]) for name in names}
+    if any(errors.values()):
+        entries[0]["errors"] = errors
     # The two runs of a block against each other: what a ratio of 1 looks like here.
     entries[0]["aa"] = round(statistics.median(
         block[names[0]][0]["proxy_us"] / block[names[0]][1]["proxy_us"] for block in done), 4)

@@ -22,7 +22,7 @@ MESHLOAD = root_of_repository() / "Benchmarks" / ".build" / "release" / "meshloa
 # Cores: the proxy's alone, and that of everything else.
 PROXY_CPU, OTHER_CPU = 0, 1
 MESHED, PLAIN = (8180, 8182), (9180, 9182)  # ports of the backends: HTTP/1.1, HTTP/2
-SERVICES = {"web": "10.96.1.1", "h2": "10.96.1.2", "many": "10.96.1.3", "guarded": "10.96.1.4"}
+SERVICES = {"web": "10.96.1.1", "h2": "10.96.1.2", "many": "10.96.1.3", "guarded": "10.96.1.4", "grpc": "10.96.1.5"}
 MANY = 10_000
 CONNECTIONS = 64
 
@@ -38,7 +38,7 @@ class Arm:
         self._node = node
         self.name = name
         self._client = client
-        # {"h1": (address, port), "h2": …}
+        # Protocol (h1, h2, grpc) -> (address, port).
         self._addresses = addresses
         self.pids = pids
         self._others = others
@@ -55,7 +55,7 @@ class Arm:
 
     def get(self, protocol, path, *options):
         """(status, HTTP version, body) of one request by curl."""
-        words = ["--http2-prior-knowledge"] if protocol == "h2" else []
+        words = [] if protocol == "h1" else ["--http2-prior-knowledge"]
         output = run(*self.argv("curl", "--silent", "--max-time", "5", "--write-out", "\n%{http_code} %{http_version}",
                                 *words, *options, self.url(protocol, path)), check=False).stdout
         body, _, last = output.rpartition("\n")
@@ -71,7 +71,9 @@ class Arm:
         carried = accounts.growth(before[2], accounts.carriers())
         own, beside = accounts.used(proxy) - before[0], accounts.used(others) - before[1]
         result = read(output)
-        requests = result["requests"]
+        requests, errors = result["requests"], result.get("errors", 0)
+        if not requests or errors > (0 if self.name.startswith("mesh") else requests // 100):
+            raise RuntimeError(f"{self.name}: {errors} of {requests} requests failed:\n{output}")
         result["per_second"] = requests / result["seconds"]
         result["proxy_us"] = own / requests * 1e6
         result["path_us"] = (own + beside + client + carried) / requests * 1e6
@@ -98,6 +100,11 @@ class Arm:
             stop(process)
 
 
+def by_protocol(address, ports):
+    h1, h2 = ports
+    return {"h1": (address, h1), "h2": (address, h2), "grpc": (address, h2)}
+
+
 class Bench:
     """The node with all arms."""
 
@@ -111,8 +118,8 @@ class Bench:
         try:
             self._start_mesh()
             self._start_peers(peers)
-            self._arm("direct", self._plain, {"h1": (self._ipv4("b"), PLAIN[0]), "h2": (self._ipv4("b"), PLAIN[1])},
-                      lambda: [], lambda: [self._backends["plain"].pid])
+            self._arm("direct", self._plain, by_protocol(self._ipv4("b"), PLAIN), lambda: [],
+                      lambda: [self._backends["plain"].pid])
         except BaseException:
             self.remove()
             raise
@@ -137,7 +144,7 @@ class Bench:
         def write():
             agent.write_config("services.yaml", *self._services())
             agent.write_config("routes.yaml", *self._routes())
-        self._proxy.restart_agent(write, ["--access-log", "off"])
+        self._proxy.restart_agent(write, ["--proxy-workers", "1", "--proxy-access-log", "off"])
         # With many routes it takes a while.
         proxy, factory = self._proxy.serving(timeout=120), self._proxy.factory()
         accounts.pin([agent.process.pid, factory, proxy], PROXY_CPU)
@@ -146,7 +153,7 @@ class Bench:
             words = l7peers.backend(agent.directory / f"backend-{name}", self._ipv4(pod), ports)
             self._backends[name] = self._spawn(make(pod), words, OTHER_CPU)
         for arm, service in (("mesh", "web"), ("mesh-policy", "guarded"), *([("mesh-10000", "many")] if self._many else [])):
-            addresses = {"h1": (SERVICES[service], 80), "h2": (SERVICES["h2"], 80)}
+            addresses = {"h1": (SERVICES[service], 80), "h2": (SERVICES["h2"], 80), "grpc": (SERVICES["grpc"], 80)}
             backend = "guarded" if service == "guarded" else "meshed"
             self._arm(arm, self._meshed, addresses, lambda: [proxy, factory],
                       lambda backend=backend: [agent.process.pid, self._backends[backend].pid])
@@ -160,10 +167,10 @@ class Bench:
 
     def _services(self):
         targets = {"web": ("b", MESHED[0]), "h2": ("b", MESHED[1]), "many": ("b", MESHED[0]),
-                   "guarded": ("d", MESHED[0])}
+                   "guarded": ("d", MESHED[0]), "grpc": ("b", MESHED[1])}
         for name, (pod, port) in targets.items():
             service = manifests.service(name, manifests.app(pod)["matchLabels"], [(80, port)], [SERVICES[name]])
-            if name == "h2":
+            if name in ("h2", "grpc"):
                 service["spec"]["ports"][0]["appProtocol"] = "kubernetes.io/h2c"
             yield service
 
@@ -174,7 +181,7 @@ class Bench:
         for service in ("web", "guarded", "h2"):
             yield http_route(service, rules(service, range(l7peers.ROUTES)), parent=service)
         yield {**http_route("grpc", [{"matches": [{"method": {"service": "mesh.Bench", "method": "Unary"}}],
-                                      "backendRefs": [to("h2")]}], parent="h2"), "kind": "GRPCRoute"}
+                                      "backendRefs": [to("grpc")]}], parent="grpc"), "kind": "GRPCRoute"}
         for first in range(0, self._many, 10):
             yield http_route(f"many-{first}", rules("many", range(first, first + 10)), parent="many")
 
@@ -200,8 +207,7 @@ class Bench:
             pod = self.meshed.node.add_pod(name)
             directory = self.meshed.agent.directory / name
             process = self._spawn(pod.enter, l7peers.PEERS[name](directory, upstreams), PROXY_CPU)
-            addresses = {"h1": (pod.ipv4, l7peers.H1), "h2": (pod.ipv4, l7peers.H2)}
-            self._arm(name, self._plain, addresses, lambda process=process: [process.pid],
+            self._arm(name, self._plain, by_protocol(pod.ipv4, (l7peers.H1, l7peers.H2)), lambda process=process: [process.pid],
                       lambda: [self._backends["plain"].pid])
             self._wait(name, "h1")
 

@@ -21,8 +21,8 @@ from harness.processes import run_program, stop  # noqa: E402 (the path above is
 from harness.world import eventually  # noqa: E402
 from l7world import Churn, Failures, Node, Restarts, request_policy  # noqa: E402
 
-# Growth after the warm-up. In a short run one more block of a pool is more than 3 %.
-GROWTH, SHORT_SECONDS, SHORT_KILOBYTES = 0.03, 600, 4 << 10
+# Growth after the warm-up. A short run ends before pools and the history of policies have their size.
+GROWTH, SHORT_SECONDS, SHORT_KILOBYTES = 0.03, 600, 8 << 10
 
 
 def parse():

@@ -36,7 +36,7 @@ class Node:
         self._writing = threading.Lock()
         self._unready, self._labels = set(), {}
         try:
-            self.proxy.restart_agent(self._write, ["--access-log", access_log])
+            self.proxy.restart_agent(self._write, ["--proxy-access-log", access_log])
             self.agent.apply(self.route(random.Random(1), "web", 0))
             self.pid = self.proxy.serving()
             for name in BACKENDS:
@@ -144,7 +144,7 @@ class Churn(threading.Thread):
 
     def _step(self):
         self._next += self.INTERVAL
-        kind = self._number % 3
+        kind = self._number % 4
         self._number += 1
         if kind == 0:
             # The older one decides where both match.
@@ -153,6 +153,8 @@ class Churn(threading.Thread):
         elif kind == 1:
             self._admin.apply(self._request_policy() if self._policy and self._source.random() < 0.5 else
                               self._network_policy())
+        elif kind == 2:
+            self._admin.apply(self._mesh_policy())
         else:
             # Labels that policies and endpoints look at: everything that depends on pods is worked out again.
             self._node.label({f"key{self._source.randrange(6)}": "value"})
@@ -169,6 +171,23 @@ class Churn(threading.Thread):
         everyone = {"from": [{"podSelector": manifests.app("a")}], "ports": [{"port": TARGET}]}
         return manifests.network_policy(f"churn-{self._source.randrange(4)}",
                                         manifests.app(self._source.choice(BACKENDS)), ingress=[everyone, stranger])
+
+    def _mesh_policy(self):
+        """How requests are balanced, with limits that they do not reach; endpoints that fail in a row may be left out."""
+        service = self._source.choice(list(ADDRESSES))
+        balancing = self._source.choice((
+            {"algorithm": "RoundRobin"}, {"algorithm": "LeastRequest"},
+            {"algorithm": "Maglev", "hash": {"key": "Header", "header": "x-id"}}))
+        resilience = {"loadBalancing": balancing}
+        if self._source.random() < 0.5:
+            resilience["outlierDetection"] = {"consecutiveGatewayErrors": self._source.randrange(3, 10),
+                                              "baseEjectionTime": "1s"}
+        return {"apiVersion": "sockmesh.io/v1alpha1", "kind": "MeshPolicy",
+                "metadata": {"name": f"of-{service}", "namespace": manifests.NAMESPACE},
+                "spec": {"targetRefs": [{"kind": "Service", "name": service}], "resilience": resilience,
+                         "connection": {"maxConnections": self._source.randrange(500, 1000), "maxPending": 500},
+                         "rateLimit": [{"key": self._source.choice(("Route", "SourceIdentity")),
+                                        "requestsPerSecond": 1_000_000, "burst": 1_000_000}]}}
 
     def _request_policy(self):
         return request_policy(f"requests-{self._source.randrange(3)}", f"/none-{self._source.randrange(100)}")

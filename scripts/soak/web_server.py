@@ -9,6 +9,7 @@ out. Only the standard library: this file runs inside a pod.
 """
 
 import asyncio
+import logging
 import re
 import signal
 import sys
@@ -107,6 +108,8 @@ class Server:
 
 
 async def main(name, address, port):
+    # That a client has gone is what the soak does on purpose.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     server = Server(name)
     listener = await asyncio.start_server(server.serve, address, int(port), backlog=1024, reuse_address=True,
                                           limit=1 << 20)

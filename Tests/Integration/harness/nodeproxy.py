@@ -2,7 +2,6 @@
 """The real proxy of a node: starting it with the agent, waiting for it, and ending what outlives the agent."""
 
 import os
-import shlex
 from pathlib import Path
 
 from .agent import binary
@@ -15,19 +14,13 @@ class NodeProxy:
         self.agent = agent
         self._pids = set()
 
-    def restart_agent(self, write=lambda: None, options=(), words=()):
-        """The agent again, with a proxy; `write` puts more into its configuration in between. options: words of the
-        proxy's command line beside those that the agent gives it; words: more of the agent's."""
+    def restart_agent(self, write=lambda: None, words=()):
+        """The agent again, with a proxy; `write` puts more into its configuration in between. words: further ones of
+        the agent's command line."""
         self.agent.stop()
         # The proxy is another user, and looks for the agent's socket there.
         self.agent.directory.chmod(0o755)
-        program = binary("mesh-proxy")
-        if options:
-            script = self.agent.directory / "proxy.sh"
-            script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} "$@" {shlex.join(options)}\n')
-            script.chmod(0o755)
-            program = script
-        self.agent.options = ["--proxy", program, *words]
+        self.agent.options = ["--proxy", binary("mesh-proxy"), *words]
         write()
         self.agent.start()
 
