@@ -24,6 +24,7 @@ let package = Package(
         .library(name: "MeshModel", targets: ["MeshModel"]),
         .library(name: "LinuxIO", targets: ["LinuxIO"]),
         .library(name: "ProxyProtocol", targets: ["ProxyProtocol"]),
+        .library(name: "Identity", targets: ["Identity"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -34,6 +35,7 @@ let package = Package(
         // Values: no I/O, no C, no Foundation.
         .target(name: "MeshModel", swiftSettings: settings),
         .target(name: "MeshVersion", swiftSettings: settings),
+        .target(name: "Identity", swiftSettings: settings),
 
         // Mechanisms.
         .target(name: "CMeshABI"),
@@ -90,6 +92,7 @@ let package = Package(
 
         .target(name: "TestSupport", dependencies: ["MeshModel"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "MeshModelTests", dependencies: ["MeshModel", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "IdentityTests", dependencies: ["Identity"], swiftSettings: settings),
         .testTarget(name: "MeshManifestsTests", dependencies: ["MeshManifests", "MeshModel"], swiftSettings: settings),
         .target(
             name: "AdminTestSupport", dependencies: ["MeshAdmin", "LinuxIO"], path: "Tests/AdminTestSupport",

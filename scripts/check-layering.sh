@@ -16,6 +16,7 @@ LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
 L7Proxy        MeshModel LinuxIO CNGHTTP2 Synchronization
 MeshVersion
+Identity
 ProxyProtocol  MeshModel LinuxIO
 SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc
 ProxyProcess   ProxyProtocol L7Proxy MeshModel LinuxIO CMeshABI Glibc Synchronization
