@@ -42,7 +42,9 @@ let package = Package(
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev", "libelf-dev"])]),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "LinuxIO", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(name: "TLSEngine", dependencies: ["Identity", "COpenSSL"], swiftSettings: settings),
         .target(name: "SockOps", dependencies: ["CLibBPF", "CMeshABI", "LinuxIO"], swiftSettings: settings),
         .target(
             name: "MeshManifests",
@@ -93,6 +95,9 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["MeshModel"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "MeshModelTests", dependencies: ["MeshModel", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "IdentityTests", dependencies: ["Identity"], swiftSettings: settings),
+        .testTarget(
+            name: "TLSEngineTests", dependencies: ["TLSEngine", "Identity"], exclude: ["Fixtures", "Peer"],
+            swiftSettings: settings),
         .testTarget(name: "MeshManifestsTests", dependencies: ["MeshManifests", "MeshModel"], swiftSettings: settings),
         .target(
             name: "AdminTestSupport", dependencies: ["MeshAdmin", "LinuxIO"], path: "Tests/AdminTestSupport",

@@ -35,6 +35,9 @@ public struct SPIFFEIDError: Error, Hashable, Sendable {
         self.offset = offset
     }
 
+    /// A workload's ID is wanted, and the text of `count` bytes ends before a path.
+    public static func noPath(_ count: Int) -> Self { Self(.noPath, at: count) }
+
     /// The same, in a text that has `count` bytes before.
     func moved(by count: Int) -> Self { Self(reason, at: offset + count) }
 }
