@@ -47,6 +47,8 @@ let package = Package(
         .target(name: "TLSEngine", dependencies: ["Identity", "COpenSSL"], swiftSettings: settings),
         .target(name: "SockOps", dependencies: ["CLibBPF", "CMeshABI", "LinuxIO"], swiftSettings: settings),
         .target(
+            name: "IdentityProviders", dependencies: ["Identity", "TLSEngine", "LinuxIO"], swiftSettings: settings),
+        .target(
             name: "MeshManifests",
             dependencies: ["MeshModel", .product(name: "Yams", package: "Yams")],
             swiftSettings: settings),
@@ -97,6 +99,9 @@ let package = Package(
         .testTarget(name: "IdentityTests", dependencies: ["Identity"], swiftSettings: settings),
         .testTarget(
             name: "TLSEngineTests", dependencies: ["TLSEngine", "Identity"], exclude: ["Fixtures", "Peer"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "IdentityProvidersTests", dependencies: ["IdentityProviders", "TLSEngine", "Identity", "LinuxIO"],
             swiftSettings: settings),
         .testTarget(name: "MeshManifestsTests", dependencies: ["MeshManifests", "MeshModel"], swiftSettings: settings),
         .target(

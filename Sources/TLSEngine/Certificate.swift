@@ -63,6 +63,9 @@ public struct Certificate: ~Copyable, @unchecked Sendable {
     /// Whether it says that it may sign others.
     public var isAuthority: Bool { X509_get_extension_flags(x509) & UInt32(EXFLAG_CA) != 0 }
 
+    /// Its URI names; none if they cannot be read.
+    public var uris: [String] { (try? CertificateURIs.read(x509).get()) ?? [] }
+
     /// Whether it has itself for issuer, by name.
     public var isSelfIssued: Bool { X509_get_extension_flags(x509) & UInt32(EXFLAG_SI) != 0 }
 

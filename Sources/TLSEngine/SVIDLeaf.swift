@@ -32,30 +32,40 @@ enum SVIDLeaf {
     }
 
     private static func identityByName(_ leaf: OpaquePointer) -> Result<SPIFFEID, SVIDRejection> {
+        CertificateURIs.read(leaf).flatMap { uris in
+            guard uris.count <= 1 else { return .failure(.severalURIs(uris.count)) }
+            guard let uri = uris.first else { return .failure(.noURI) }
+            do throws(SPIFFEIDError) {
+                let id = try SPIFFEID(uri)
+                guard !id.path.isEmpty else { throw SPIFFEIDError.noPath(uri.utf8.count) }
+                return .success(id)
+            } catch {
+                return .failure(.identity(error))
+            }
+        }
+    }
+}
+
+/// The URI names of a certificate (RFC 5280 section 4.2.1.6).
+enum CertificateURIs {
+    /// Every byte that is not ASCII, which a URI must not have, becomes U+FFFD: no SPIFFE ID has it either. With their
+    /// whole lengths: a NUL ends nothing.
+    static func read(_ certificate: OpaquePointer) -> Result<[String], SVIDRejection> {
         var found: CInt = 0
         ERR_clear_error()
         defer { ERR_clear_error() }
-        guard let names = mesh_x509_names(leaf, &found) else {
-            return .failure(found == -1 ? .noURI : .unreadable)
+        guard let names = mesh_x509_names(certificate, &found) else {
+            return found == -1 ? .success([]) : .failure(.unreadable)
         }
         defer { GENERAL_NAMES_free(names) }
-        var uris = 0
-        var uri: UnsafePointer<ASN1_STRING>?
+        var uris: [String] = []
         for index in 0..<mesh_names_count(names) {
             guard let name = mesh_names_uri(names, index) else { continue }
-            uris += 1
-            uri = name
+            uris.append(
+                String(
+                    decoding: UnsafeBufferPointer(
+                        start: ASN1_STRING_get0_data(name), count: Int(ASN1_STRING_length(name))), as: UTF8.self))
         }
-        guard uris <= 1 else { return .failure(.severalURIs(uris)) }
-        guard let uri else { return .failure(.noURI) }
-        // With its length: a NUL in it ends nothing.
-        let text = UnsafeRawBufferPointer(start: ASN1_STRING_get0_data(uri), count: Int(ASN1_STRING_length(uri)))
-        do throws(SPIFFEIDError) {
-            let id = try SPIFFEID(bytes: text)
-            guard !id.path.isEmpty else { throw SPIFFEIDError.noPath(text.count) }
-            return .success(id)
-        } catch {
-            return .failure(.identity(error))
-        }
+        return .success(uris)
     }
 }

@@ -13,8 +13,8 @@ public struct TLSError: Error, Hashable, Sendable {
     /// Why the peer's certificate was not accepted, if that is it.
     public let rejection: SVIDRejection?
 
-    /// - Parameter reason: in our words.
-    init(_ operation: String, reason: String) {
+    /// - Parameter reason: in the words of the caller, who is not OpenSSL.
+    public init(_ operation: String, reason: String) {
         self.operation = operation
         self.reason = reason
         isPeersAlert = false
