@@ -157,7 +157,8 @@ struct HeaderPlan: BitwiseCopyable {
 
     /// - Parameter later: A modification that comes after this one: what it drops is not written.
     @inline(__always)
-    func add<Writer: FieldWriter & ~Copyable>(to writer: inout Writer, unlessDroppedBy later: HeaderPlan = HeaderPlan()) {
+    func add<Writer: FieldWriter & ~Copyable>(to writer: inout Writer, unlessDroppedBy later: HeaderPlan = HeaderPlan())
+    {
         for line in added where !later.drops(line.name) { writer.field(named: line.name, line.value) }
     }
 
