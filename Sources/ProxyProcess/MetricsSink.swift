@@ -58,8 +58,9 @@ final class MetricsSink: RequestSink {
     override func metrics() -> MetricsSnapshot? { counters.snapshot() }
 
     override func record(_ record: borrowing RequestRecord, _ text: borrowing RequestText) {
+        let fields = text.fields
         let isCall = text.message.map { message in
-            text.fields.contains {
+            fields.contains {
                 $0.name == .contentType && GRPCRequest.isContentType($0.valueRange.bytes(in: message))
             }
         }
