@@ -33,7 +33,8 @@ extension Engine {
         if let rule = exchange.pointee.rule, rule.pointee.backendTimeout > 0 {
             exchange.pointee.attemptDeadline = now + rule.pointee.backendTimeout
         }
-        let key = UpstreamPool.Key(address: endpoint.address, port: endpoint.port, network: origin.network)
+        let key = UpstreamPool.Key(
+            address: endpoint.address, port: endpoint.port, network: origin.network, outsider: origin.outsider)
         guard let pool = pools.find(key) else { return answer(exchange, .tooManyConnections) }
         if !exchange.pointee.marks.contains(.freshOnly), let upstream = takeIdle(pool, for: exchange) {
             counters.reuses += 1

@@ -44,8 +44,8 @@ class Client:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def ask(self, service="web", path="/", headers=None, keep=False, address=None):
-        return self._do(address=address or ADDRESSES[service], port=PORT, path=path, headers=headers or {}, keep=keep,
+    def ask(self, service="web", path="/", headers=None, keep=False, address=None, port=PORT):
+        return self._do(address=address or ADDRESSES[service], port=port, path=path, headers=headers or {}, keep=keep,
                         times=1)[0]
 
     def count(self, times, service="web"):
@@ -56,11 +56,39 @@ class Client:
         stop(self._process)
 
 
+class Steady:
+    """A process in a pod that asks a Service without end."""
+
+    def __init__(self, meshed, pod, service):
+        self._process = meshed.spawn(pod, sys.executable, _PROGRAM, "steady", ADDRESSES[service], str(PORT),
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout.readline() == "ready\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        stop(self._process)
+
+    def report(self):
+        """How many requests were answered (ok), when the latest of these began, and when which failed began, and how."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def until(self, moment):
+        """The report, when a request that began after this time.monotonic() was answered."""
+        return eventually(lambda: (found := self.report())["latest"] > moment and found, timeout=20,
+                          what="an answer to a later request")
+
+
 class Routed:
     """Pods b and c serve; a (namespace test) and o (namespace other) ask."""
 
-    def __init__(self):
-        self.meshed = Meshed(pods=("a", "b", "c", "o"))
+    def __init__(self, outsiders=()):
+        """outsiders: further pods, which are not in the mesh (`u`)."""
+        self.meshed = Meshed(pods=("a", "b", "c", "o", *outsiders))
         self.agent = self.meshed.agent
         self._pids = set()
         self._servers = []

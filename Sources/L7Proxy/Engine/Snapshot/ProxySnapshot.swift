@@ -130,13 +130,16 @@ public final class ProxySnapshot: Sendable {
 
     deinit { plans.deallocate() }
 
-    /// The Service and the router for a client's connection. Neither: the connection goes where it meant to go.
+    /// The Service and the router for a client's connection. Neither: the connection goes where it meant to go, as what
+    /// comes in to a pod always does: routes are for clients in the mesh.
     ///
     /// Both live as long as the snapshot.
     func binding(
         _ origin: ConnectionOrigin
     ) -> (service: UnsafePointer<ServicePlan>?, router: UnsafePointer<RouterPlan>?) {
-        guard let index = places[Place(address: origin.destination, port: origin.destinationPort)] else {
+        guard origin.direction == .outbound,
+            let index = places[Place(address: origin.destination, port: origin.destinationPort)]
+        else {
             return (nil, nil)
         }
         var router = producers[Int(index)]
