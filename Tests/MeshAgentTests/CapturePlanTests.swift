@@ -108,7 +108,9 @@ import Testing
             try node.update(step)
             var fresh = ProxyRecords()
             let change = ConfigurationChange(of: ConfigurationState(), fresh.start(node.compiler))
-            #expect(change.records == node.told.records.mapValues { $0 }, "step \(index)")
+            // Of the node, which has not changed since the start.
+            let records = change.records.filter { $0.key.kind != .node }
+            #expect(records == node.told.records.mapValues { $0 }, "step \(index)")
         }
         let read = try ProxyConfiguration(node.told)
         #expect(read.routes.map(\.metadata.namespace).sorted() == ["blog", "shop"] && read.services.isEmpty)

@@ -2,7 +2,6 @@
 
 /// One direction of an exchange's body: what is known of it and what must be written around it.
 struct BodyFlow: BitwiseCopyable {
-    var reader = HTTP1BodyReader(.none)
     /// Bytes at the front of the source's input that are body and have not been moved.
     var pending = 0
     /// Whether the sink frames by chunks; otherwise bytes go as they are.
@@ -15,6 +14,14 @@ struct BodyFlow: BitwiseCopyable {
     var keeps = false
     /// Of the body, moved.
     var moved: UInt64 = 0
+    /// A trailer section may follow.
+    var mayTrail = false
+    // Where a stream of HTTP/2 is the source: it has no more, and has sent trailers.
+    var sourceEnded = false
+    var trailed = false
+    // Where a stream is the sink: bytes that its session was lent and has not taken, and whether nothing follows them.
+    var offered = 0
+    var offersLast = false
 }
 
 /// Moves a body from one connection to another without holding more of it than one block on each side.
@@ -34,40 +41,33 @@ enum BodyPump {
         case noMemory
     }
 
-    /// Data up to this size is copied behind what waits to be sent, so that both go in one call.
-    private static let copiedAtMost = 8 * 1024
+    /// Data up to this size is copied behind what waits to be sent, so that both go in one call: a call, and the message
+    /// and the wake-up that it is to a peer on this node, cost more than the copy.
+    private static let copiedAtMost = 16 * 1024
     /// Room for a last chunk with trailers: the limit of trailers, a third more for rewriting, and framing.
     private static let trailerRoom = 6 * 1024
     /// Reads of one call.
     private static let turns = 8
 
     static func run(
-        from source: inout Channel, to sink: inout Channel,
+        from source: inout Channel, _ reader: inout HTTP1BodyReader, to sink: inout Channel,
         _ flow: inout BodyFlow, trailers: inout FieldTable, _ pool: inout BufferPool
     ) -> Outcome {
         var turns = Self.turns
         while true {
             if flow.pending > 0 {
-                switch move(from: &source, to: &sink, &flow, &pool) {
-                case .moved: continue
-                case .blocked: return .blocked
-                case .broken: return .sinkBroken
-                case .noMemory: return .noMemory
-                }
+                guard let data = source.input.bytes.baseAddress else { return .blocked }
+                let count = put(data, flow.pending, to: &sink, chunked: flow.writesChunks, &pool)
+                if count <= 0 { return count == 0 ? .blocked : count == -1 ? .sinkBroken : .noMemory }
+                source.input.start &+= count
+                flow.pending &-= count
+                flow.moved &+= UInt64(truncatingIfNeeded: count)
+                continue
             }
             if flow.isDone { return flushed(&sink, .ended) }
-            if flow.writesChunks, sink.output.room < trailerRoom {
-                guard sink.output.borrow(&pool) else { return .noMemory }
-                if sink.output.room < trailerRoom {
-                    switch sink.flush() {
-                    case .done: break
-                    case .blocked: return .blocked
-                    case .broken: return .sinkBroken
-                    }
-                }
-            }
+            if let blocked = makeRoomForEnd(&sink, flow, &pool) { return blocked }
             let bytes = source.input.bytes
-            switch flow.reader.next(bytes, trailers: &trailers) {
+            switch reader.next(bytes, trailers: &trailers) {
             case .data(let offset, let count):
                 source.input.start &+= offset
                 flow.pending = count
@@ -89,7 +89,7 @@ enum BodyPump {
                 case .broken: return .sourceBroken
                 case .noMemory: return .noMemory
                 case .ended:
-                    guard case .complete = flow.reader.endOfInput() else { return .malformed(.incomplete) }
+                    guard case .complete = reader.endOfInput() else { return .malformed(.incomplete) }
                     trailers.removeAll()
                     if !finish(&sink, &flow, trailers, nil) { return .noMemory }
                 }
@@ -97,54 +97,58 @@ enum BodyPump {
         }
     }
 
-    private enum Move {
-        case moved, blocked, broken, noMemory
-    }
-
     @inline(__always)
-    private static func flushed(_ sink: inout Channel, _ outcome: Outcome) -> Outcome {
+    static func flushed(_ sink: inout Channel, _ outcome: Outcome) -> Outcome {
         if case .broken = sink.flush() { return .sinkBroken }
         return outcome
     }
 
-    /// Moves some of the pending bytes.
+    /// Sees to it that the end of a chunked body fits. - Returns: Why not, or `nil`.
     @inline(__always)
-    private static func move(
-        from source: inout Channel, to sink: inout Channel,
-        _ flow: inout BodyFlow, _ pool: inout BufferPool
-    ) -> Move {
-        guard let data = source.input.bytes.baseAddress else { return .blocked }
-        var count = flow.pending
-        if flow.writesChunks {
+    static func makeRoomForEnd(_ sink: inout Channel, _ flow: BodyFlow, _ pool: inout BufferPool) -> Outcome? {
+        guard flow.writesChunks, sink.output.room < trailerRoom else { return nil }
+        guard sink.output.borrow(&pool) else { return .noMemory }
+        guard sink.output.room < trailerRoom else { return nil }
+        switch sink.flush() {
+        case .done: return nil
+        case .blocked: return .blocked
+        case .broken: return .sinkBroken
+        }
+    }
+
+    /// Puts some of the bytes into the sink's connection or its output.
+    ///
+    /// - Returns: How many; 0: it takes none now; -1: it is broken; -2: there is no memory.
+    @inline(__always)
+    static func put(
+        _ data: UnsafeRawPointer, _ available: Int, to sink: inout Channel, chunked: Bool, _ pool: inout BufferPool
+    ) -> Int {
+        var count = available
+        if chunked {
             let overhead = HTTP1ChunkWriter.longestBegin + 2
-            guard sink.output.borrow(&pool) else { return .noMemory }
+            guard sink.output.borrow(&pool) else { return -2 }
             if sink.output.room < min(count, 1024) + overhead {
                 switch sink.flush() {
                 case .done: break
-                case .blocked: return .blocked
-                case .broken: return .broken
+                case .blocked: return 0
+                case .broken: return -1
                 }
             }
             count = min(count, sink.output.room - overhead)
             sink.output.end &+= HTTP1ChunkWriter.begin(count, into: sink.output.space)
             append(data, count, to: &sink.output)
             append(UnsafeRawPointer(HTTP1ChunkWriter.end.utf8Start), 2, to: &sink.output)
-        } else if !sink.output.isEmpty, count <= copiedAtMost, count <= sink.output.room {
-            append(data, count, to: &sink.output)
-        } else {
-            switch sink.flush(more: true) {
-            case .done: break
-            case .blocked: return .blocked
-            case .broken: return .broken
-            }
-            count = sink.send(data, count)
-            if count < 0 { return .broken }
-            if count == 0 { return .blocked }
+            return count
         }
-        source.input.start &+= count
-        flow.pending &-= count
-        flow.moved &+= UInt64(truncatingIfNeeded: count)
-        return .moved
+        if !sink.output.isEmpty, count <= copiedAtMost, count <= sink.output.room {
+            append(data, count, to: &sink.output)
+            return count
+        }
+        switch sink.flush(more: true) {
+        case .done: return sink.send(data, count)
+        case .blocked: return 0
+        case .broken: return -1
+        }
     }
 
     @inline(__always)
@@ -155,19 +159,24 @@ enum BodyPump {
 
     /// Writes the end of a chunked body. - Returns: Whether there was room, which ``trailerRoom`` has made sure of.
     @inline(__always)
-    private static func finish(
+    static func finish(
         _ sink: inout Channel, _ flow: inout BodyFlow,
         _ trailers: borrowing FieldTable, _ message: UnsafeRawPointer?
     ) -> Bool {
+        guard flow.writesChunks, let message, trailers.count > 0 else { return finish(&sink, &flow) }
+        flow.isDone = true
+        return end(&sink, HTTP1ChunkWriter.finish(trailers, in: message, into: sink.output.space))
+    }
+
+    @inline(__always)
+    static func finish(_ sink: inout Channel, _ flow: inout BodyFlow) -> Bool {
         flow.isDone = true
         guard flow.writesChunks else { return true }
-        let space = sink.output.space
-        let written: Result<Int, WriteFailure>
-        if let message, trailers.count > 0 {
-            written = HTTP1ChunkWriter.finish(trailers, in: message, into: space)
-        } else {
-            written = HTTP1ChunkWriter.finish(into: space)
-        }
+        return end(&sink, HTTP1ChunkWriter.finish(into: sink.output.space))
+    }
+
+    @inline(__always)
+    private static func end(_ sink: inout Channel, _ written: Result<Int, WriteFailure>) -> Bool {
         guard case .success(let count) = written else { return false }
         sink.output.end &+= count
         return true

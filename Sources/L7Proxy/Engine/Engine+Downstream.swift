@@ -3,7 +3,7 @@
 import LinuxIO
 import MeshModel
 
-/// Clients' connections: accepting, reading heads one after another, ending.
+/// Clients' connections: accepting, driving, ending.
 extension Engine {
     /// Connections that one listener may take in one turn.
     private static var acceptsPerTurn: Int { 64 }
@@ -37,6 +37,7 @@ extension Engine {
         }
         let known = downstream.pointee.timer
         downstream.pointee = Downstream()
+        downstream.pointee.http1 = HTTP1DownstreamCodec(limits: limits)
         downstream.pointee.handle = handle
         downstream.pointee.timer = known
         downstream.pointee.phase = .open
@@ -81,7 +82,7 @@ extension Engine {
         enqueue(downstream)
     }
 
-    /// Goes on with the open exchange. - Returns: Whether the connection may have more to do.
+    /// Goes on with the open exchange of HTTP/1. - Returns: Whether the connection may have more to do.
     private mutating func proceed(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
         let stage = exchange.pointee.stage
         // A client that has only sent its end still reads (RFC 9112 section 9.6); one that was reset does not.
@@ -104,118 +105,26 @@ extension Engine {
             || exchange.pointee.stage != stage
     }
 
-    /// - Returns: Whether a request has begun.
-    private mutating func beginExchange(_ downstream: DownstreamPointer) -> Bool {
-        if !downstream.pointee.channel.output.isEmpty, case .broken = downstream.pointee.channel.flush() {
-            close(downstream)
-            return false
-        }
-        downstream.pointee.channel.input.compact(to: 0)
-        if downstream.pointee.channel.input.isEmpty {
-            switch downstream.pointee.channel.fill(&buffers) {
-            case .received: break
-            case .nothing, .full:
-                downstream.pointee.channel.relax(&buffers)
-                return false
-            case .broken:
-                close(downstream)
-                return false
-            case .ended:
-                perform(downstream.pointee.persistence.inputEnded(), on: downstream)
-                return true
-            case .noMemory:
-                close(downstream, resetting: true)
-                return false
-            }
-        }
-        guard let (exchange, handle) = exchanges.take() else {
-            close(downstream, resetting: true)
-            return false
-        }
+    // MARK: - Exchanges
+
+    /// An exchange for a request of the connection. - Returns: `nil` if there are too many.
+    mutating func makeExchange(_ downstream: DownstreamPointer) -> ExchangePointer? {
+        guard let (exchange, handle) = exchanges.take() else { return nil }
         if exchange.pointee.timer == .max { exchange.pointee.timer = timers.makeTimer(for: 0) }
         exchange.pointee.handle = handle
         exchange.pointee.begin(for: downstream, now: nanoseconds, milliseconds: now)
         downstream.pointee.exchange = exchange
         counters.requests += 1
-        return true
+        return exchange
     }
 
-    private mutating func readHead(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        while true {
-            let bytes = downstream.pointee.channel.input.bytes
-            switch exchange.pointee.parser.parse(bytes, into: &exchange.pointee.requestFields) {
-            case .complete(let length):
-                downstream.pointee.channel.input.start = length
-                return route(exchange, downstream)
-            case .failed(let defect): return refuse(exchange, downstream, defect)
-            case .incomplete: break
-            }
-            switch downstream.pointee.channel.fill(&buffers) {
-            case .received: continue
-            case .nothing:
-                // From the first byte, whether the connection is new or was kept.
-                if !exchange.pointee.marks.contains(.headTimed) {
-                    exchange.pointee.marks.insert(.headTimed)
-                    downstream.pointee.quietSince = now
-                    setTimer(downstream, in: configuration.headTimeout)
-                }
-                return
-            case .full: return refuse(exchange, downstream, .headTooLarge)
-            case .ended:
-                // Nothing but an end, or an empty line and an end: no request was made.
-                if bytes.allSatisfy({ $0 == ASCII.carriageReturn || $0 == ASCII.lineFeed }) {
-                    free(exchange)
-                    return perform(downstream.pointee.persistence.inputEnded(), on: downstream)
-                }
-                return refuse(exchange, downstream, .incomplete)
-            case .broken, .noMemory:
-                exchange.pointee.record.reason = .clientGone
-                return abandon(exchange, downstream)
-            }
-        }
+    /// Lets the exchange go on after the others have had their turn.
+    @inline(__always)
+    mutating func wake(_ exchange: ExchangePointer) {
+        if let downstream = exchange.pointee.downstream { enqueue(downstream) }
     }
 
     // MARK: - Ending
-
-    /// Performs what persistence has decided.
-    mutating func perform(_ next: HTTP1DownstreamPersistence.Next, on downstream: DownstreamPointer) {
-        switch next {
-        case .wait, .nextRequest: break
-        case .discardRequestBody: downstream.pointee.exchange?.pointee.stage = .discarding
-        case .closeLingering: downstream.pointee.phase = .lingering
-        // Nothing more can arrive, but what is written must still leave.
-        case .close: downstream.pointee.phase = .lingering
-        }
-        if downstream.pointee.phase == .lingering {
-            setTimer(downstream, in: configuration.lingerTimeout)
-            enqueue(downstream)
-        }
-    }
-
-    /// Sends what is left, then the end, then reads until the client's end (RFC 9112 section 9.6).
-    private mutating func linger(_ downstream: DownstreamPointer) {
-        if downstream.pointee.phase == .lingering {
-            switch downstream.pointee.channel.flush() {
-            case .blocked: return
-            case .broken: return close(downstream)
-            case .done: break
-            }
-            downstream.pointee.channel.output.giveBack(&buffers)
-            StreamSocket.endOutput(downstream.pointee.channel.descriptor)
-            downstream.pointee.phase = .discarding
-        }
-        for _ in 0..<8 {
-            downstream.pointee.discarded += UInt64(downstream.pointee.channel.input.count)
-            downstream.pointee.channel.input.start = downstream.pointee.channel.input.end
-            if downstream.pointee.discarded > configuration.discardBytes { return close(downstream) }
-            switch downstream.pointee.channel.fill(&buffers) {
-            case .received: continue
-            case .nothing: return downstream.pointee.channel.input.giveBack(&buffers)
-            case .ended, .broken, .full, .noMemory: return close(downstream)
-            }
-        }
-        enqueue(downstream)
-    }
 
     mutating func close(_ downstream: DownstreamPointer, resetting: Bool = false) {
         guard downstream.pointee.phase != .closed else { return }

@@ -4,98 +4,6 @@ import MeshModel
 
 /// How exchanges end: by a response, by the proxy's own reply, or without either.
 extension Engine {
-    /// The response is complete: accounts for the request, and goes on as both connections allow.
-    mutating func responseEnded(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        exchange.pointee.marks.insert(.responseDone)
-        exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
-        let next = downstream.pointee.persistence.responseEnded()
-        if next == .discardRequestBody {
-            let announced = exchange.pointee.requestBody.reader.knownRemaining
-            // More than is worth reading: the connection is given up instead.
-            if announced > configuration.discardBytes {
-                finish(exchange)
-                return perform(.closeLingering, on: downstream)
-            }
-            exchange.pointee.requestBody.keeps = false
-            exchange.pointee.stage = .discarding
-            return enqueue(downstream)
-        }
-        finish(exchange)
-        perform(next, on: downstream)
-    }
-
-    /// Reads the rest of a request whose response is out (RFC 9112 section 9.3).
-    mutating func discardRequest(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        if case .broken = downstream.pointee.channel.flush() { return abandon(exchange, downstream) }
-        let limit = configuration.discardBytes
-        downstream.pointee.discarded += UInt64(exchange.pointee.requestBody.pending)
-        downstream.pointee.channel.input.start += exchange.pointee.requestBody.pending
-        exchange.pointee.requestBody.pending = 0
-        while downstream.pointee.discarded <= limit {
-            let bytes = downstream.pointee.channel.input.bytes
-            switch exchange.pointee.requestBody.reader.next(bytes, trailers: &exchange.pointee.trailers) {
-            case .data(let offset, let count):
-                downstream.pointee.channel.input.start += offset + count
-                downstream.pointee.discarded += UInt64(count)
-                continue
-            case .complete(let consumed):
-                downstream.pointee.channel.input.start += consumed
-                downstream.pointee.discarded = 0
-                let next = downstream.pointee.persistence.requestEnded()
-                finish(exchange)
-                return perform(next, on: downstream)
-            case .needsMore(let consumed):
-                downstream.pointee.channel.input.start += consumed
-            case .failed:
-                finish(exchange)
-                return perform(downstream.pointee.persistence.requestFailed(), on: downstream)
-            }
-            switch downstream.pointee.channel.fill(&buffers, floor: Int(exchange.pointee.head.length)) {
-            case .received: continue
-            case .nothing: return
-            case .ended, .broken, .full, .noMemory: return abandon(exchange, downstream)
-            }
-        }
-        finish(exchange)
-        perform(downstream.pointee.persistence.requestFailed(), on: downstream)
-    }
-
-    /// Answers what is no request, and gives the connection up: where the next request begins is not known.
-    mutating func refuse(_ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ defect: MalformedMessage) {
-        if defect == .unsupportedVersion, HTTP2Preface.begins(downstream.pointee.channel.input.bytes) {
-            return refuseHTTP2(exchange, downstream)
-        }
-        let reply = HTTP1LocalReply(to: defect)
-        exchange.pointee.record.reason =
-            switch reply.status {
-            case 414: .targetTooLong
-            case 431: .headTooLarge
-            case 501: .methodNotSupported
-            default: .malformedRequest
-            }
-        send(reply, for: exchange, downstream)
-        finish(exchange)
-        perform(downstream.pointee.persistence.requestFailed(), on: downstream)
-    }
-
-    /// Tells a client of HTTP/2 in its own frames that this is not spoken here, so that it need not guess: the server's
-    /// preface, which is SETTINGS, and GOAWAY with HTTP_1_1_REQUIRED (RFC 9113 sections 3.4, 6.8 and 7).
-    private mutating func refuseHTTP2(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        exchange.pointee.record.reason = .http2NotServed
-        if downstream.pointee.channel.output.borrow(&buffers) {
-            let frames: InlineArray<26, UInt8> = [
-                0, 0, 0, 4, 0, 0, 0, 0, 0,
-                0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13,
-            ]
-            let space = downstream.pointee.channel.output.space
-            for index in frames.indices { space[index] = frames[index] }
-            downstream.pointee.channel.output.end += frames.count
-            _ = downstream.pointee.channel.flush()
-        }
-        finish(exchange)
-        perform(downstream.pointee.persistence.requestFailed(), on: downstream)
-    }
-
     /// Ends the exchange with a reply of the proxy's own; if a response has begun, by cutting it.
     ///
     /// - Parameter addFields: Adds fields to the reply.
@@ -113,22 +21,22 @@ extension Engine {
         guard exchange.pointee.stage != .head else {
             send(HTTP1LocalReply(status: status, closes: true), for: exchange, downstream)
             finish(exchange)
-            return perform(downstream.pointee.persistence.requestFailed(), on: downstream)
+            return perform(downstream.pointee.http1.persistence.requestFailed(), on: downstream)
         }
         // A body that waits for 100, or that would have to be read to its end, is given up with the connection.
         let isOpen = !exchange.pointee.marks.contains(.requestDone) && exchange.pointee.head.framing != .none
         let hasBody = status != 204 && status != 304
-        let closes = downstream.pointee.persistence.responseBegan(
+        let closes = downstream.pointee.http1.persistence.responseBegan(
             framing: hasBody ? .length(1) : .none, abandonsBody: isOpen)
         let reply = HTTP1LocalReply(status: status, toHead: exchange.pointee.head.method == .head, closes: closes)
         send(reply, for: exchange, downstream, addFields)
-        let next = downstream.pointee.persistence.responseEnded()
+        let next = downstream.pointee.http1.persistence.responseEnded()
         finish(exchange)
         perform(next, on: downstream)
         enqueue(downstream)
     }
 
-    private mutating func send(
+    mutating func send(
         _ reply: HTTP1LocalReply, for exchange: ExchangePointer, _ downstream: DownstreamPointer,
         _ addFields: (inout HTTP1HeadWriter) -> Void = { _ in }
     ) {
@@ -163,8 +71,12 @@ extension Engine {
         exchange.pointee.record.requestBytes = exchange.pointee.requestBody.moved
         exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
         let hasHead = exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
-        let text = RequestText(message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head)
-        sink._withUnsafeGuaranteedRef { $0.record(exchange.pointee.record, text) }
+        withUnsafePointer(to: &exchange.pointee.requestFields) { table in
+            let text = RequestText(
+                message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head,
+                fields: UnsafeBufferPointer(start: table.pointee.fields, count: hasHead ? table.pointee.count : 0))
+            sink._withUnsafeGuaranteedRef { $0.record(exchange.pointee.record, text) }
+        }
         hasRecords = true
         free(exchange)
     }
@@ -172,6 +84,7 @@ extension Engine {
     /// Gives the exchange back without a record: there was no request.
     mutating func free(_ exchange: ExchangePointer) {
         leaveUpstream(exchange)
+        leaveCluster(exchange)
         leaveSnapshot(exchange)
         timers.cancel(exchange.pointee.timer)
         if let downstream = exchange.pointee.downstream {

@@ -29,7 +29,7 @@ extension Engine {
             let limit = isFirst ? configuration.headTimeout : configuration.idleTimeout
             let passed = now - downstream.pointee.quietSince
             if passed < limit { return setTimer(downstream, in: limit - passed) }
-            return perform(downstream.pointee.persistence.beginDrain(), on: downstream)
+            return perform(downstream.pointee.http1.persistence.beginDrain(), on: downstream)
         }
         if exchange.pointee.stage == .head {
             let passed = now - exchange.pointee.beganAt
@@ -104,7 +104,7 @@ extension Engine {
             exchange.pointee.legDeadline = 0
             return attemptFailed(exchange, .notProcessed, .connectTimeout)
         }
-        if exchange.pointee.backoffUntil > 0, now >= exchange.pointee.backoffUntil { return replay(exchange) }
+        if exchange.pointee.backoffUntil > 0, now >= exchange.pointee.backoffUntil { return resume(exchange) }
         armTimer(exchange)
     }
 

@@ -17,15 +17,17 @@ extension Engine {
             }
             let timer = upstream.pointee.timer
             upstream.pointee = Upstream()
+            upstream.pointee.http1 = HTTP1UpstreamCodec(limits: limits)
             upstream.pointee.handle = handle
             upstream.pointee.timer = timer == .max ? timers.makeTimer(for: 0) : timer
+            guard beginConnection(upstream, pool) else { return upstreams.give(back: handle.index) }
             upstream.pointee.pool = pool
             upstream.pointee.phase = .requested
             pool.pointee.connections += 1
             pool.pointee.dialing += 1
             counters.upstreams += 1
             counters.dials += 1
-            setTimer(upstream, in: configuration.connectTimeout)
+            setTimer(upstream, in: connectTimeout(pool.pointee.firstWaiting))
             let key = pool.pointee.key
             let request = LegRequest(
                 ticket: LegTicket(handle: handle), network: key.network, outsider: key.outsider, address: key.address,
@@ -84,8 +86,7 @@ extension Engine {
         if let exchange = pool.pointee.firstWaiting {
             pool.pointee.removeWaiting(exchange)
             attach(upstream, to: exchange)
-            if let downstream = exchange.pointee.downstream { enqueue(downstream) }
-            return
+            return wake(exchange)
         }
         if pool.pointee.idleCount >= configuration.idlePerPool, let oldest = pool.pointee.lastIdle { close(oldest) }
         upstream.pointee.channel.relax(&buffers)
@@ -120,9 +121,8 @@ extension Engine {
         guard let exchange = pool.pointee.firstWaiting else { return }
         pool.pointee.removeWaiting(exchange)
         exchange.pointee.pool = nil
-        let downstream = exchange.pointee.downstream
         attemptFailed(exchange, .notProcessed, reason)
-        if let downstream { enqueue(downstream) }
+        wake(exchange)
     }
 
     /// Takes the exchange off its connection, which is closed, or off the queue for one.
@@ -147,6 +147,7 @@ extension Engine {
             exchange.pointee.upstream = nil
             upstream.pointee.exchange = nil
         }
+        endConnection(upstream)
         guard let pool = upstream.pointee.pool else { return }
         upstream.pointee.pool = nil
         pool.pointee.removeIdle(upstream)

@@ -7,6 +7,9 @@ public struct EngineConfiguration: Sendable {
     /// Field lines of a head, 16 bytes each for an open request: parsing work and memory of a flood of tiny fields.
     public var fieldCount = 128
 
+    /// Workers that share the limits which a policy sets for the node.
+    public var workers = 1
+
     /// Clients' connections. More are reset when they are accepted: descriptors.
     public var connections = 65536
     /// Requests that are open at a time, each with its tables.

@@ -5,9 +5,9 @@ import MeshModel
 /// One request and its response, whatever the codecs on both sides: what it was routed to, how its attempts go, and its
 /// record.
 ///
-/// An HTTP/1 connection has one exchange at a time; a stream of HTTP/2 would have its own. What is of HTTP/1 here is the
-/// two parsers and body readers; routing, filters, attempts and time limits read ``head``, ``requestFields`` and
-/// ``message`` only.
+/// An HTTP/1 connection has one exchange at a time, one of HTTP/2 has one for each stream. Nothing here is of a codec:
+/// routing, filters, attempts and time limits read ``head``, ``requestFields`` and ``message``; parsers, body readers
+/// and sessions belong to the connections.
 ///
 /// Elements of a slab are used again: ``begin(for:now:)`` sets what is of one request, tables stay allocated.
 struct Exchange: ~Copyable {
@@ -64,9 +64,7 @@ struct Exchange: ~Copyable {
     var upstream: UpstreamPointer?
     var stage: Stage = .head
     var marks: Marks = []
-    var parser: HTTP1RequestParser
     var head: RequestHead
-    var responseParser: HTTP1ResponseParser
     var responseHead: ResponseHead
     var requestBody = BodyFlow()
     var responseBody = BodyFlow()
@@ -78,6 +76,7 @@ struct Exchange: ~Copyable {
     var backend: UnsafePointer<BackendPlan>?
     var prefixLength: Int32 = -1
     var corsFields: [HeaderField] = []
+    var choice = EndpointChoice()
 
     // Attempts. Deadlines in milliseconds, 0: none.
     var pool: PoolPointer?
@@ -96,13 +95,11 @@ struct Exchange: ~Copyable {
 
     var record: RequestRecord
 
-    init(index: UInt32, fieldCount: Int, limits: HTTP1Limits) {
+    init(index: UInt32, fieldCount: Int) {
         handle = SlabHandle(index: index, generation: 0)
         requestFields = FieldTable(capacity: fieldCount)
         responseFields = FieldTable(capacity: fieldCount)
         trailers = FieldTable(capacity: 32)
-        parser = HTTP1RequestParser(limits: limits)
-        responseParser = HTTP1ResponseParser(limits: limits, for: .get)
         head = RequestHead()
         responseHead = ResponseHead()
         let none = IPAddress(high: 0, low: 0)
@@ -124,7 +121,6 @@ struct Exchange: ~Copyable {
         upstream = nil
         stage = .head
         marks = []
-        parser.reset()
         head = RequestHead()
         responseHead = ResponseHead()
         requestBody = BodyFlow()
@@ -135,6 +131,7 @@ struct Exchange: ~Copyable {
         backend = nil
         prefixLength = -1
         if !corsFields.isEmpty { corsFields = [] }
+        choice = EndpointChoice()
         pool = nil
         retries = 0
         beganAt = milliseconds

@@ -3,7 +3,7 @@
 import LinuxIO
 import MeshModel
 
-/// A connection to a backend: idle in its pool, or carrying one request.
+/// A connection to a backend: idle in its pool, or carrying requests.
 struct Upstream: BitwiseCopyable {
     enum Phase: UInt8, BitwiseCopyable {
         /// The socket was asked for and is not here yet.
@@ -18,9 +18,12 @@ struct Upstream: BitwiseCopyable {
     var timer: TimerWheel.ID = .max
     var channel = Channel()
     var phase: Phase = .closed
-    var persistence = HTTP1UpstreamPersistence()
+    var http1 = HTTP1UpstreamCodec()
+    /// The newest of the exchanges that it carries; HTTP/1 carries one at a time.
     var exchange: ExchangePointer?
     var pool: PoolPointer?
+    /// That its connection is counted in; `nil`: in none.
+    var cluster: ClusterPointer?
     /// Neighbours among the idle ones of the pool.
     var next: UpstreamPointer?
     var previous: UpstreamPointer?

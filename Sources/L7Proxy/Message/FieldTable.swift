@@ -10,6 +10,8 @@ public struct Field: Sendable, BitwiseCopyable {
         static let canonical = Marks(rawValue: 1)
         /// Left out when the message is forwarded.
         static let dropped = Marks(rawValue: 2)
+        /// The same, for one attempt at forwarding it; see ``FieldTable/restore()``.
+        static let removed = Marks(rawValue: 8)
     }
 
     var nameOffset: UInt32
@@ -26,7 +28,7 @@ public struct Field: Sendable, BitwiseCopyable {
     @inline(__always) public var valueRange: ByteRange { ByteRange(offset: valueOffset, length: valueLength) }
 
     /// Whether forwarding leaves this line out; see ``FieldTable/drop(_:)``.
-    public var isDropped: Bool { marks.contains(.dropped) }
+    public var isDropped: Bool { !marks.isDisjoint(with: [.dropped, .removed]) }
 }
 
 /// The field lines of one message, in the order in which they came.
@@ -77,6 +79,27 @@ public struct FieldTable: ~Copyable {
             dropped += 1
         }
         return dropped
+    }
+
+    /// Leaves every line of `name` out until ``restore()``.
+    mutating func remove(_ name: FieldName) {
+        for position in 0..<count where fields[position].name == name { fields[position].marks.insert(.removed) }
+    }
+
+    /// Leaves every line whose name is `name`, in any case, out until ``restore()``.
+    ///
+    /// - Parameter message: The memory that the table's offsets are for.
+    mutating func remove(named name: UnsafeRawBufferPointer, in message: UnsafeRawPointer) {
+        var found = first(named: name, in: message)
+        while let place = found {
+            fields[place].marks.insert(.removed)
+            found = first(named: name, in: message, from: place + 1)
+        }
+    }
+
+    /// Takes back what was left out for one attempt at forwarding the message.
+    mutating func restore() {
+        for position in 0..<count { fields[position].marks.remove(.removed) }
     }
 
     /// The first line of `name` at or after `start` that has not been dropped, or `nil`.

@@ -14,6 +14,7 @@ extension ReplyReason {
             case .bodyTooLarge: .bodyTooLarge
             case .methodNotSupported: .unsupportedUpgrade
             case .http2NotServed: .unsupportedProtocol
+            case .ambiguousPath: .ambiguousPath
             case .denied: .policyDenied
             case .rateLimited: .rateLimited
             case .faultInjected: .faultAbort
@@ -22,7 +23,8 @@ extension ReplyReason {
             case .noEndpoint: .noHealthyEndpoint
             case .legRefused, .connectFailed: .upstreamConnectFailure
             case .connectTimeout: .upstreamConnectTimeout
-            case .tooManyWaiting, .tooManyConnections: .circuitOpen
+            case .tooManyWaiting, .tooManyConnections, .circuitOpen: .circuitOpen
+            case .retryBudgetSpent: .retryBudgetSpent
             case .outOfMemory: .overloaded
             case .backendReset, .responseCut: .upstreamReset
             case .backendMalformed, .responseHeadTooLarge: .upstreamProtocolError

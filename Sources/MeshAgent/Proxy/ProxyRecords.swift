@@ -10,6 +10,9 @@ struct ProxyRecords {
     /// Ports that each Service has records of.
     private var ports: [NamespacedName: Set<RecordKey>] = [:]
     private var workloads: [RecordKey: WorkloadRecord] = [:]
+    /// Pods that each policy decides about, by the name of its record.
+    private var policyUses: [String: Set<NamespacedName>] = [:]
+    private var policiesOfPods: [NamespacedName: Set<String>] = [:]
 
     /// What a compilation has changed. Costs as much as that.
     ///
@@ -18,6 +21,8 @@ struct ProxyRecords {
         var change: Change = [:]
         for name in changes.servicePorts { setService(name, compiler.mesh.servicePorts[name] ?? [], &change) }
         for reference in changes.routes { Self.setRoute(reference, compiler.routeObjects[reference], &change) }
+        for name in changes.requestPolicies.union(changes.workloads) { setDestination(name, compiler, &change) }
+        if changes.hasZoneChange { Self.setNode(compiler, &change) }
         return change
     }
 
@@ -26,6 +31,8 @@ struct ProxyRecords {
         var change: Change = [:]
         for (name, ports) in compiler.mesh.servicePorts { setService(name, ports, &change) }
         for (reference, object) in compiler.routeObjects { Self.setRoute(reference, object, &change) }
+        for name in compiler.mesh.workloads.keys { setDestination(name, compiler, &change) }
+        Self.setNode(compiler, &change)
         return change
     }
 
@@ -48,12 +55,44 @@ struct ProxyRecords {
             let record = ServiceRecord(
                 service: name, port: port.port, portName: port.name, addresses: port.addresses,
                 appProtocol: port.appProtocol,
-                endpoints: port.backends.map { .init(address: $0.address, port: $0.port, weight: $0.weight) })
+                endpoints: port.endpoints.map {
+                    .init(
+                        address: $0.address, port: $0.port, weight: $0.weight, zone: $0.zone, node: $0.node,
+                        isTerminating: $0.isTerminating)
+                }, settings: port.settings)
             keys.insert(record.key)
             change[record.key] = record.wire
         }
         for key in ports[name] ?? [] where !keys.contains(key) { change[key] = .some(nil) }
         ports[name] = keys.isEmpty ? nil : keys
+    }
+
+    private static func setNode(_ compiler: MeshCompiler, _ change: inout Change) {
+        let configuration = compiler.configuration
+        let record = NodeRecord(
+            name: configuration.nodeName, zone: compiler.nodeZone, trustDomain: configuration.trustDomain)
+        change[record.key] = record.wire
+    }
+
+    /// What decides about requests to a pod: its policies, each a record as long as it decides about one.
+    private mutating func setDestination(_ pod: NamespacedName, _ compiler: MeshCompiler, _ change: inout Change) {
+        let policies = compiler.requestPolicies(of: pod) ?? []
+        for policy in policies {
+            let record = AuthorizationRecord(policy)
+            policyUses[AuthorizationRecord.name(of: policy), default: []].insert(pod)
+            change[record.key] = record.wire
+        }
+        let names = Set(policies.map(AuthorizationRecord.name))
+        for name in policiesOfPods[pod, default: []].subtracting(names) {
+            policyUses[name]?.remove(pod)
+            guard policyUses[name]?.isEmpty == true else { continue }
+            policyUses[name] = nil
+            change[RecordKey(.authorizationPolicy, name)] = .some(nil)
+        }
+        policiesOfPods[pod] = names.isEmpty ? nil : names
+        let record = DestinationRecord(
+            pod: pod, addresses: compiler.mesh.workloads[pod]?.addresses ?? [], policies: names.sorted())
+        change[record.key] = .some(names.isEmpty ? nil : record.wire)
     }
 
     private static func setRoute(_ reference: ObjectReference, _ object: RouteObject?, _ change: inout Change) {

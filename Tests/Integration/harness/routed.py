@@ -2,15 +2,14 @@
 """A node with the real proxy: web servers in pods, a client that asks them, and routes that come and go."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from . import manifests
-from .agent import binary
 from .meshed import Meshed
-from .processes import is_running, stop
+from .nodeproxy import NodeProxy
+from .processes import stop
 from .world import eventually
 
 PORT, TARGET = 80, 8180
@@ -86,11 +85,12 @@ class Steady:
 class Routed:
     """Pods b and c serve; a (namespace test) and o (namespace other) ask."""
 
-    def __init__(self, outsiders=()):
-        """outsiders: further pods, which are not in the mesh (`u`)."""
+    def __init__(self, options=(), outsiders=()):
+        """options: further words of the agent's command line. outsiders: further pods, not in the mesh (`u`)."""
+        self._options = list(options)
         self.meshed = Meshed(pods=("a", "b", "c", "o", *outsiders))
         self.agent = self.meshed.agent
-        self._pids = set()
+        self._proxy = NodeProxy(self.agent)
         self._servers = []
         self.clients = {}
         try:
@@ -100,16 +100,11 @@ class Routed:
             raise
 
     def _start(self):
-        self.agent.stop()
-        # The proxy is another user, and looks for the agent's socket there.
-        self.agent.directory.chmod(0o755)
-        self.agent.options = ["--proxy", binary("mesh-proxy")]
         selectors = {"web": "b", "v1": "b", "v2": "c", "empty": "nobody", "plain": "c"}
-        self.agent.write_config("services.yaml", *(
+        self._proxy.restart_agent(lambda: self.agent.write_config("services.yaml", *(
             manifests.service(name, {"app": app}, [(PORT, TARGET)],
                               [ADDRESSES[name]] + ([WEB6] if name == "web" else []))
-            for name, app in selectors.items()))
-        self.agent.start()
+            for name, app in selectors.items())), words=self._options)
         self.serving()
         for pod in ("b", "c"):
             server = self.meshed.spawn(pod, sys.executable, _PROGRAM, "serve", pod, str(TARGET),
@@ -120,18 +115,12 @@ class Routed:
             self.clients[pod] = Client(self.meshed, pod)
 
     def proxy(self):
-        return self.agent.json("status")["proxy"]
+        """What `meshctl status` says of proxy and factory."""
+        return self._proxy.report()
 
     def serving(self, but=None):
         """The process of the proxy that serves with everything that it has been told."""
-        def look():
-            report = self.proxy()
-            proxies = report["proxies"]
-            self._pids.update(one["pid"] for one in proxies)
-            return (len(proxies) == 1 and proxies[0]["state"] == "serving" and proxies[0]["pid"] != but
-                    and proxies[0]["generation"] == report["generation"] and report["listeners"] == 16
-                    and proxies[0]["pid"])
-        return eventually(look, timeout=20, what="a proxy that serves")
+        return self._proxy.serving(but, listeners=16)
 
     def routes(self, *objects):
         """Replaces all routes of the configuration directory; returns when the kernel leads to the proxy by them."""
@@ -148,6 +137,4 @@ class Routed:
         for server in self._servers:
             stop(server)
         self.meshed.remove()
-        for pid in self._pids:
-            if is_running(pid) and b"mesh-proxy" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, 9)
+        self._proxy.end()

@@ -7,7 +7,35 @@ struct ServicePlan: BitwiseCopyable {
     /// In the snapshot.
     var index: Int32
     var port: UInt16
-    var endpoints: UnsafeBufferPointer<ProxyEndpoint>
+    var key: KeyPlan
+    var limits: UnsafeBufferPointer<LimitPlan>
+    var fault: FaultInjection?
+    var authorization: ServiceAuthorization
+    // Milliseconds; 0: none is set.
+    var connectTimeout: UInt64
+    var requestTimeout: UInt64
+    var backendTimeout: UInt64
+}
+
+/// ``ServicePolicy/Key``.
+enum KeyPlan: BitwiseCopyable {
+    case none
+    case sourceAddress
+    case header(HeaderPlan.Name)
+}
+
+/// ``ServicePolicy/Limit``.
+struct LimitPlan: BitwiseCopyable {
+    enum Subject: BitwiseCopyable {
+        case route
+        case sourceIdentity
+        case header(HeaderPlan.Name)
+    }
+
+    var subject: Subject
+    var isDryRun: Bool
+    /// What the client is told the limit is called.
+    var name: UnsafeRawBufferPointer
 }
 
 struct RouterPlan: BitwiseCopyable {
@@ -43,7 +71,7 @@ struct RulePlan: BitwiseCopyable {
     var columns: UnsafeBufferPointer<AliasTable.Column>
     var request: HeaderPlan
     var response: HeaderPlan
-    /// Milliseconds; 0: no limit.
+    /// Milliseconds; 0: no limit; `max`: the rule says nothing.
     var requestTimeout: UInt64
     var backendTimeout: UInt64
     var retryStatuses: StatusSet
@@ -120,24 +148,21 @@ struct HeaderPlan: BitwiseCopyable {
     func drop(from fields: inout FieldTable, in message: UnsafeRawPointer) {
         for name in dropped {
             if name.known != .other {
-                fields.drop(name.known)
+                fields.remove(name.known)
             } else {
-                var found = fields.first(named: name.text, in: message)
-                while let place = found {
-                    fields.drop(place)
-                    found = fields.first(named: name.text, in: message, from: place + 1)
-                }
+                fields.remove(named: name.text, in: message)
             }
         }
     }
 
     /// - Parameter later: A modification that comes after this one: what it drops is not written.
     @inline(__always)
-    func add(to writer: inout HTTP1HeadWriter, unlessDroppedBy later: HeaderPlan = HeaderPlan()) {
+    func add<Writer: FieldWriter & ~Copyable>(to writer: inout Writer, unlessDroppedBy later: HeaderPlan = HeaderPlan())
+    {
         for line in added where !later.drops(line.name) { writer.field(named: line.name, line.value) }
     }
 
-    private func drops(_ name: UnsafeRawBufferPointer) -> Bool {
+    func drops(_ name: UnsafeRawBufferPointer) -> Bool {
         for other in dropped where ASCII.equalIgnoringCase(other.text, name) { return true }
         return false
     }
