@@ -175,7 +175,9 @@ public final class HTTPEngine: ProxyEngine {
 
     private func makeLeg(_ request: L7Proxy.LegRequest, for worker: ProxyWorker) {
         let destination = SocketEndpoint(request.address, request.port)
-        legs.requestLeg(netns: request.network, destination: destination, client: nil) { [complaints] result in
+        legs.requestLeg(
+            netns: request.network, destination: destination, outsider: request.outsider, client: nil
+        ) { [complaints] result in
             switch result {
             case .failure(let refusal):
                 complaints.add(.leg, "no connection from namespace \(request.network) to \(destination): \(refusal)")

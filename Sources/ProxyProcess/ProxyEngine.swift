@@ -54,9 +54,11 @@ public struct EngineCounters: Hashable, Sendable {
 public protocol LegSource: AnyObject {
     /// Asks for a socket in the namespace `netns` that may connect to `destination` and nothing else.
     ///
-    /// - Parameter completion: called once, from the event loop: with a non-blocking TCP socket that is not connected,
-    ///   or with the reason why there is none (also where the agent is away).
+    /// - Parameters:
+    ///   - outsider: as ``LegRequest/outsider``.
+    ///   - completion: called once, from the event loop: with a non-blocking TCP socket that is not connected, or with
+    ///     the reason why there is none (also where the agent is away for longer than a restart takes).
     func requestLeg(
-        netns: UInt64, destination: SocketEndpoint, client: SocketEndpoint?,
+        netns: UInt64, destination: SocketEndpoint, outsider: UInt32?, client: SocketEndpoint?,
         _ completion: @escaping (Result<SharedDescriptor, SocketRefusal>) -> Void)
 }

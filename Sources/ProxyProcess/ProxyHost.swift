@@ -28,6 +28,9 @@ public final class ProxyHost: LegSource {
 
     /// How long to wait before the agent's socket is tried again. A connect(2) to a file that nobody serves is cheap.
     static let retryInterval = Duration.milliseconds(50)
+    /// How long requests for sockets wait for the next agent: as long as one takes to start again. Less than a worker
+    /// waits for a connection.
+    static let agentPatience = Duration.seconds(3)
 
     private let loop: EventLoop
     private let options: Options
@@ -40,7 +43,11 @@ public final class ProxyHost: LegSource {
     private var generation: UInt64 = 0
     private var legs = LegRequests()
     private var isDraining = false
+    /// Whether the agent has said hello.
+    private var isAttached = false
     private var retry: EventLoop.Timer?
+    /// Runs from the end of an agent on; meanwhile the next one is waited for.
+    private var patience: EventLoop.Timer?
 
     /// - Parameter makeEngine: called once, before the first message. What it throws is thrown.
     public init(
@@ -92,21 +99,36 @@ public final class ProxyHost: LegSource {
         switch event {
         case .opened(let agent):
             log("attached to mesh-agent \(agent.program)")
+            isAttached = true
             for (listener, socket) in listeners.values { link?.send(.listener(listener), [socket]) }
             link?.send(.listenersComplete(UInt32(listeners.count)))
+            if let patience { loop.cancel(patience) }
+            patience = nil
+            for request in legs.requests { link?.send(.legRequest(request)) }
         case .message(let message, let descriptors): handle(message, descriptors)
         case .closed(let reason):
             log("detached from the agent: \(reason)")
             link = nil
             configuration.abandonChange()
-            for completion in legs.removeAll() {
-                completion(.failure(LegRequests.refusal(ECONNRESET, "the agent has ended")))
-            }
             if options.agentSocket == nil {
+                refuseLegs()
                 drain(within: options.drainTime, "the agent has ended, and there is no socket to find another")
             } else {
+                if patience == nil, isAttached {
+                    patience = loop.schedule(after: Self.agentPatience) { [unowned self] in
+                        patience = nil
+                        refuseLegs()
+                    }
+                }
                 retry = loop.schedule(after: Self.retryInterval) { [unowned self] in connect() }
             }
+            isAttached = false
+        }
+    }
+
+    private func refuseLegs() {
+        for completion in legs.removeAll() {
+            completion(.failure(LegRequests.refusal(ECONNRESET, "the agent has ended")))
         }
     }
 
@@ -160,14 +182,18 @@ public final class ProxyHost: LegSource {
     }
 
     public func requestLeg(
-        netns: UInt64, destination: SocketEndpoint, client: SocketEndpoint?,
+        netns: UInt64, destination: SocketEndpoint, outsider: UInt32?, client: SocketEndpoint?,
         _ completion: @escaping (Result<SharedDescriptor, SocketRefusal>) -> Void
     ) {
         let refusal: SocketRefusal
-        if let link, link.hello != nil {
-            if let number = legs.add(completion) {
-                let request = LegRequest(number: number, netns: netns, destination: destination, client: client)
-                return link.send(.legRequest(request))
+        if isAttached || patience != nil {
+            let request = legs.add(completion) {
+                LegRequest(
+                    number: $0, netns: netns, destination: destination, outsider: outsider, client: client)
+            }
+            if let request {
+                if isAttached { link?.send(.legRequest(request)) }
+                return
             }
             refusal = LegRequests.refusal(EBUSY, "\(legs.count) requests are open")
         } else {

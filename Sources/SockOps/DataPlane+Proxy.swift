@@ -47,10 +47,18 @@ extension DataPlane {
         }
     }
 
+    /// From now on SYNs from outside the mesh that need the proxy are refused. Nothing there is fine.
+    public func removeInbound(_ family: Family, in cookie: UInt64) throws(BPFError) {
+        switch family {
+        case .ipv4: try maps.inbound4.remove(cookie)
+        case .ipv6: try maps.inbound6.remove(cookie)
+        }
+    }
+
     /// Takes the proxy out of a pod: from now on what needs it is refused there. Nothing there is fine.
     public func removeListener(in cookie: UInt64) throws(BPFError) {
-        try maps.inbound4.remove(cookie)
-        try maps.inbound6.remove(cookie)
+        try removeInbound(.ipv4, in: cookie)
+        try removeInbound(.ipv6, in: cookie)
         try maps.listeners.remove(cookie)
     }
 

@@ -16,8 +16,8 @@ struct MeshAgentCommand: ParsableCommand {
         abstract: "Enrols the pods of this node into the mesh and keeps the kernel enforcing their policy.",
         discussion: """
             Runs in the foreground as root until SIGTERM or SIGINT; logs to standard error. SIGHUP reads the configuration \
-            again. What it put into the kernel stays when it ends, so that traffic and policy go on: meshctl uninstall \
-            removes it.
+            again, and starts the proxy's program anew if its file is another one. What it put into the kernel stays when \
+            it ends, so that traffic and policy go on: meshctl uninstall removes it.
             """,
         version: SockmeshVersion.current, subcommands: [FactoryCommand.self])
 

@@ -41,7 +41,7 @@ final class Serving: ProxyProcess.LegSource {
     }
 
     func requestLeg(
-        netns: UInt64, destination: SocketEndpoint, client: SocketEndpoint?,
+        netns: UInt64, destination: SocketEndpoint, outsider: UInt32?, client: SocketEndpoint?,
         _ completion: @escaping (Result<SharedDescriptor, SocketRefusal>) -> Void
     ) { completion(.success(leg)) }
 

@@ -109,3 +109,16 @@ def test_uninstall_leaves_neither(node):
     for pid in (report["proxies"][0]["pid"], report["factory"]["pid"]):
         eventually(lambda: not is_running(pid), what=f"the end of process {pid}")
     assert not (node.agent.cgroup / "factory").exists()
+
+
+def test_uninstall_without_an_agent_leaves_no_proxy(node):
+    agent, proxy = node.agent, serving(node.agent)["proxies"][0]["pid"]
+    agent.kill()
+    assert is_running(proxy)
+    flags = ["--cgroup", agent.cgroup, "--bpffs", agent.bpffs, "--state-dir", agent.state]
+    present = agent.ctl("uninstall", "--check", *flags, check=False)
+    assert present.returncode == 1 and f"process: mesh-proxy {proxy}" in present.stdout
+    done = agent.ctl("uninstall", *flags)
+    assert f"process: mesh-proxy {proxy}" in done.stdout
+    eventually(lambda: not is_running(proxy), timeout=10, what="the end of the proxy")
+    assert agent.ctl("uninstall", "--check", *flags).returncode == 0

@@ -14,6 +14,8 @@ import Testing
         var builder = ImageBuilder(adopting: KernelTables())
         var acknowledged: [ServiceKey: ServiceCapture] = [:]
         var records = ProxyRecords()
+        /// What the proxy has been told.
+        var told = ConfigurationState()
 
         static let service = Service(
             metadata: ObjectMetadata(name: "web", namespace: "shop"), clusterIPs: [IPAddress(v4: 0x0a60_0001)],
@@ -23,7 +25,7 @@ import Testing
         /// Each step of the way keeps what must always hold.
         mutating func update(_ change: MeshChange) throws {
             let changes = compiler.update(change)
-            _ = records.update(changes, compiler)
+            told.apply(ConfigurationChange(of: told, records.update(changes, compiler)))
             try put(changes)
         }
 
@@ -105,21 +107,60 @@ import Testing
         for (index, step) in steps.enumerated() {
             try node.update(step)
             var fresh = ProxyRecords()
-            fresh.start(node.compiler)
-            #expect(fresh.records == node.records.records, "step \(index)")
+            let change = ConfigurationChange(of: ConfigurationState(), fresh.start(node.compiler))
+            // Of the node, which has not changed since the start.
+            let records = change.records.filter { $0.key.kind != .node }
+            #expect(records == node.told.records.mapValues { $0 }, "step \(index)")
         }
-        let read = try ProxyConfiguration(ConfigurationState(generation: 1, records: node.records.records))
+        let read = try ProxyConfiguration(node.told)
         #expect(read.routes.map(\.metadata.namespace).sorted() == ["blog", "shop"] && read.services.isEmpty)
     }
 
     @Test func workloadsAreRecords() throws {
         var records = ProxyRecords()
+        var told = ConfigurationState()
         let first = WorkloadRecord(netns: 7, pod: .init(namespace: "shop", name: "a"), addresses: [IPAddress(v4: 1)])
         let second = WorkloadRecord(netns: 8, pod: .init(namespace: "shop", name: "b"))
         let steps = [[first, second], [second, first], [first]]
-        let differences = steps.map { records.setWorkloads($0) }
-        #expect(differences == [true, false, true])
-        let read = try ProxyConfiguration(ConfigurationState(generation: 1, records: records.records))
-        #expect(read.workloads == [first])
+        let differences = steps.map { step in
+            let change = records.setWorkloads(step)
+            told.apply(ConfigurationChange(of: told, change))
+            return change.count
+        }
+        #expect(differences == [2, 0, 1])
+        #expect(try ProxyConfiguration(told).workloads == [first])
+    }
+
+    /// However much there is, what is told is what has changed.
+    @Test func aChangeIsOneRecord() throws {
+        var node = Node()
+        func service(_ number: Int, port: UInt16) -> MeshObject {
+            .service(
+                Service(
+                    metadata: ObjectMetadata(name: "s\(number)", namespace: "shop"),
+                    clusterIPs: [IPAddress(v4: 0x0a60_0100 + UInt32(number))], ports: [.init(port: port)]))
+        }
+        func route(_ number: Int, to name: String) -> MeshObject {
+            .route(
+                .route(
+                    .http(
+                        HTTPRoute(
+                            metadata: ObjectMetadata(name: "r\(number)", namespace: "shop"),
+                            parentRefs: [RouteParentReference(group: "", kind: "Service", name: name)],
+                            rules: [.init()]))))
+        }
+        let services = (0..<100).map { service($0, port: 80) }
+        let routes = (0..<300).map { route($0, to: "s\($0 % 100)") }
+        let all = node.records.update(node.compiler.update(MeshChange(changed: services + routes)), node.compiler)
+        #expect(all.count == 400)
+        func told(_ change: MeshChange) -> [String] {
+            node.records.update(node.compiler.update(change), node.compiler).map { key, value in
+                "\(key)\(value == nil ? " goes" : "")"
+            }.sorted()
+        }
+        #expect(told(MeshChange(changed: [route(7, to: "s8")])) == ["route HTTPRoute shop/r7"])
+        #expect(told(MeshChange(removed: [route(7, to: "s8").reference])) == ["route HTTPRoute shop/r7 goes"])
+        #expect(told(MeshChange(changed: [service(3, port: 81)])) == ["service shop/s3:80 goes", "service shop/s3:81"])
+        #expect(told(MeshChange(removed: [service(3, port: 81).reference])) == ["service shop/s3:81 goes"])
     }
 }

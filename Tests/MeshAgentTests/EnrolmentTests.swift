@@ -17,6 +17,8 @@ import Testing
         /// Namespaces that the kernel says live or have gone; of others it says nothing.
         var lives: [NetnsCookie: Bool] = [:]
         var adopted: (namespace: PodNamespace, isProved: Bool)?
+        /// Namespaces in which the proxy has listeners; `nil`: there is no proxy.
+        var served: Set<NetnsCookie>?
 
         func enrolment() -> Enrolment {
             Enrolment(
@@ -30,7 +32,9 @@ import Testing
                     return found
                 },
                 file: { [self] in namespaces[$0]?.file },
-                records: .init(exists: { [self] in lives[$0] }, adopted: { [self] _ in adopted }))
+                records: .init(
+                    exists: { [self] in lives[$0] }, adopted: { [self] _ in adopted },
+                    isServed: { [self] in served?.contains($0) ?? true }))
         }
 
         func add(_ path: String, cookie: NetnsCookie, inode: UInt64? = nil) {
@@ -47,6 +51,32 @@ import Testing
         Pod(
             metadata: ObjectMetadata(name: name.name, namespace: name.namespace), podIPs: [IPAddress(v4: 0x0a00_0001)],
             mesh: PodMeshSettings(membership: .enabled, netnsPath: netns))
+    }
+
+    @Test func aNewPodIsPendingUntilTheProxyHasListenersInIt() {
+        let world = World()
+        world.served = []
+        world.add("/run/netns/a", cookie: 10)
+        world.add("/run/netns/b", cookie: 11)
+        var enrolment = world.enrolment()
+        let pods = [
+            Self.a: Self.pod(Self.a, netns: "/run/netns/a"), Self.b: Self.pod(Self.b, netns: "/run/netns/b"),
+        ]
+        enrolment.update(pods, now: now)
+        #expect(enrolment.enrolled.values.allSatisfy { !$0.isReady } && enrolment.enrolled.count == 2)
+        enrolment.succeeded(enrolment.enrolled)
+        #expect(enrolment.members.values.allSatisfy { $0.state == .pending && $0.force == .refusal })
+        world.served = [10]
+        enrolment.refresh(now: now + .milliseconds(10))
+        #expect(enrolment.enrolled[Self.a]?.isReady == true && enrolment.enrolled[Self.b]?.isReady == false)
+        // Not for ever: what needs no proxy works without.
+        enrolment.refresh(now: now + Enrolment.listenerPatience)
+        #expect(enrolment.enrolled[Self.b]?.isReady == true)
+        enrolment.succeeded(enrolment.enrolled)
+        // Once in force, it stays so.
+        world.served = []
+        enrolment.refresh(now: now + .seconds(60))
+        #expect(enrolment.members.values.allSatisfy { $0.state == .enabled })
     }
 
     @Test func aFitPodIsPendingUntilItsPolicyIsInForce() {

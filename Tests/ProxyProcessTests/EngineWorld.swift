@@ -39,6 +39,13 @@ final class EngineWorld {
             direction: direction)
     }
 
+    /// From outside the mesh to a port of the pod.
+    static func origin(fromOutside identity: UInt32, to port: UInt16) -> KernelOrigin {
+        KernelOrigin(
+            destination: loopback, port: port, client: loopback, clientPort: 1, netns: netns, sourceNetns: nil,
+            sourceIdentity: identity, direction: .inbound)
+    }
+
     init(
         _ options: HTTPEngine.Options = HTTPEngine.Options(),
         origins: @escaping OriginReader = { (_) throws(SystemError) in EngineWorld.origin() }

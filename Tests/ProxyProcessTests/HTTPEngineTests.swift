@@ -41,11 +41,33 @@ import Testing
     }
 
     @Test func aConnectionFromOutsideGetsALegOfThePodThatItIsFor() throws {
-        let backend = try NamedBackend("web")
-        let world = try World(origins: { (_) throws(SystemError) in World.origin(from: nil, .inbound) })
-        try world.configure([Self.web([backend.port])])
-        #expect(try world.get(world.client()).body == "web")
-        #expect(world.legs.map(\.netns) == [World.netns])
+        let backend = try NamedBackend("pod")
+        let port = backend.port
+        let identities = Mutex<[UInt32]>([300, 300, 301])
+        let world = try World(origins: { (_) throws(SystemError) in
+            World.origin(fromOutside: identities.withLock { $0.removeFirst() }, to: port)
+        })
+        try world.configure([World.client])
+        // The connection to the pod is kept for the next client, if that is nobody else to the mesh.
+        for _ in 0..<3 { #expect(try world.get(world.client()).body == "pod") }
+        let destination = SocketEndpoint(World.loopback, port)
+        #expect(
+            world.legs
+                == [(1, 300), (2, 301)].map {
+                    ProxyProtocol.LegRequest(
+                        number: $0, netns: World.netns, destination: destination, outsider: $1, client: nil)
+                })
+    }
+
+    @Test func routesAreNotForWhoComesFromOutside() throws {
+        let (own, other) = (try NamedBackend("pod"), try NamedBackend("other"))
+        let port = own.port
+        let world = try World(origins: { (_) throws(SystemError) in World.origin(fromOutside: 300, to: port) })
+        let service = ServiceRecord(
+            service: NamespacedName(namespace: "shop", name: "web"), port: port, addresses: [World.loopback],
+            endpoints: [.init(address: World.loopback, port: other.port)])
+        try world.configure([World.client, .service(service)])
+        #expect(try world.get(world.client()).body == "pod")
     }
 
     @Test func weightsAndMatchesOfARouteAreKept() throws {

@@ -145,7 +145,9 @@ import Testing
         var answers: [Result<SharedDescriptor, SocketRefusal>] = []
         let destination = SocketEndpoint(IPAddress(v4: 0x0a00_0001), 80)
         for _ in 0..<3 {
-            world.host?.requestLeg(netns: 4711, destination: destination, client: nil) { answers.append($0) }
+            world.host?.requestLeg(netns: 4711, destination: destination, outsider: nil, client: nil) {
+                answers.append($0)
+            }
         }
         try world.turn { world.heard.count == 4 }
         #expect(
@@ -164,9 +166,41 @@ import Testing
         // The agent dies: the third is refused, and so is what comes later.
         world.agent = nil
         try world.turn { answers.count == 3 }
-        world.host?.requestLeg(netns: 4711, destination: destination, client: nil) { answers.append($0) }
+        world.host?.requestLeg(netns: 4711, destination: destination, outsider: nil, client: nil) { answers.append($0) }
         try world.turn { answers.count == 4 }
         for answer in answers.suffix(2) { #expect((try? answer.get()) == nil) }
+    }
+
+    @Test func theNextAgentIsAskedForWhatTheLastOneOwes() throws {
+        let path = "/tmp/proxy-host-\(getpid())-owed.sock"
+        let world = try World(agentSocket: path)
+        try world.connect()
+        var answers: [Result<SharedDescriptor, SocketRefusal>] = []
+        let destination = SocketEndpoint(IPAddress(v4: 0x0a00_0001), 80)
+        func ask(_ outsider: UInt32?) {
+            world.host?.requestLeg(netns: 4711, destination: destination, outsider: outsider, client: nil) {
+                answers.append($0)
+            }
+        }
+        ask(nil)
+        try world.turn { world.heard.count == 2 }
+        (world.heard, world.agent) = ([], nil)
+        try world.turn { world.log.contains { $0.hasPrefix("detached") } }
+        // What comes while there is no agent waits, too.
+        ask(260)
+        try world.listen(path)
+        try world.turn { world.heard.count == 3 }
+        let asked = [nil, 260].enumerated().map { index, outsider in
+            ProxyMessage.legRequest(
+                LegRequest(
+                    number: UInt64(index + 1), netns: 4711, destination: destination, outsider: outsider, client: nil))
+        }
+        #expect(world.heard == [.listenersComplete(0)] + asked)
+        #expect(answers.isEmpty)
+        world.agent?.send(.leg(request: 1), [try InetSocket.make(isIPv4: true)])
+        world.agent?.send(.legRefused(request: 2, SocketRefusal(errnoCode: 13, "no")))
+        try world.turn { answers.count == 2 }
+        #expect((try? answers[0].get()) != nil && (try? answers[1].get()) == nil)
     }
 
     @Test func theNextAgentGetsTheListenersBack() throws {

@@ -19,6 +19,7 @@ struct MessageTests {
         .acknowledge(2), .reject(2, reason: "route a is malformed"),
         .legRequest(LegRequest(number: 1, netns: 4711, destination: address, client: nil)),
         .legRequest(LegRequest(number: 2, netns: 4711, destination: address, client: address)),
+        .legRequest(LegRequest(number: 3, netns: 4711, destination: address, outsider: 260, client: nil)),
         .listener(Listener(key, port: 15001)), .listenersComplete(4), .drained,
         .metrics(6),
         .status(ProxyStatus(request: 5, generation: 2, listeners: 4, connections: 1, isDraining: true)),

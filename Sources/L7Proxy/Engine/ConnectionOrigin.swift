@@ -28,6 +28,10 @@ public struct ConnectionOrigin: Equatable, Sendable, BitwiseCopyable {
     /// Of the policy by which the kernel let the connection in.
     public var policyGeneration: UInt32
 
+    /// The identity for which a connection to the backend comes in from outside; `nil`: it is the pod's own.
+    @inline(__always)
+    var outsider: UInt32? { direction == .inbound ? sourceIdentity : nil }
+
     public init(
         destination: IPAddress, destinationPort: UInt16, client: IPAddress, clientPort: UInt16,
         direction: Direction = .outbound, sourceIdentity: UInt32 = 0, sourceNetwork: UInt64 = 0,

@@ -29,7 +29,8 @@ extension Engine {
         exchange.pointee.record.attempts &+= 1
         let timeout = backendTimeout(exchange, downstream)
         if timeout > 0 { exchange.pointee.attemptDeadline = now + timeout }
-        let key = UpstreamPool.Key(address: endpoint.address, port: endpoint.port, network: origin.network)
+        let key = UpstreamPool.Key(
+            address: endpoint.address, port: endpoint.port, network: origin.network, outsider: origin.outsider)
         guard let pool = pools.find(key) else { return answer(exchange, .tooManyConnections) }
         if !exchange.pointee.marks.contains(.freshOnly), let upstream = takeIdle(pool, for: exchange) {
             counters.reuses += 1

@@ -30,7 +30,8 @@ extension Engine {
             setTimer(upstream, in: connectTimeout(pool.pointee.firstWaiting))
             let key = pool.pointee.key
             let request = LegRequest(
-                ticket: LegTicket(handle: handle), network: key.network, address: key.address, port: key.port)
+                ticket: LegTicket(handle: handle), network: key.network, outsider: key.outsider, address: key.address,
+                port: key.port)
             switch legs(request) {
             case .pending: break
             case .descriptor(let descriptor): adopt(upstream, descriptor)

@@ -12,6 +12,8 @@ public struct LegRequest: Sendable {
     public let ticket: LegTicket
     /// ``ConnectionOrigin/network`` of the clients that it is for: the network namespace it must be of.
     public let network: UInt64
+    /// The number of the identity for which it comes in to that namespace from outside; `nil`: it is of the pod there.
+    public let outsider: UInt32?
     public let address: IPAddress
     public let port: UInt16
 }

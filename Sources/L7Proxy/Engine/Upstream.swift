@@ -38,19 +38,21 @@ struct Upstream: BitwiseCopyable {
     var receivedBefore: UInt64 = 0
 }
 
-/// The connections to one endpoint from one pod.
+/// The connections to one endpoint from one pod, or into one pod for one identity outside the mesh.
 ///
-/// They are apart for each pod, because what the kernel knows of a leg (namespace, identity, policy) is the pod's.
+/// They are apart for each of these, because the kernel judges a leg by it (namespace, identity, policy).
 struct UpstreamPool: BitwiseCopyable {
     struct Key: Equatable, BitwiseCopyable {
         var address: IPAddress
         var port: UInt16
         var network: UInt64
+        /// As ``LegRequest/outsider``.
+        var outsider: UInt32?
 
         @inline(__always)
         var hash: UInt32 {
             var word = address.low ^ (address.high &* 0x9e37_79b9_7f4a_7c15) ^ (network &* 0xc2b2_ae3d_27d4_eb4f)
-            word = (word ^ UInt64(port)) &* 0xff51_afd7_ed55_8ccd
+            word = (word ^ UInt64(port) ^ UInt64(outsider ?? 0) << 16) &* 0xff51_afd7_ed55_8ccd
             return UInt32(truncatingIfNeeded: word >> 32)
         }
     }

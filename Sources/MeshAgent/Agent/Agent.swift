@@ -82,7 +82,10 @@ public final class Agent {
         if let program = configuration.proxy { supervisor = try startProxy(program, for: node) }
         if let endpoint = configuration.metrics { metricsServer = try startMetrics(at: endpoint) }
         Self.goBeforePods(logger)
-        Agent.onHangup = { [weak self] in self?.node?.readDirectory() }
+        Agent.onHangup = { [weak self] in
+            self?.node?.readDirectory()
+            self?.supervisor?.upgradeIfReplaced()
+        }
         logger.info(
             "agent started",
             metadata: [

@@ -16,6 +16,8 @@ final class Node {
     let flows: FlowLog
     let selfTest: SelfTestReport
     let nodeNetns: NetnsCookie
+    /// Where the proxy listens inside pods.
+    let listenerRows: ListenerRows
     private(set) var parameters: ControlParameters
     private let maintenance: ConnectionMaintenance
     private let reader: FlowReader
@@ -34,6 +36,11 @@ final class Node {
 
     /// Called after each change that is in force.
     var didChange: (CompiledChanges) -> Void = { _ in }
+    /// Called after each look at the node's pods.
+    var didLook: () -> Void {
+        get { state.onLook }
+        set { state.onLook = newValue }
+    }
 
     var writer: KernelWriter { state.reconciler.writer }
 
@@ -80,6 +87,7 @@ final class Node {
         do throws(BPFError) { writer = try KernelWriter(plane) } catch {
             throw AgentError("cannot read what an earlier agent has left: \(error)")
         }
+        listenerRows = ListenerRows(writer, logger: logger)
         let probe = PodProbe(nodeNetns: nodeNetns)
         let records = NamespaceRecords(writer)
         let reconciler = Reconciler(
@@ -94,7 +102,13 @@ final class Node {
             writer: writer,
             enrolment: Enrolment(
                 inspect: { (pod) throws(EnrolmentFailure) in try Self.inspect(pod, probe, writer) },
-                records: .init(exists: records.exists, adopted: records.adopted)))
+                records: .init(
+                    exists: records.exists, adopted: records.adopted,
+                    isServed: { [rows = listenerRows] in
+                        // What is in force stays so.
+                        configuration.proxy == nil || rows.serve($0)
+                            || writer.tables.workloads[$0].map { $0.flags & MESH_WL_READY.rawValue != 0 } ?? false
+                    })))
         writer.openNamespace = { [weak reconciler] (cookie) throws(BPFError) in reconciler?.openNamespace(cookie) }
         state = MeshState(
             on: loop, node: configuration.node, configDirectory: configuration.configDirectory, applied: opened.state,
@@ -114,7 +128,7 @@ final class Node {
 
     private func start() throws(AgentError) {
         // Of an agent that ran a proxy.
-        if configuration.proxy == nil { ListenerRows(writer, logger: logger).removeStrangers(but: []) }
+        if configuration.proxy == nil { listenerRows.adopt([]) }
         state.onChange = { [unowned self] in afterChange($0) }
         // Pods of another version's node are under traffic: a SYN may wait in a queue for longer than a grace period.
         if ((try? writer.plane.otherVersions().isEmpty) ?? true) == false { writer.handshakePatience = 300_000 }

@@ -35,6 +35,9 @@ struct Enrolment {
         var isFit = false
         /// The kernel refused the sk_lookup program.
         var isRefusedLookup = false
+        /// The proxy's listeners in the pod are awaited, until then at most: what needs them would be refused. `nil`: they
+        /// are not, or no longer.
+        var listenersBy: ContinuousClock.Instant?
         var force = Force.none
         /// What the last look, or the kernel, found wrong.
         var problem: String?
@@ -72,6 +75,8 @@ struct Enrolment {
         /// The namespace in which an earlier agent has enrolled a pod, if it still exists; `isProved` if the Pod's path
         /// leads there, else only the Pod's address says so.
         var adopted: (Pod) -> (namespace: PodNamespace, isProved: Bool)? = { _ in nil }
+        /// Whether the proxy, if one runs, has listeners in a namespace, or does without for now.
+        var isServed: (NetnsCookie) -> Bool = { _ in true }
     }
 
     private(set) var members: [NamespacedName: Member] = [:]
@@ -84,6 +89,8 @@ struct Enrolment {
     /// Between two looks into the namespace of an enrolled pod. Its file's identity is compared more often, but inode
     /// numbers of namespaces are used again.
     private static let recheck = Duration.seconds(10)
+    /// How long a new pod stays pending for the proxy's listeners.
+    static let listenerPatience = Duration.seconds(1)
 
     /// - Parameters:
     ///   - inspect: as ``PodProbe/inspect(_:)``.
@@ -102,7 +109,8 @@ struct Enrolment {
         members.compactMapValues { member in
             member.namespace.map {
                 EnrolledPod(
-                    netns: $0.cookie, isOnVeth: $0.isOnVeth, isReady: member.isFit && !member.pod.podIPs.isEmpty,
+                    netns: $0.cookie, isOnVeth: $0.isOnVeth,
+                    isReady: member.isFit && !member.pod.podIPs.isEmpty && member.listenersBy == nil,
                     takesLookup: !member.isRefusedLookup)
             }
         }
@@ -142,7 +150,13 @@ struct Enrolment {
     mutating func refresh(now: ContinuousClock.Instant, directory: String? = nil) {
         // By name, so that of two pods with one namespace always the same one gets it.
         for name in members.keys.sorted() {
-            guard let member = members[name] else { continue }
+            guard var member = members[name] else { continue }
+            if let deadline = member.listenersBy, let namespace = member.namespace,
+                now >= deadline || records.isServed(namespace.cookie)
+            {
+                member.listenersBy = nil
+                members[name] = member
+            }
             let path = member.namespace?.path ?? (try? PodProbe.path(of: member.pod)) ?? ""
             let isReplaced = member.namespace.map { file($0.path) != $0.file } ?? false
             let isNear = directory.map { path.hasPrefix($0 + "/") } ?? false
@@ -156,6 +170,7 @@ struct Enrolment {
             let found = try inspect(member.pod)
             try requireOwn(found, name)
             member.settle(in: found)
+            if !member.isFit, !records.isServed(found.cookie) { member.listenersBy = now + Self.listenerPatience }
             member.isFit = true
             member.isRefusedLookup = false
             member.problem = nil
@@ -249,6 +264,7 @@ extension Enrolment.Member {
             force = .none
             isFit = false
             isRefusedLookup = false
+            listenersBy = nil
             outside = []
         }
         namespace = found

@@ -28,8 +28,11 @@ public struct LocalNode: Sendable {
             throw AdminError(.failed, "cannot look for what is left: \(error)")
         }
         var steps = found.map { UninstallStep($0, .present) }
-        if access(configuration.socket, F_OK) == 0 {
-            steps.append(UninstallStep("socket: \(configuration.socket)", .present))
+        for proxy in RunningProxy.all(of: configuration.proxySocket) {
+            steps.append(UninstallStep(Self.subject(proxy), .present))
+        }
+        for socket in [configuration.socket, configuration.proxySocket] where access(socket, F_OK) == 0 {
+            steps.append(UninstallStep("socket: \(socket)", .present))
         }
         return steps
     }
@@ -42,6 +45,7 @@ public struct LocalNode: Sendable {
     /// - Throws: ``AdminError``; running it again continues.
     public func uninstall(purge: Bool, _ report: (UninstallStep) -> Void) throws(AdminError) {
         try Self.requireRoot("uninstall")
+        endProxies(report)
         let before: [UninstallStep]
         let left: Set<String>
         var unread = 0
@@ -67,8 +71,23 @@ public struct LocalNode: Sendable {
         if before.isEmpty { report(UninstallStep("programs, links and maps of node \(configuration.node)", .absent)) }
         removeFile(configuration.socket, report)
         removeFile("\(configuration.socket).lock", report)
+        removeFile(configuration.proxySocket, report)
+        removeFile("\(configuration.proxySocket).lock", report)
         if purge { removeState(report) }
     }
+
+    /// Before the programs go: afterwards nothing would hold what they serve.
+    private func endProxies(_ report: (UninstallStep) -> Void) {
+        for proxy in RunningProxy.all(of: configuration.proxySocket) {
+            let hasEnded = proxy.end(socket: configuration.proxySocket)
+            report(
+                UninstallStep(
+                    Self.subject(proxy), hasEnded ? .removed : .failed,
+                    detail: hasEnded ? nil : "killed, and still there after two seconds"))
+        }
+    }
+
+    private static func subject(_ proxy: RunningProxy) -> String { "process: mesh-proxy \(proxy.pid)" }
 
     private func leftoverSteps() throws(BPFError) -> [UninstallStep] {
         try uninstaller().leftovers().map { UninstallStep($0, .present) }

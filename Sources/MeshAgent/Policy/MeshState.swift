@@ -16,6 +16,8 @@ final class MeshState {
     let reconciler: Reconciler
     /// Called after a change that the kernel enforces, before anything slow.
     var onChange: (Reconciler.Outcome) -> Void = { _ in }
+    /// Called after each look at pods of the node.
+    var onLook: () -> Void = {}
     /// Why what the configuration directory says is not in force as a whole; `nil` if it is.
     private(set) var directoryProblem: String?
     /// What could not be written after a flip, or made durable, and is tried again.
@@ -164,6 +166,7 @@ final class MeshState {
         for name in before.keys where reconciler.enrolment.members[name] == nil {
             logger.info("pod no longer enrolled", metadata: ["pod": "\(name)"])
         }
+        onLook()
     }
 
     func setNodeAddresses(_ addresses: [IPAddress]) {

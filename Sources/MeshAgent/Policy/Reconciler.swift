@@ -44,6 +44,8 @@ final class Reconciler {
     private var stale: ImageKeys
     /// Whose connections the proxy has said it has the routes for. Rows of services lead to it only so far.
     private(set) var acknowledged: [ServiceKey: ServiceCapture]
+    /// Where the objects in force say otherwise than ``acknowledged``, or did.
+    private var unacknowledged: Set<ServiceKey> = []
     private var uncollected: MapPlan?
     /// What the grace period that runs, or has to, makes safe; `nil` if there is nothing to wait for.
     private var awaited: [KernelWriter.RowMap: Int]?
@@ -71,6 +73,7 @@ final class Reconciler {
         builder = ImageBuilder(adopting: writer.tables)
         // What an earlier agent has led to the proxy was acknowledged to that one.
         acknowledged = writer.tables.captures
+        unacknowledged = Set(acknowledged.keys)
         // Whatever is in the kernel is looked at once.
         stale = ImageKeys(writer.tables, KernelImage())
         stale.formUnion(Self.touch(&builder, compiler, [:], acknowledged))
@@ -177,15 +180,16 @@ final class Reconciler {
     ///
     /// - Returns: `nil` if it is already.
     func acknowledgeRoutes() throws(Failure) -> Outcome? {
-        let wanted = compiler.mesh.captures
-        guard wanted != acknowledged else { return nil }
-        let before = acknowledged
-        acknowledged = wanted
-        let keys = Set(wanted.keys).union(before.keys).filter { wanted[$0] != before[$0] }
+        let keys = unacknowledged.filter { compiler.mesh.captures[$0] != acknowledged[$0] }
+        unacknowledged = []
+        guard !keys.isEmpty else { return nil }
+        let before = keys.map { ($0, acknowledged[$0]) }
+        for key in keys { acknowledged[key] = compiler.mesh.captures[key] }
         do throws(Failure) {
             return try putInForce(CompiledChanges(services: keys), inForce) { () throws(StateFileError) in }
         } catch {
-            acknowledged = before
+            for (key, value) in before { acknowledged[key] = value }
+            unacknowledged.formUnion(keys)
             rebuild()
             throw error
         }
@@ -219,6 +223,7 @@ final class Reconciler {
         for key in changes.services {
             let capture = compiler.mesh.services[key]?.capture.intersection(acknowledged[key] ?? .none)
             acknowledged[key] = capture == ServiceCapture.none ? nil : capture
+            if compiler.mesh.captures[key] != acknowledged[key] { unacknowledged.insert(key) }
         }
         enrolment.succeeded(enrolled)
         stale = outcome.late == nil ? keys.unsettled(in: writer.tables) : keys

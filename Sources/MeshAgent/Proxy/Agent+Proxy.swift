@@ -29,18 +29,21 @@ extension Agent {
             throw AgentError("cannot listen for the proxy: \(error)")
         }
         node.didChange = { feed.meshChanged($0) }
+        node.didLook = { feed.podsLooked() }
         return supervisor
     }
 
-    /// A leg stands for the pod that it is made in.
+    /// A leg stands for the pod that it is made in, or for a client outside the mesh, whose connection ends there.
     private static func marker(_ writer: KernelWriter) -> LegMarker {
         { (socket, request) throws(SystemError) in
             let destination = request.destination
-            do throws(BPFError) {
-                try writer.plane.mark(
-                    socket.rawValue,
-                    as: .dial(mesh_ip(destination.address), port: destination.port, netns: request.netns))
-            } catch {
+            var leg = mesh_leg.dial(
+                mesh_ip(destination.address), port: destination.port,
+                netns: request.outsider == nil ? request.netns : 0, identity: request.outsider ?? 0)
+            if let client = request.client {
+                leg = leg.showing(client: mesh_ip(client.address), port: client.port)
+            }
+            do throws(BPFError) { try writer.plane.mark(socket.rawValue, as: leg) } catch {
                 throw SystemError(
                     "mark", "a socket to \(destination)", errnoCode: error.errnoCode, hint: "\(error)")
             }

@@ -7,19 +7,26 @@ import ProxyProtocol
 import SockOps
 
 /// Tells the kernel's programs where the proxy listens inside pods.
-///
-/// Only listeners for what pods send: what comes in from outside the mesh needs the proxy only where policies of L7 are
-/// enforced.
 final class ListenerRows {
     private struct Row {
-        var ports: [ListenerKey.Family: UInt16] = [:]
+        var ports: [ListenerKey: UInt16] = [:]
         var addresses: [IPAddress] = []
+        /// What an earlier agent has left: listeners that are about to come back one by one.
+        var adopted: mesh_listener?
         /// As the kernel has it.
         var written: Written?
+
+        func port(_ direction: ListenerKey.Direction, _ family: ListenerKey.Family, in netns: NetnsCookie) -> UInt16 {
+            if let port = ports[ListenerKey(netns: netns, direction: direction, family: family)] { return port }
+            guard let adopted else { return 0 }
+            let both = direction == .outbound ? adopted.outbound : adopted.inbound
+            return family == .ipv4 ? both.0 : both.1
+        }
     }
 
     private struct Written: Equatable {
-        var ports: [ListenerKey.Family: UInt16]
+        /// Outbound, inbound, each by IPv4 and IPv6.
+        var ports: [UInt16]
         var addresses: [IPAddress]
     }
 
@@ -32,12 +39,16 @@ final class ListenerRows {
         self.logger = logger
     }
 
-    /// Removes what an earlier agent has left of pods that are not enrolled any more.
-    func removeStrangers(but enrolled: Set<NetnsCookie>) {
+    /// Takes over what an earlier agent has left, and removes what is of pods that are not enrolled any more.
+    func adopt(_ enrolled: Set<NetnsCookie>) {
         var gone: [NetnsCookie] = []
         do throws(BPFError) {
-            try writer.plane.maps.listeners.forEach { cookie, _ in
-                if !enrolled.contains(cookie) { gone.append(cookie) }
+            try writer.plane.maps.listeners.forEach { cookie, listener in
+                if enrolled.contains(cookie) {
+                    rows[cookie, default: Row()].adopted = listener
+                } else {
+                    gone.append(cookie)
+                }
             }
             for cookie in gone { try writer.plane.removeListener(in: cookie) }
         } catch {
@@ -45,19 +56,33 @@ final class ListenerRows {
         }
     }
 
-    /// The listener is marked before anything is led to it.
+    /// Whether everything that a pod sends can be led to the proxy.
+    func serve(_ netns: NetnsCookie) -> Bool {
+        guard let row = rows[netns], row.written != nil, !row.addresses.isEmpty else { return false }
+        return row.addresses.allSatisfy { row.port(.outbound, $0.isIPv4 ? .ipv4 : .ipv6, in: netns) != 0 }
+    }
+
+    /// The listener is marked, and its port is for nobody else, before anything is led to it.
     func add(_ listener: Listener, _ socket: SharedDescriptor) {
+        let key = listener.key
         do throws(BPFError) { try writer.plane.mark(socket.rawValue, as: .listener) } catch {
-            logger.error("a listener cannot be marked", metadata: ["listener": "\(listener.key)", "error": "\(error)"])
+            logger.error("a listener cannot be marked", metadata: ["listener": "\(key)", "error": "\(error)"])
             return
         }
-        guard listener.key.direction == .outbound else { return }
-        rows[listener.key.netns, default: Row()].ports[listener.key.family] = listener.port
-        write(listener.key.netns)
+        rows[key.netns, default: Row()].ports[key] = listener.port
+        write(key.netns)
+        guard key.direction == .inbound else { return }
+        do throws(BPFError) { try writer.plane.setInbound(socket.rawValue, key.family.ofPlane, in: key.netns) } catch {
+            logger.error(
+                "connections from outside the mesh that need the proxy are refused",
+                metadata: ["listener": "\(key)", "error": "\(error)"])
+        }
     }
 
     func remove(_ key: ListenerKey) {
-        guard key.direction == .outbound, rows[key.netns]?.ports.removeValue(forKey: key.family) != nil else { return }
+        guard rows[key.netns]?.ports.removeValue(forKey: key) != nil else { return }
+        rows[key.netns]?.adopted = nil
+        if key.direction == .inbound { try? writer.plane.removeInbound(key.family.ofPlane, in: key.netns) }
         write(key.netns)
     }
 
@@ -75,7 +100,8 @@ final class ListenerRows {
 
     private func write(_ netns: NetnsCookie) {
         guard let row = rows[netns] else { return }
-        let wanted = row.ports.isEmpty ? nil : Written(ports: row.ports, addresses: row.addresses)
+        let ports = ListenerKey.all(of: netns).map { row.port($0.direction, $0.family, in: netns) }
+        let wanted = row.ports.isEmpty ? nil : Written(ports: ports, addresses: row.addresses)
         guard wanted != row.written else { return }
         do throws(BPFError) {
             if let wanted {
@@ -93,7 +119,12 @@ final class ListenerRows {
         var listener = mesh_listener()
         if let address = row.addresses.first(where: \.isIPv4) { listener.address.0 = mesh_ip(address) }
         if let address = row.addresses.first(where: { !$0.isIPv4 }) { listener.address.1 = mesh_ip(address) }
-        listener.outbound = (row.ports[.ipv4] ?? 0, row.ports[.ipv6] ?? 0)
+        listener.outbound = (row.ports[0], row.ports[1])
+        listener.inbound = (row.ports[2], row.ports[3])
         return listener
     }
+}
+
+extension ListenerKey.Family {
+    fileprivate var ofPlane: DataPlane.Family { self == .ipv4 ? .ipv4 : .ipv6 }
 }

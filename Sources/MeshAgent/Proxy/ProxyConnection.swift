@@ -19,8 +19,8 @@ final class ProxyConnection {
     private(set) var acknowledged: UInt64 = 0
     /// Why it did not take the last one.
     private(set) var rejection: String?
-    /// What it has been sent; `nil`: it is not known what it has.
-    private var sent: ConfigurationState?
+    /// The generation that it has been sent; `nil`: it is not known what it has.
+    private var sent: UInt64?
 
     var pid: Int32 { process?.pid ?? 0 }
     var version: String { link?.hello?.program ?? "" }
@@ -29,11 +29,14 @@ final class ProxyConnection {
     static let changeBytes = 1 << 20
 
     /// Brings the proxy to `state`.
-    func send(_ state: ConfigurationState, limits: LinkLimits = LinkLimits()) throws(SystemError) {
-        guard let link, sent?.generation != state.generation else { return }
-        defer { sent = state }
-        if let sent {
-            let change = ConfigurationChange(from: sent, to: state)
+    ///
+    /// - Parameter change: the last one that has led there. Sent alone to a proxy that has what was before.
+    func send(
+        _ state: ConfigurationState, _ change: ConfigurationChange?, limits: LinkLimits = LinkLimits()
+    ) throws(SystemError) {
+        guard let link, sent != state.generation else { return }
+        defer { sent = state.generation }
+        if let change, change.base == sent {
             let size = change.size
             // A packet has a header and lengths beside the record.
             if size.longest <= limits.packetBytes - 256, size.total <= Self.changeBytes {

@@ -15,37 +15,56 @@ final class ProxyFeed {
     private let rows: ListenerRows
     private var records = ProxyRecords()
     private var isWaiting = false
+    private var mustLook = false
 
     /// - Parameter supervisor: not started yet.
     init(_ node: Node, _ supervisor: ProxySupervisor, loop: EventLoop) {
         self.node = node
         self.supervisor = supervisor
         self.loop = loop
-        rows = ListenerRows(node.writer, logger: supervisor.logger)
+        rows = node.listenerRows
         supervisor.observeListeners(
-            added: { [rows] in rows.add($0, $1) }, removed: { [rows] in rows.remove($0) })
+            added: { [unowned self] listener, socket in
+                rows.add(listener, socket)
+                lookAgain(at: listener.key.netns)
+            }, removed: { [rows] in rows.remove($0) })
         supervisor.didChange = { [unowned self] in proxyChanged() }
-        records.start(node.state.reconciler.compiler)
-        setWorkloads()
-        rows.removeStrangers(but: Set(supervisor.listeners.workloads.keys))
-        supervisor.publish(records.records)
+        var change = records.start(node.state.reconciler.compiler)
+        change.merge(setWorkloads()) { $1 }
+        rows.adopt(Set(supervisor.listeners.workloads.keys))
+        supervisor.publish(change)
     }
 
     /// A change of the mesh is in force in the kernel.
     func meshChanged(_ changes: CompiledChanges) {
-        let differs = records.update(changes, node.state.reconciler.compiler)
-        if setWorkloads() || differs { supervisor.publish(records.records) }
+        var change = records.update(changes, node.state.reconciler.compiler)
+        change.merge(setWorkloads()) { $1 }
+        supervisor.publish(change)
         proxyChanged()
     }
 
-    /// - Returns: whether a record differs.
-    @discardableResult
-    private func setWorkloads() -> Bool {
+    /// The pods of the node have been looked at.
+    func podsLooked() { supervisor.publish(setWorkloads()) }
+
+    /// A pod that was pending for its listeners may have them all.
+    private func lookAgain(at netns: NetnsCookie) {
+        guard !mustLook, rows.serve(netns) else { return }
+        mustLook = true
+        loop.enqueue { [weak self] in
+            guard let self else { return }
+            mustLook = false
+            node.state.refreshEnrolment()
+        }
+    }
+
+    private func setWorkloads() -> ProxyRecords.Change {
         var workloads: [ProxyWorkload] = []
         var described: [WorkloadRecord] = []
-        // Pods under policy: before that, nothing of theirs is served.
+        // Pods under policy, and those that are pending for their listeners alone.
         for (name, member) in node.state.reconciler.enrolment.members {
-            guard member.force == .policy, let namespace = member.namespace else { continue }
+            guard member.force == .policy || member.listenersBy != nil, let namespace = member.namespace else {
+                continue
+            }
             let addresses = member.pod.podIPs
             workloads.append(ProxyWorkload(netns: namespace.cookie, path: namespace.path, addresses: addresses))
             described.append(

@@ -74,12 +74,15 @@ final class ProxyListeners {
             guard !added.contains(netns) || !missing.isEmpty else { continue }
             // The rest when these have been answered.
             guard let factory, factory.openRequests + missing.count + 1 <= factory.mostRequests else { return }
-            if !add(workload, factory) { continue }
+            if !introduce(workload, to: factory) { continue }
             for key in missing { make(key, factory) }
         }
     }
 
-    private func add(_ workload: ProxyWorkload, _ factory: FactoryClient) -> Bool {
+    /// Gives the factory the pod's namespace, unless it has it: what is asked of it afterwards can be made there.
+    ///
+    /// - Returns: whether the namespace could be opened.
+    func introduce(_ workload: ProxyWorkload, to factory: FactoryClient) -> Bool {
         let netns = workload.netns
         guard !added.contains(netns) else { return true }
         let namespace: SharedDescriptor

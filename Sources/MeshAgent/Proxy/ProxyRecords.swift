@@ -2,9 +2,11 @@
 import MeshModel
 import ProxyProtocol
 
-/// What the proxy must know, as records, brought up to date change by change.
+/// What the proxy must know, as records, change by change. The supervisor keeps them.
 struct ProxyRecords {
-    private(set) var records: [RecordKey: [UInt8]] = [:]
+    /// Records that may differ; `nil`: it goes.
+    typealias Change = [RecordKey: [UInt8]?]
+
     /// Ports that each Service has records of.
     private var ports: [NamespacedName: Set<RecordKey>] = [:]
     private var workloads: [RecordKey: WorkloadRecord] = [:]
@@ -12,45 +14,42 @@ struct ProxyRecords {
     private var policyUses: [String: Set<NamespacedName>] = [:]
     private var policiesOfPods: [NamespacedName: Set<String>] = [:]
 
-    /// Takes over what a compilation has changed.
+    /// What a compilation has changed. Costs as much as that.
     ///
     /// - Parameter compiler: after it.
-    /// - Returns: whether a record differs.
-    mutating func update(_ changes: CompiledChanges, _ compiler: MeshCompiler) -> Bool {
-        var differs = false
-        for name in changes.servicePorts {
-            differs = setService(name, compiler.mesh.servicePorts[name] ?? []) || differs
-        }
-        for reference in changes.routes { differs = setRoute(reference, compiler.routeObjects[reference]) || differs }
-        for name in changes.requestPolicies.union(changes.workloads) {
-            differs = setDestination(name, compiler) || differs
-        }
-        if changes.hasZoneChange { differs = setNode(compiler) || differs }
-        return differs
+    mutating func update(_ changes: CompiledChanges, _ compiler: MeshCompiler) -> Change {
+        var change: Change = [:]
+        for name in changes.servicePorts { setService(name, compiler.mesh.servicePorts[name] ?? [], &change) }
+        for reference in changes.routes { Self.setRoute(reference, compiler.routeObjects[reference], &change) }
+        for name in changes.requestPolicies.union(changes.workloads) { setDestination(name, compiler, &change) }
+        if changes.hasZoneChange { Self.setNode(compiler, &change) }
+        return change
     }
 
     /// Everything that the compiler has, for the first time.
-    mutating func start(_ compiler: MeshCompiler) {
-        for (name, ports) in compiler.mesh.servicePorts { _ = setService(name, ports) }
-        for (reference, object) in compiler.routeObjects { _ = setRoute(reference, object) }
-        for name in compiler.mesh.workloads.keys { _ = setDestination(name, compiler) }
-        _ = setNode(compiler)
+    mutating func start(_ compiler: MeshCompiler) -> Change {
+        var change: Change = [:]
+        for (name, ports) in compiler.mesh.servicePorts { setService(name, ports, &change) }
+        for (reference, object) in compiler.routeObjects { Self.setRoute(reference, object, &change) }
+        for name in compiler.mesh.workloads.keys { setDestination(name, compiler, &change) }
+        Self.setNode(compiler, &change)
+        return change
     }
 
     /// The enrolled pods of the node.
-    ///
-    /// - Returns: whether a record differs.
-    mutating func setWorkloads(_ new: [WorkloadRecord]) -> Bool {
+    mutating func setWorkloads(_ new: [WorkloadRecord]) -> Change {
         let next = Dictionary(new.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
-        guard next != workloads else { return false }
-        for key in workloads.keys where next[key] == nil { records[key] = nil }
-        for (key, record) in next where workloads[key] != record { records[key] = record.wire }
+        guard next != workloads else { return [:] }
+        var change: Change = [:]
+        for key in workloads.keys where next[key] == nil { change[key] = .some(nil) }
+        for (key, record) in next where workloads[key] != record { change[key] = record.wire }
         workloads = next
-        return true
+        return change
     }
 
-    private mutating func setService(_ name: NamespacedName, _ list: [CompiledServicePort]) -> Bool {
-        var differs = false
+    private mutating func setService(
+        _ name: NamespacedName, _ list: [CompiledServicePort], _ change: inout Change
+    ) {
         var keys: Set<RecordKey> = []
         for port in list {
             let record = ServiceRecord(
@@ -62,57 +61,49 @@ struct ProxyRecords {
                         isTerminating: $0.isTerminating)
                 }, settings: port.settings)
             keys.insert(record.key)
-            differs = set(record.key, record.wire) || differs
+            change[record.key] = record.wire
         }
-        for key in ports[name] ?? [] where !keys.contains(key) { differs = set(key, nil) || differs }
+        for key in ports[name] ?? [] where !keys.contains(key) { change[key] = .some(nil) }
         ports[name] = keys.isEmpty ? nil : keys
-        return differs
     }
 
-    private mutating func setNode(_ compiler: MeshCompiler) -> Bool {
+    private static func setNode(_ compiler: MeshCompiler, _ change: inout Change) {
         let configuration = compiler.configuration
         let record = NodeRecord(
             name: configuration.nodeName, zone: compiler.nodeZone, trustDomain: configuration.trustDomain)
-        return set(record.key, record.wire)
+        change[record.key] = record.wire
     }
 
     /// What decides about requests to a pod: its policies, each a record as long as it decides about one.
-    private mutating func setDestination(_ pod: NamespacedName, _ compiler: MeshCompiler) -> Bool {
+    private mutating func setDestination(_ pod: NamespacedName, _ compiler: MeshCompiler, _ change: inout Change) {
         let policies = compiler.requestPolicies(of: pod) ?? []
-        var differs = false
         for policy in policies {
             let record = AuthorizationRecord(policy)
             policyUses[AuthorizationRecord.name(of: policy), default: []].insert(pod)
-            differs = set(record.key, record.wire) || differs
+            change[record.key] = record.wire
         }
         let names = Set(policies.map(AuthorizationRecord.name))
         for name in policiesOfPods[pod, default: []].subtracting(names) {
             policyUses[name]?.remove(pod)
             guard policyUses[name]?.isEmpty == true else { continue }
             policyUses[name] = nil
-            differs = set(RecordKey(.authorizationPolicy, name), nil) || differs
+            change[RecordKey(.authorizationPolicy, name)] = .some(nil)
         }
         policiesOfPods[pod] = names.isEmpty ? nil : names
         let record = DestinationRecord(
             pod: pod, addresses: compiler.mesh.workloads[pod]?.addresses ?? [], policies: names.sorted())
-        return set(record.key, names.isEmpty ? nil : record.wire) || differs
+        change[record.key] = .some(names.isEmpty ? nil : record.wire)
     }
 
-    private mutating func setRoute(_ reference: ObjectReference, _ object: RouteObject?) -> Bool {
+    private static func setRoute(_ reference: ObjectReference, _ object: RouteObject?, _ change: inout Change) {
         switch object {
-        case .route(let route): return set(ProxyRecord.route(route).key, route.wire)
-        case .referenceGrant(let grant): return set(ProxyRecord.referenceGrant(grant).key, grant.wire)
+        case .route(let route): change[ProxyRecord.route(route).key] = route.wire
+        case .referenceGrant(let grant): change[ProxyRecord.referenceGrant(grant).key] = grant.wire
         case nil:
             let key =
                 reference.kind == "ReferenceGrant"
                 ? RecordKey(.referenceGrant, "\(reference.namespacedName)") : RecordKey(.route, "\(reference)")
-            return set(key, nil)
+            change[key] = .some(nil)
         }
-    }
-
-    private mutating func set(_ key: RecordKey, _ value: [UInt8]?) -> Bool {
-        guard records[key] != value else { return false }
-        records[key] = value
-        return true
     }
 }

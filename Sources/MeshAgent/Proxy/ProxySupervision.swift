@@ -63,8 +63,8 @@ struct ProxySupervision: Hashable, Sendable {
         case cancel(Timer)
     }
 
-    /// How long a proxy of an agent before is waited for. It tries every 50 ms.
-    static let adoptionTime = Duration.milliseconds(300)
+    /// How long a proxy of an agent before is waited for, if one is seen to run. It tries every 50 ms, if it gets to.
+    static let adoptionTime = Duration.seconds(3)
     /// How long a process may take to say hello, and to put its configuration in force.
     static let patience = Duration.seconds(10)
     /// What connections get to end when a proxy is replaced, and what it gets beyond that to exit.

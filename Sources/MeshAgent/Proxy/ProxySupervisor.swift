@@ -36,8 +36,8 @@ final class ProxySupervisor {
     private(set) var supervision = ProxySupervision()
     private(set) var proxies: [ProxyID: ProxyConnection] = [:]
     private(set) var factoryProcess: WatchedProcess?
-    var factory: FactoryClient?
-    let markLeg: LegMarker
+    private var factory: FactoryClient?
+    private let legs: LegMaker
     lazy var metrics = MetricsRequests(on: loop)
     /// Called when a proxy has come, gone, or put a configuration in force.
     var didChange: () -> Void = {}
@@ -59,8 +59,8 @@ final class ProxySupervisor {
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
-        self.markLeg = markLeg
         listeners = ProxyListeners(backlog: configuration.backlog, logger: logger)
+        legs = LegMaker(on: loop, listeners, mark: markLeg)
         listeners.onAdd = { [unowned self] entry in
             observer?.added(entry.listener, entry.socket)
             for (id, proxy) in proxies where isGiven(id) {
@@ -82,6 +82,8 @@ final class ProxySupervisor {
         try loop.watch(socket.descriptor, for: .readable) { [weak self] _ in self?.accept() }
         listening = .some(consume socket)
         input(.start)
+        // Nobody is waited for who cannot come.
+        if RunningProxy.all(of: configuration.socket).isEmpty { input(.timer(.adoption)) }
     }
 
     /// Ends both for good, listeners and all.
@@ -97,6 +99,7 @@ final class ProxySupervisor {
         factoryProcess?.killAndWait()
         (factoryProcess, factory) = (nil, nil)
         listeners.setFactory(nil)
+        legs.setFactory(nil)
         listeners.set([], isMaking: false)
         listening = nil
     }
@@ -114,11 +117,15 @@ final class ProxySupervisor {
     /// The pods whose connections may need a proxy.
     func set(_ workloads: [ProxyWorkload]) { listeners.set(workloads, isMaking: supervision.mayMakeListeners) }
 
-    /// The records of the next generation; equal ones are none.
-    func publish(_ records: [RecordKey: [UInt8]]) {
-        guard records != state.records else { return }
-        state = ConfigurationState(generation: state.generation + 1, records: records)
-        for (id, proxy) in proxies where isGiven(id) { sendState(to: proxy) }
+    /// The next generation.
+    ///
+    /// - Parameter records: what may differ from the one before; `nil`: it goes. Costs as much as there are of these,
+    ///   whatever else there is.
+    func publish(_ records: [RecordKey: [UInt8]?]) {
+        let change = ConfigurationChange(of: state, records)
+        guard !change.records.isEmpty else { return }
+        state.apply(change)
+        for (id, proxy) in proxies where isGiven(id) { send(change, to: proxy) }
     }
 
     /// Whether a proxy serves the listeners; `nil` while one of an earlier agent may be about to say so.
@@ -144,6 +151,17 @@ final class ProxySupervisor {
 
     /// Another process takes the place of the proxy that serves, without a connection refused.
     func upgrade() { input(.upgrade) }
+
+    /// The same, if another file has been put where the program of the one that serves was.
+    func upgradeIfReplaced() {
+        guard let id = supervision.current, let pid = proxies[id]?.pid, pid > 0,
+            let running = PodProbe.file(at: "/proc/\(pid)/exe"),
+            let installed = PodProbe.file(at: configuration.proxyProgram), running != installed
+        else { return }
+        logger.info(
+            "the proxy's program has been replaced: a process of the new one takes over", metadata: ["pid": "\(pid)"])
+        upgrade()
+    }
 
     /// Whether the proxy has what the agent has.
     private func isGiven(_ id: ProxyID) -> Bool {
@@ -199,6 +217,7 @@ final class ProxySupervisor {
                 on: loop, PacketSocket(near), onReady: { [weak self] in self?.input(.factoryReady) },
                 onClosed: { [weak self] reason in self?.factoryLost(reason) })
             listeners.setFactory(factory)
+            legs.setFactory(factory)
         } catch {
             logger.error("the socket factory cannot be started", metadata: ["error": "\(error)"])
             factoryProcess?.forget()
@@ -215,6 +234,7 @@ final class ProxySupervisor {
         process.kill()
         (factoryProcess, factory) = (nil, nil)
         listeners.setFactory(nil)
+        legs.setFactory(nil)
         input(.factoryLost)
     }
 
@@ -306,7 +326,7 @@ final class ProxySupervisor {
                 // Generations grow, whoever counted them.
                 if hello.generation >= state.generation {
                     state.generation = hello.generation + 1
-                    for (id, proxy) in proxies where isGiven(id) { sendState(to: proxy) }
+                    for (id, proxy) in proxies where isGiven(id) { send(to: proxy) }
                 }
                 guard let id else { return }
                 logger.info(
@@ -337,7 +357,7 @@ final class ProxySupervisor {
                 "the proxy refuses the configuration",
                 metadata: ["generation": "\(generation)", "reason": "\(reason)"])
             proxy.reject(reason)
-        case .legRequest(let request): makeLeg(request, for: proxy)
+        case .legRequest(let request): legs.make(request, for: proxy)
         case .listener(let listener):
             proxy.returned.insert(listener.key)
             // One that is drained at once gives back what nobody needs.
@@ -354,11 +374,12 @@ final class ProxySupervisor {
         for key in proxy.returned where listeners.entries[key] == nil { link.send(.listenerGone(key)) }
         proxy.returned = []
         for (listener, socket) in listeners.entries.values { link.send(.listener(listener), [socket]) }
-        sendState(to: proxy)
+        send(to: proxy)
     }
 
-    private func sendState(to proxy: ProxyConnection) {
-        do throws(SystemError) { try proxy.send(state) } catch {
+    /// - Parameter change: that has led to the state; `nil`: it is sent whole.
+    private func send(_ change: ConfigurationChange? = nil, to proxy: ProxyConnection) {
+        do throws(SystemError) { try proxy.send(state, change) } catch {
             logger.error("the configuration cannot be sent to the proxy", metadata: ["error": "\(error)"])
             proxy.link?.close("the agent cannot send the configuration")
         }

@@ -37,6 +37,15 @@ public struct ConfigurationChange: Hashable, Sendable {
         for key in old.records.keys where new.records[key] == nil { records[key] = .some(nil) }
     }
 
+    /// The next generation of a state. Costs as much as there are `records`, whatever else the state has.
+    ///
+    /// - Parameter records: `nil`: it goes. Those that are as they were, or were not there, are left out.
+    public init(of state: ConfigurationState, _ records: [RecordKey: [UInt8]?]) {
+        self.init(
+            base: state.generation, generation: state.generation + 1,
+            records: records.filter { state.records[$0.key] != $0.value })
+    }
+
     /// Bytes of the longest record and of all of them, keys included.
     public var size: (longest: Int, total: Int) {
         records.reduce((0, 0)) { sum, record in

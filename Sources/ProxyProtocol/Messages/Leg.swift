@@ -27,23 +27,29 @@ public struct LegRequest: Hashable, Sendable {
     /// Cookie of the network namespace from which the leg goes out.
     public let netns: UInt64
     public let destination: SocketEndpoint
+    /// Number of the identity for which the leg comes in to its own pod from outside the mesh; `nil`: it is the pod's,
+    /// on its way out.
+    public let outsider: UInt32?
     /// Whom the leg serves; `nil` for one that serves many.
     public let client: SocketEndpoint?
 
-    public init(number: UInt64, netns: UInt64, destination: SocketEndpoint, client: SocketEndpoint?) {
+    public init(
+        number: UInt64, netns: UInt64, destination: SocketEndpoint, outsider: UInt32? = nil, client: SocketEndpoint?
+    ) {
         self.number = number
         self.netns = netns
         self.destination = destination
+        self.outsider = outsider
         self.client = client
     }
 }
 
 extension LegRequest: WireValue {
-    public func encode(to writer: inout ByteWriter) { writer.write(number, netns, destination, client) }
+    public func encode(to writer: inout ByteWriter) { writer.write(number, netns, destination, outsider, client) }
     public init(from reader: inout ByteReader) throws(WireError) {
         self.init(
             number: try reader.read(), netns: try reader.read(), destination: try reader.read(),
-            client: try reader.read())
+            outsider: try reader.read(), client: try reader.read())
     }
 }
 

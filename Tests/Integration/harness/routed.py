@@ -55,13 +55,40 @@ class Client:
         stop(self._process)
 
 
+class Steady:
+    """A process in a pod that asks a Service without end."""
+
+    def __init__(self, meshed, pod, service):
+        self._process = meshed.spawn(pod, sys.executable, _PROGRAM, "steady", ADDRESSES[service], str(PORT),
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout.readline() == "ready\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        stop(self._process)
+
+    def report(self):
+        """How many requests were answered (ok), when the latest of these began, and when which failed began, and how."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def until(self, moment):
+        """The report, when a request that began after this time.monotonic() was answered."""
+        return eventually(lambda: (found := self.report())["latest"] > moment and found, timeout=20,
+                          what="an answer to a later request")
+
+
 class Routed:
     """Pods b and c serve; a (namespace test) and o (namespace other) ask."""
 
-    def __init__(self, options=()):
-        """options: further words of the agent's command line."""
+    def __init__(self, options=(), outsiders=()):
+        """options: further words of the agent's command line. outsiders: further pods, not in the mesh (`u`)."""
         self._options = list(options)
-        self.meshed = Meshed(pods=("a", "b", "c", "o"))
+        self.meshed = Meshed(pods=("a", "b", "c", "o", *outsiders))
         self.agent = self.meshed.agent
         self._proxy = NodeProxy(self.agent)
         self._servers = []
@@ -86,6 +113,10 @@ class Routed:
             assert server.stdout.readline() == "ready\n"
         for pod in ("a", "o"):
             self.clients[pod] = Client(self.meshed, pod)
+
+    def proxy(self):
+        """What `meshctl status` says of proxy and factory."""
+        return self._proxy.report()
 
     def serving(self, but=None):
         """The process of the proxy that serves with everything that it has been told."""

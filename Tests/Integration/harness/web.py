@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP inside pods: `serve NAME PORT` says what it was asked, `ask` does what each line of standard input says.
+"""HTTP inside pods: `serve NAME PORT` says what it was asked, `ask` does what each line of standard input says, `steady
+ADDRESS PORT` makes request after request and tells at each line how that goes.
 
 Only the standard library: this file runs as it is.
 """
@@ -8,6 +9,7 @@ import collections
 import http.client
 import http.server
 import json
+import select
 import socket
 import sys
 import time
@@ -89,5 +91,24 @@ def ask():
         print(json.dumps(answers), flush=True)
 
 
+def steady(address, port):
+    """Each request has a connection of its own. Times are of time.monotonic(), which is the machine's."""
+    client = _Client()
+    report = {"ok": 0, "failed": [], "latest": 0}
+    print("ready", flush=True)
+    while True:
+        began = time.monotonic()
+        found = client.one(address, int(port), "/", {}, False)
+        if found.get("status") == 200:
+            report["ok"] += 1
+            report["latest"] = began
+        elif len(report["failed"]) < 1000:
+            report["failed"].append([began, str(found.get("status") or found["error"])])
+        if select.select([sys.stdin], [], [], 0.001)[0]:
+            if not sys.stdin.readline():
+                return
+            print(json.dumps(report), flush=True)
+
+
 if __name__ == "__main__":
-    {"serve": serve, "ask": ask}[sys.argv[1]](*sys.argv[2:])
+    {"serve": serve, "ask": ask, "steady": steady}[sys.argv[1]](*sys.argv[2:])

@@ -162,7 +162,8 @@ public final class ProxySnapshot: Sendable {
 
     /// What a client's connection has to do with. All of it lives as long as the snapshot.
     struct Binding {
-        /// Without one the connection goes where it meant to go.
+        /// Without one the connection goes where it meant to go, as what comes in to a pod from outside always does:
+        /// routes are for clients in the mesh.
         var service: UnsafePointer<ServicePlan>?
         var router: UnsafePointer<RouterPlan>?
         /// Of where it meant to go, if that is no Service.
@@ -172,7 +173,9 @@ public final class ProxySnapshot: Sendable {
 
     func binding(_ origin: ConnectionOrigin) -> Binding {
         var binding = Binding(source: source(origin.sourceNetwork))
-        guard let index = places[Place(address: origin.destination, port: origin.destinationPort)] else {
+        guard origin.direction == .outbound,
+            let index = places[Place(address: origin.destination, port: origin.destinationPort)]
+        else {
             binding.authorizer = authorizer(of: origin.destination)
             return binding
         }

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections from outside the mesh that need the proxy, with the real agent, factory and proxy."""
+
+import pytest
+
+from harness.capture import INGRESS, Rules, cookie_of
+from harness.manifests import app, network_policy
+from harness.meshed import Applied
+from harness.routed import TARGET, Client, Routed
+from harness.world import eventually
+
+
+@pytest.fixture(scope="module")
+def routed():
+    made = Routed(outsiders=("u",))
+    made.clients["u"] = Client(made.meshed, "u")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ruled(routed):
+    """What needs L7 at pod b, as if a policy said so."""
+    rules = Rules(routed.agent)
+    rules.needs_l7(cookie_of(routed.agent, "b"), INGRESS, TARGET)
+    yield rules
+    rules.close()
+
+
+def ask(routed, family=4, **options):
+    return routed.clients["u"].ask(address=routed.meshed.pod("b").address(family), port=TARGET, **options)
+
+
+def test_without_a_rule_the_kernel_lets_it_in(routed):
+    found = ask(routed)
+    assert found["answer"]["pod"] == "b" and "x-forwarded-for" not in found["answer"]["headers"]
+
+
+def test_the_proxy_hands_it_on_to_the_pod_itself(routed, ruled, family):
+    pod = routed.meshed.pod("b")
+    found = ask(routed, family, path="/in?side=1")
+    assert found["answer"]["pod"] == "b" and found["answer"]["path"] == "/in?side=1"
+    assert found["answer"]["headers"]["x-forwarded-for"] == routed.meshed.pod("u").address(family)
+    # The client has met the pod, as far as it can see.
+    assert found["peer"] == [pod.address(family), TARGET]
+    for _ in range(2):
+        assert ask(routed, family, keep=True)["answer"]["pod"] == "b"
+
+
+def test_policy_of_addresses_still_holds(routed, ruled):
+    assert ask(routed)["status"] == 200
+    policies = Applied(routed.agent)
+    try:
+        policies(network_policy("b-hears-c", app("b"), ingress=[{"from": [{"podSelector": app("c")}]}]))
+        assert "refused" in ask(routed)["error"]
+    finally:
+        policies.close()
+
+
+def test_it_survives_the_agent_and_ends_with_the_proxy(routed, ruled):
+    pid = routed.serving()
+    routed.agent.kill()
+    assert ask(routed)["status"] == 200
+    routed.agent.start()
+    assert routed.serving() == pid
+    # The new agent has written the rows of pods anew.
+    rules = Rules(routed.agent)
+    try:
+        rules.needs_l7(cookie_of(routed.agent, "b"), INGRESS, TARGET)
+        found = eventually(lambda: (one := ask(routed)).get("status") == 200 and one, timeout=10, what="an answer")
+        assert "x-forwarded-for" in found["answer"]["headers"]
+        rules.control["proxy_live"] = 0
+        found = ask(routed)
+        assert "refused" in found["error"] and found["seconds"] < 1
+        routed.meshed.denial(TARGET, "needs-proxy")
+    finally:
+        rules.control["proxy_live"] = 1
+        rules.close()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Agent, socket factory and proxy, killed under traffic in every order: what goes on, and what comes back how soon."""
+
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from harness.agent import binary
+from harness.processes import is_running
+from harness.routed import Routed, Steady, http_route, to
+from harness.world import eventually
+
+SOON = 0.5
+
+
+@pytest.fixture(scope="module")
+def routed():
+    made = Routed()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def traffic(routed):
+    """Clients of a Service with a route, and of one that the kernel serves alone."""
+    routed.routes(http_route("lasting", [{"backendRefs": [to("v2")]}]))
+    eventually(lambda: routed.clients["a"].ask().get("answer", {}).get("pod") == "c", what="the route")
+    with Steady(routed.meshed, "a", "web") as web, Steady(routed.meshed, "o", "plain") as plain:
+        for one in (web, plain):
+            one.until(time.monotonic())
+        yield web, plain
+    routed.routes()
+
+
+def kill(routed, victim):
+    if victim == "agent":
+        routed.agent.kill()
+        return
+    report = routed.proxy()
+    pid = report["factory"]["pid"] if victim == "factory" else report["proxies"][0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not is_running(pid), what=f"the end of the {victim}")
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("victims", [("proxy",), ("factory",), ("agent",), ("proxy", "agent"), ("agent", "proxy")],
+                         ids=" then ".join)
+def test_what_is_killed_comes_back_at_once(routed, traffic, victims):
+    web, plain = traffic
+    proxy = routed.serving()
+    listening = routed.proxy()["listeners"]
+    for victim in victims:
+        if victim == "proxy" and "agent" in victims[:1]:
+            os.kill(proxy, signal.SIGKILL)  # there is nobody to ask for its number
+        else:
+            kill(routed, victim)
+    back = time.monotonic()
+    if "agent" in victims:
+        routed.agent.start()
+        back = time.monotonic()
+    later = back + SOON
+    served, kernel = web.until(later), plain.until(later)
+    assert kernel["failed"] == []
+    late = [(round(began - back, 3), what) for began, what in served["failed"] if began > later]
+    assert late == []
+    if victims == ("factory",):
+        assert served["failed"] == []
+    report = routed.proxy()
+    routed.serving(but=proxy if "proxy" in victims else None)
+    assert report["listeners"] == listening
+    assert "in use" not in routed.agent.log_tail(200)
+
+
+def test_requests_wait_for_an_agent_that_starts_again(routed, traffic):
+    web, plain = traffic
+    proxy = routed.serving()
+    routed.agent.kill()
+    # Kept connections serve on; a new one to an endpoint needs the agent, and is waited for.
+    routed.agent.start()
+    assert routed.serving() == proxy
+    for one in (web, plain):
+        assert one.until(time.monotonic())["failed"] == []
+
+
+def test_a_new_program_takes_over_without_a_failed_request(routed):
+    directory = routed.agent.directory / "bin"
+    directory.mkdir()
+    program = directory / "mesh-proxy"
+    shutil.copy(binary("mesh-proxy"), program)
+    options, routed.agent.options = routed.agent.options, ["--proxy", program]
+    running = routed.serving()
+    routed.agent.stop()
+    os.kill(running, signal.SIGKILL)  # of another file
+    routed.agent.start()
+    try:
+        routed.routes(http_route("lasting", [{"backendRefs": [to("v2")]}]))
+        eventually(lambda: routed.clients["a"].ask().get("answer", {}).get("pod") == "c", what="the route")
+        with Steady(routed.meshed, "a", "web") as one, Steady(routed.meshed, "o", "web") as two:
+            before = routed.serving()
+            # The file that runs is the one that is installed: nothing happens.
+            routed.agent.process.send_signal(signal.SIGHUP)
+            for client in (one, two):
+                client.until(time.monotonic())
+            assert routed.serving() == before
+            shutil.copy(program, directory / "new")
+            (directory / "new").rename(program)
+            routed.agent.process.send_signal(signal.SIGHUP)
+            after = routed.serving(but=before)
+            eventually(lambda: not is_running(before), timeout=20, what="the end of the old process")
+            for client in (one, two):
+                assert client.until(time.monotonic())["failed"] == []
+            assert routed.serving() == after
+            report = routed.proxy()
+            assert report["proxyRestarts"] == 0 and os.path.samefile(f"/proc/{after}/exe", program)
+    finally:
+        routed.routes()
+        routed.agent.stop()
+        routed.agent.options = options
+        routed.agent.start()
+        routed.serving()
