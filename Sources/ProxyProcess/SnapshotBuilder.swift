@@ -61,7 +61,7 @@ struct SnapshotBuilder {
             name: record.service, port: record.port, addresses: record.addresses,
             endpoints: usable(record.endpoints).map {
                 ProxyEndpoint(address: $0.address, port: $0.port, weight: $0.weight)
-            })
+            }, appProtocol: record.appProtocol)
     }
 
     /// Those that are ready; if there is none, those that end but still serve, as kube-proxy has it (KEP-1669).

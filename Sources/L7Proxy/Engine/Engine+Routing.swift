@@ -42,7 +42,7 @@ extension Engine {
             if !rule.pointee.traits.isDisjoint(with: .special), !mayPass(exchange, rule, path) { return }
             guard chooseBackend(exchange, rule) else { return }
             if rule.pointee.requestTimeout > 0 {
-                exchange.pointee.requestDeadline = exchange.pointee.beganAt + rule.pointee.requestTimeout
+                exchange.pointee.limitTime(rule.pointee.requestTimeout)
             }
         }
         startAttempt(exchange)
@@ -164,17 +164,6 @@ extension Engine {
         return CORSPolicy.Request(
             method: method ?? "", origin: value(.origin), requestMethod: value(.accessControlRequestMethod),
             requestHeaders: value(.accessControlRequestHeaders))
-    }
-}
-
-extension HTTP1HeadWriter {
-    mutating func add(_ fields: [HeaderField]) {
-        for field in fields {
-            var (name, value) = (field.name, field.value)
-            name.withUTF8 { name in
-                value.withUTF8 { self.field(named: UnsafeRawBufferPointer(name), UnsafeRawBufferPointer($0)) }
-            }
-        }
     }
 }
 

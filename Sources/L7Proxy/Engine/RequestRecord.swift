@@ -16,6 +16,8 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
         /// The client was not given the whole response.
         public static let incomplete = Flags(rawValue: 1 << 3)
         public static let upgraded = Flags(rawValue: 1 << 4)
+        /// The client spoke HTTP/2.
+        public static let http2 = Flags(rawValue: 1 << 5)
     }
 
     public var origin: ConnectionOrigin

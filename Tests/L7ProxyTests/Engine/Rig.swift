@@ -46,13 +46,16 @@ final class Rig: Sendable {
     let port: UInt16
     let recorder = Recorder()
     private let generation = Mutex<UInt64>(1)
+    private let appProtocol: String?
 
     /// - Parameters:
     ///   - backends: Ports on loopback of the endpoints of `shop/web`; of further Services by name.
+    ///   - appProtocol: Of all Services' ports.
     ///   - legs: Instead of plain sockets.
     init(
         _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
-        destination: StreamEndpoint? = nil, configure: (inout EngineConfiguration) -> Void = { _ in },
+        appProtocol: String? = nil, destination: StreamEndpoint? = nil,
+        configure: (inout EngineConfiguration) -> Void = { _ in },
         legs: LegSource? = nil
     ) throws {
         var configuration = EngineConfiguration()
@@ -64,6 +67,7 @@ final class Rig: Sendable {
         configuration.addsForwardedFor = false
         configure(&configuration)
         let recorder = recorder
+        self.appProtocol = appProtocol
         worker = try ProxyWorker(
             configuration: configuration,
             origins: { socket in
@@ -93,24 +97,28 @@ final class Rig: Sendable {
             generation += 1
             return generation
         }
-        worker.publish(Self.snapshot(backends, others: others, rules: rules, generation: number))
+        worker.publish(
+            Self.snapshot(backends, others: others, rules: rules, appProtocol: appProtocol, generation: number))
     }
 
     static func snapshot(
-        _ backends: [UInt16], others: [String: [UInt16]], rules: [HTTPRoute.Rule]?, generation: UInt64
+        _ backends: [UInt16], others: [String: [UInt16]], rules: [HTTPRoute.Rule]?, appProtocol: String? = nil,
+        generation: UInt64
     ) -> ProxySnapshot {
         func endpoints(_ ports: [UInt16]) -> [ProxyEndpoint] {
             ports.map { ProxyEndpoint(address: IPAddress("127.0.0.1")!, port: $0) }
         }
         var services = [
-            ProxyService(name: service, port: 80, addresses: [address], endpoints: endpoints(backends))
+            ProxyService(
+                name: service, port: 80, addresses: [address], endpoints: endpoints(backends),
+                appProtocol: appProtocol)
         ]
         var objects = [Service(metadata: ObjectMetadata(name: "web", namespace: "shop"), ports: [.init(port: 80)])]
         for (name, ports) in others.sorted(by: { $0.key < $1.key }) {
             services.append(
                 ProxyService(
                     name: NamespacedName(namespace: "shop", name: name), port: 80, addresses: [],
-                    endpoints: endpoints(ports)))
+                    endpoints: endpoints(ports), appProtocol: appProtocol))
             objects.append(Service(metadata: ObjectMetadata(name: name, namespace: "shop"), ports: [.init(port: 80)]))
         }
         let table = rules.map { rules in

@@ -23,7 +23,8 @@ struct PlanMemory {
         self.services = arena.allocate(
             services.enumerated().map { index, service in
                 ServicePlan(
-                    index: Int32(index), port: service.port, endpoints: arena.buffer(service.endpoints))
+                    index: Int32(index), port: service.port, isHTTP2: service.isHTTP2,
+                    endpoints: arena.buffer(service.endpoints))
             })
         var starts: [Int32] = []
         var plans: [RouterPlan] = []
@@ -73,6 +74,7 @@ struct PlanMemory {
         var traits = Self.traits(rule.actions)
         if rule.failure != nil { traits.insert(.failure) }
         if rule.retry != nil { traits.insert(.retry) }
+        if rule.route.kind == MeshRoute.Kind.grpc.rawValue { traits.insert(.grpc) }
         let weights = rule.backends.map(\.weight)
         let shares = AliasTable(weights: weights.contains { $0 > 0 } ? weights : [])
         return RulePlan(

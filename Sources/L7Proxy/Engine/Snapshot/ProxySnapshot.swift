@@ -24,12 +24,21 @@ public struct ProxyService: Sendable {
     public var addresses: [IPAddress]
     /// Endpoints that are ready.
     public var endpoints: [ProxyEndpoint]
+    /// Its `appProtocol` (KEP-3726), which says what its endpoints speak.
+    public var appProtocol: String?
 
-    public init(name: NamespacedName, port: UInt16, addresses: [IPAddress], endpoints: [ProxyEndpoint]) {
+    /// Whether requests are sent to it by HTTP/2 with prior knowledge.
+    var isHTTP2: Bool { appProtocol == "kubernetes.io/h2c" || appProtocol == "grpc" }
+
+    public init(
+        name: NamespacedName, port: UInt16, addresses: [IPAddress], endpoints: [ProxyEndpoint],
+        appProtocol: String? = nil
+    ) {
         self.name = name
         self.port = port
         self.addresses = addresses
         self.endpoints = endpoints
+        self.appProtocol = appProtocol
     }
 
     /// The TCP ports of a Service with the backends that were chosen for each.
@@ -40,7 +49,7 @@ public struct ProxyService: Sendable {
                 addresses: service.clusterIPs + service.externalIPs + service.loadBalancerIPs,
                 endpoints: backends(port.port).map {
                     ProxyEndpoint(address: $0.address, port: $0.port, weight: $0.weight)
-                })
+                }, appProtocol: port.appProtocol)
         }
     }
 }
