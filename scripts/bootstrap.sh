@@ -14,7 +14,8 @@ set -euo pipefail
 
 build_packages=(libbpf-dev libelf-dev zlib1g-dev linux-libc-dev libnghttp2-dev pkg-config)
 demo_packages=(iproute2 procps nginx-light redis-server python3 python3-yaml)
-test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-h2 ethtool curl)
+test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-h2
+    python3-grpcio nghttp2-client ethtool curl)
 bench_packages=(iproute2 procps python3 python3-yaml ethtool)
 minimum_swift=6.3
 minimum_kernel=5.18

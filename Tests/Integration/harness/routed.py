@@ -57,9 +57,13 @@ class Client:
 
 
 class Routed:
-    """Pods b and c serve; a (namespace test) and o (namespace other) ask."""
+    """Pods b and c serve; a (namespace test) and o (namespace other) ask.
 
-    def __init__(self):
+    protocols: the appProtocol of Services' ports by name; servers: what serves in a pod in place of web.py.
+    """
+
+    def __init__(self, protocols=None, servers=None):
+        self._protocols, self._programs = protocols or {}, servers or {}
         self.meshed = Meshed(pods=("a", "b", "c", "o"))
         self.agent = self.meshed.agent
         self._pids = set()
@@ -77,19 +81,24 @@ class Routed:
         self.agent.directory.chmod(0o755)
         self.agent.options = ["--proxy", binary("mesh-proxy")]
         selectors = {"web": "b", "v1": "b", "v2": "c", "empty": "nobody", "plain": "c"}
-        self.agent.write_config("services.yaml", *(
-            manifests.service(name, {"app": app}, [(PORT, TARGET)],
-                              [ADDRESSES[name]] + ([WEB6] if name == "web" else []))
-            for name, app in selectors.items()))
+        self.agent.write_config("services.yaml", *(self._service(name, app) for name, app in selectors.items()))
         self.agent.start()
         self.serving()
         for pod in ("b", "c"):
-            server = self.meshed.spawn(pod, sys.executable, _PROGRAM, "serve", pod, str(TARGET),
+            program, *arguments = self._programs.get(pod, "web.py serve").split()
+            server = self.meshed.spawn(pod, sys.executable, _PROGRAM.with_name(program), *arguments, pod, str(TARGET),
                                        stdout=subprocess.PIPE, text=True)
             self._servers.append(server)
             assert server.stdout.readline() == "ready\n"
         for pod in ("a", "o"):
             self.clients[pod] = Client(self.meshed, pod)
+
+    def _service(self, name, app):
+        made = manifests.service(name, {"app": app}, [(PORT, TARGET)],
+                                 [ADDRESSES[name]] + ([WEB6] if name == "web" else []))
+        if name in self._protocols:
+            made["spec"]["ports"][0]["appProtocol"] = self._protocols[name]
+        return made
 
     def proxy(self):
         return self.agent.json("status")["proxy"]
