@@ -24,6 +24,7 @@ let package = Package(
         .library(name: "MeshModel", targets: ["MeshModel"]),
         .library(name: "LinuxIO", targets: ["LinuxIO"]),
         .library(name: "ProxyProtocol", targets: ["ProxyProtocol"]),
+        .library(name: "Identity", targets: ["Identity"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -34,14 +35,19 @@ let package = Package(
         // Values: no I/O, no C, no Foundation.
         .target(name: "MeshModel", swiftSettings: settings),
         .target(name: "MeshVersion", swiftSettings: settings),
+        .target(name: "Identity", swiftSettings: settings),
 
         // Mechanisms.
         .target(name: "CMeshABI"),
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev", "libelf-dev"])]),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "LinuxIO", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(name: "TLSEngine", dependencies: ["Identity", "COpenSSL"], swiftSettings: settings),
         .target(name: "SockOps", dependencies: ["CLibBPF", "CMeshABI", "LinuxIO"], swiftSettings: settings),
+        .target(
+            name: "IdentityProviders", dependencies: ["Identity", "TLSEngine", "LinuxIO"], swiftSettings: settings),
         .target(
             name: "MeshManifests",
             dependencies: ["MeshModel", .product(name: "Yams", package: "Yams")],
@@ -90,6 +96,13 @@ let package = Package(
 
         .target(name: "TestSupport", dependencies: ["MeshModel"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "MeshModelTests", dependencies: ["MeshModel", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "IdentityTests", dependencies: ["Identity"], swiftSettings: settings),
+        .testTarget(
+            name: "TLSEngineTests", dependencies: ["TLSEngine", "Identity"], exclude: ["Fixtures", "Peer"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "IdentityProvidersTests", dependencies: ["IdentityProviders", "TLSEngine", "Identity", "LinuxIO"],
+            swiftSettings: settings),
         .testTarget(name: "MeshManifestsTests", dependencies: ["MeshManifests", "MeshModel"], swiftSettings: settings),
         .target(
             name: "AdminTestSupport", dependencies: ["MeshAdmin", "LinuxIO"], path: "Tests/AdminTestSupport",

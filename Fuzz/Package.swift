@@ -26,6 +26,10 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
+            name: "FuzzIdentity",
+            dependencies: [.product(name: "Identity", package: "sockmesh")],
+            swiftSettings: settings),
+        .executableTarget(
             name: "FuzzHTTP1",
             dependencies: [.product(name: "L7Proxy", package: "sockmesh")],
             swiftSettings: settings),

@@ -7,16 +7,18 @@
 #   scripts/bootstrap.sh --demo     and what `make demo` runs: nginx, redis, a Python client
 #   scripts/bootstrap.sh --test     and what `make test` runs
 #   scripts/bootstrap.sh --bench    and what `make bench` runs
+#   scripts/bootstrap.sh --bench-l7 and what `make bench-l7` runs, but Envoy, which scripts/bench-l7.sh installs
 #
 # It installs nothing that is there already, leaves no service running, and says what it does. It mounts the BPF file
 # system at /sys/fs/bpf where that is missing. Exit codes: 0 ready, 1 a finding has to be remedied first, 2 usage.
 set -euo pipefail
 
-build_packages=(libbpf-dev libelf-dev zlib1g-dev linux-libc-dev libnghttp2-dev pkg-config)
+build_packages=(libbpf-dev libelf-dev zlib1g-dev linux-libc-dev libnghttp2-dev libssl-dev pkg-config)
 demo_packages=(iproute2 procps nginx-light redis-server python3 python3-yaml)
-test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-h2
-    python3-grpcio nghttp2-client ethtool curl)
+test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-h2 python3-grpcio
+    python3-prometheus-client nghttp2-client ethtool curl openssl)
 bench_packages=(iproute2 procps python3 python3-yaml ethtool)
+bench_l7_packages=("${bench_packages[@]}" nginx-light haproxy wrk nghttp2-client curl binutils python3-venv)
 minimum_swift=6.3
 minimum_kernel=5.18
 
@@ -150,8 +152,9 @@ main() {
         --demo) check_packages "${build_packages[@]}" "${demo_packages[@]}" ;;
         --test) check_packages "${build_packages[@]}" "${test_packages[@]}" ;;
         --bench) check_packages "${build_packages[@]}" "${bench_packages[@]}" ;;
+        --bench-l7) check_packages "${build_packages[@]}" "${bench_l7_packages[@]}" ;;
         *)
-            sed -n '4,12s/^# \{0,1\}//p' "$0" >&2
+            sed -n '4,13s/^# \{0,1\}//p' "$0" >&2
             exit 2
             ;;
     esac

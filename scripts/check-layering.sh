@@ -16,6 +16,9 @@ LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
 L7Proxy        MeshModel LinuxIO CNGHTTP2 Synchronization
 MeshVersion
+Identity       Glibc
+TLSEngine      COpenSSL Identity
+IdentityProviders Identity TLSEngine LinuxIO
 ProxyProtocol  MeshModel LinuxIO
 SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc
 ProxyProcess   ProxyProtocol L7Proxy MeshModel LinuxIO CMeshABI Glibc Synchronization
@@ -32,6 +35,7 @@ CLibBPF        SockOps
 CLinux         LinuxIO
 CMeshABI       SockOps MeshAgent ProxyProcess
 CNGHTTP2       L7Proxy
+COpenSSL       TLSEngine
 '
 
 # Headers that a BPF program may include besides its own: the compiler's and the kernel's user API, never a generated

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds what is missing and moves checked traffic through meshed pods. Options: see scripts/soak/main.py --help.
+# Builds what is missing and moves checked traffic through meshed pods. Options: see scripts/soak/main.py --help. With --l7
+# as the first option, checked requests through the node's proxy: see scripts/soak/l7.py --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,5 +13,10 @@ fi
 scripts/build-bpf.sh
 "${SWIFT:-swift}" build --product mesh-agent
 "${SWIFT:-swift}" build --product meshctl
+if [ "${1:-}" = --l7 ]; then
+    shift
+    "${SWIFT:-swift}" build --product mesh-proxy
+    exec "${PYTHON:-/usr/bin/python3}" scripts/soak/l7.py "$@"
+fi
 "${SWIFT:-swift}" build -c release --package-path Benchmarks --product meshload
 exec "${PYTHON:-/usr/bin/python3}" scripts/soak/main.py "$@"

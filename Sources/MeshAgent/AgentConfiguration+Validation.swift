@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import LinuxIO
 import MeshAdmin
+import MeshModel
 
 /// Why an agent does not start with what it was told.
 public struct ConfigurationError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -69,6 +71,29 @@ extension AgentConfiguration {
                 "choose a cgroup below \(mount), for example \(absolute("sockmesh/\(node)", in: mount))")
         }
         return given
+    }
+
+    static func check(_ options: ProxyOptions, hasProxy: Bool) throws(ConfigurationError.Rejection) {
+        guard hasProxy || options == ProxyOptions() else {
+            throw .init("no proxy runs that it could be for", "give --proxy, or leave the flags of the proxy out")
+        }
+        guard options.workers.map((1...128).contains) ?? true else {
+            throw .init("\(options.workers ?? 0) is no number of threads", "choose 1 to 128")
+        }
+    }
+
+    /// An address with a port, to listen on.
+    static func endpoint(_ text: String) throws(ConfigurationError.Rejection) -> StreamEndpoint {
+        let rejection = ConfigurationError.Rejection(
+            "'\(text)' is no address with a port", "write 127.0.0.1:15020, or [::1]:15020")
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            throw rejection
+        }
+        var host = text[..<colon]
+        let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
+        if isBracketed { host = host.dropFirst().dropLast() }
+        guard let address = IPAddress(String(host)), address.isIPv4 != isBracketed else { throw rejection }
+        return StreamEndpoint(high: address.high, low: address.low, port: port)
     }
 
     /// The group that was named; the usual one where nothing was said and it exists; else none.

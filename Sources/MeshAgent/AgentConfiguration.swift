@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import MeshAdmin
+public import LinuxIO
+import MeshAdmin
 
 /// Everything that an agent is told when it starts: checked, and complete.
 ///
@@ -34,6 +35,10 @@ public struct AgentConfiguration: Equatable, Sendable {
     public var authorization: AdminAuthorization
     /// Program of the node proxy; `nil`: none runs.
     public var proxy: String?
+    /// What the proxy is told on its command line.
+    public var proxyOptions: ProxyOptions
+    /// Where Prometheus finds the metrics of the node; `nil`: nowhere.
+    public var metrics: StreamEndpoint?
     public var logFormat: LogFormat
     public var logLevel: LogLevel
 
@@ -93,6 +98,13 @@ public struct AgentConfiguration: Equatable, Sendable {
         }
         authorization = AdminAuthorization(adminGroup: adminGroup, writeGroup: writeGroup)
         proxy = options.proxy.map(path)
+        proxyOptions = options.proxyOptions
+        value("--proxy-workers", else: ()) { () throws(ConfigurationError.Rejection) in
+            try Self.check(options.proxyOptions, hasProxy: options.proxy != nil)
+        }
+        metrics = value("--metrics", else: nil) { () throws(ConfigurationError.Rejection) in
+            try options.metrics.map(Self.endpoint)
+        }
         logFormat = options.logFormat
         logLevel = options.logLevel
         if !problems.isEmpty { throw ConfigurationError(problems: problems) }
@@ -100,6 +112,28 @@ public struct AgentConfiguration: Equatable, Sendable {
 
     /// Bytes of `sun_path` less the terminating zero, unix(7).
     private static let longestSocketPath = 107
+}
+
+/// How the agent starts its proxy; `nil`: as the proxy itself has it.
+public struct ProxyOptions: Equatable, Hashable, Sendable {
+    public enum AccessLog: String, CaseIterable, Sendable {
+        case json, text, off
+    }
+
+    /// Threads that serve.
+    public var workers: Int?
+    /// A line for each request, on the agent's standard error.
+    public var accessLog: AccessLog?
+
+    public init(workers: Int? = nil, accessLog: AccessLog? = nil) {
+        self.workers = workers
+        self.accessLog = accessLog
+    }
+
+    /// Of the proxy's command line.
+    var arguments: [String] {
+        (workers.map { ["--workers", "\($0)"] } ?? []) + (accessLog.map { ["--access-log", $0.rawValue] } ?? [])
+    }
 }
 
 /// What the operator said on the command line; `nil` where nothing was said.
@@ -115,6 +149,9 @@ public struct AgentOptions: Equatable, Sendable {
     /// Name or number of a group.
     public var writeGroup: String?
     public var proxy: String?
+    public var proxyOptions = ProxyOptions()
+    /// `127.0.0.1:15020`, `[::1]:15020`.
+    public var metrics: String?
     public var logFormat = AgentConfiguration.LogFormat.text
     public var logLevel = AgentConfiguration.LogLevel.info
 

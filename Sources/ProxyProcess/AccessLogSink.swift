@@ -52,6 +52,16 @@ final class AccessLogSink: RequestSink {
             line.method = text.head.methodRange.bytes(in: message)
             line.path = text.head.target.bytes(in: message)
             line.authority = text.head.authority.bytes(in: message)
+            for field in text.fields {
+                let value = field.valueRange.bytes(in: message)
+                switch field.name {
+                case .userAgent: line.userAgent = value
+                case .xRequestId: line.requestID = value
+                case .xForwardedFor: line.forwardedFor = value
+                case .traceparent: line.traceID = TraceContext.traceID(of: value)
+                default: break
+                }
+            }
         }
         used += writer.write(line, into: UnsafeMutableRawBufferPointer(rebasing: lines[used...]))
         count += 1
@@ -67,6 +77,11 @@ final class AccessLogSink: RequestSink {
         line.duration = (record.endedAt &- record.startedAt) / 1_000_000
         if record.answeredAt > 0 { line.upstreamDuration = (record.answeredAt &- record.sentAt) / 1_000_000 }
         line.attempts = UInt32(record.attempts)
+        if record.flags.contains(.dryRunDiffers) {
+            line.dryRun = record.reason == .denied ? "allowed" : "denied"
+        } else if record.flags.contains(.dryRunLimited) {
+            line.dryRun = "rate_limited"
+        }
         line.source.address = address(0) { EndpointText.write(origin.client, origin.clientPort, into: $0) }
         line.destination.address = address(1) {
             EndpointText.write(origin.destination, origin.destinationPort, into: $0)
@@ -95,6 +110,7 @@ final class AccessLogSink: RequestSink {
         let generation = record.generation
         if let snapshot = snapshots.last(where: { $0.generation == generation }) {
             line.route = snapshot.ruleText(record.rule)
+            line.decidedBy = snapshot.decisionText(record.decision)
         }
     }
 

@@ -28,6 +28,8 @@ public final class HTTPEngine: ProxyEngine {
         case released(tag: UInt64)
         case drained(worker: Int)
         case failed(worker: Int, SystemError)
+        /// One answer to the question for metrics of that number.
+        case metrics(question: UInt64, MetricsSnapshot?)
         case log(String)
         /// All lines of requests are written.
         case logEnded
@@ -53,6 +55,15 @@ public final class HTTPEngine: ProxyEngine {
     /// Workers that have not said that they are done; `nil`: not draining.
     private var draining: Set<Int>?
     private var onDrained: (() -> Void)?
+    /// Questions for metrics that not all workers have answered.
+    private var questions: [UInt64: Question] = [:]
+    private var lastQuestion: UInt64 = 0
+
+    private struct Question {
+        var left: Int
+        var snapshots: [MetricsSnapshot] = []
+        let completion: (String) -> Void
+    }
 
     /// - Parameters:
     ///   - legs: lives longer than this.
@@ -77,14 +88,16 @@ public final class HTTPEngine: ProxyEngine {
                 inbox.put(.log("\($0) lines of the access log were lost: whoever reads it is too slow"))
             }
             accessLog = log
-            makeSink = { AccessLogSink(log, form) }
+            makeSink = { MetricsSink(log: AccessLogSink(log, form)) }
         } else {
             accessLog = nil
-            makeSink = { RequestSink() }
+            makeSink = { MetricsSink(log: nil) }
         }
+        var configuration = EngineConfiguration()
+        configuration.workers = options.workers
         for index in 0..<options.workers {
             let worker = try ProxyWorker(
-                origins: { table.origin(of: $0) },
+                configuration: configuration, origins: { table.origin(of: $0) },
                 legs: { request in
                     inbox.put(.leg(worker: index, request))
                     return .pending
@@ -113,6 +126,7 @@ public final class HTTPEngine: ProxyEngine {
                 // What it was given waits for nobody: the agent starts another process.
                 log("worker \(worker) cannot serve, so the process ends: \(error)")
                 loop.stop()
+            case .metrics(let question, let snapshot): answered(question, snapshot)
             case .log(let line): log(line)
             case .logEnded: finishDrain()
             }
@@ -208,6 +222,41 @@ public final class HTTPEngine: ProxyEngine {
         guard let done = onDrained else { return }
         onDrained = nil
         done()
+    }
+
+    // MARK: - Metrics
+
+    public func metrics(_ completion: @escaping (String) -> Void) {
+        lastQuestion += 1
+        let question = lastQuestion
+        questions[question] = Question(left: workers.count, completion: completion)
+        for worker in workers {
+            worker.metrics { [inbox] in inbox.put(.metrics(question: question, $0)) }
+        }
+    }
+
+    private func answered(_ number: UInt64, _ snapshot: MetricsSnapshot?) {
+        guard var question = questions[number] else { return }
+        question.left -= 1
+        if let snapshot { question.snapshots.append(snapshot) }
+        questions[number] = question.left > 0 ? question : nil
+        if question.left == 0 { question.completion(MetricsExposition(question.snapshots).text() + gauges) }
+    }
+
+    /// The state of the process, beside Istio's metrics.
+    private var gauges: String {
+        let counters = counters
+        let metrics: [(name: String, type: String, help: String, value: UInt64)] = [
+            ("sockmesh_proxy_connections", "gauge", "Connections of pods that are open.", counters.connections),
+            ("sockmesh_proxy_accepted_total", "counter", "Connections of pods.", counters.accepted),
+            (
+                "sockmesh_proxy_refused_total", "counter", "Connections of pods that were reset at once.",
+                counters.refused
+            ),
+            ("sockmesh_proxy_workers", "gauge", "Threads that serve.", UInt64(workers.count)),
+        ]
+        return metrics.map { "# HELP \($0.name) \($0.help)\n# TYPE \($0.name) \($0.type)\n\($0.name) \($0.value)\n" }
+            .joined()
     }
 
     public var counters: EngineCounters {

@@ -26,6 +26,9 @@ public protocol ProxyEngine: AnyObject {
     func drain(within deadline: Duration, _ done: @escaping () -> Void)
 
     var counters: EngineCounters { get }
+
+    /// Calls `completion` with a page for Prometheus, once, from the event loop.
+    func metrics(_ completion: @escaping (String) -> Void)
 }
 
 /// Why an engine does not take a configuration.

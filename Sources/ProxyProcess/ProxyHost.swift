@@ -129,6 +129,7 @@ public final class ProxyHost: LegSource {
         case .legRefused(let request, let refusal): legs.finish(request)?(.failure(refusal))
         case .drain(let milliseconds): drain(within: .milliseconds(milliseconds), "the agent")
         case .statusRequest(let number): link?.send(.status(status(number)))
+        case .metricsRequest(let number): writeMetrics(number, into: descriptors[0])
         }
     }
 
@@ -181,6 +182,19 @@ public final class ProxyHost: LegSource {
             request: number, generation: generation, listeners: UInt32(listeners.count),
             connections: counters.connections, accepted: counters.accepted, refused: counters.refused,
             pendingLegs: UInt32(legs.count), isDraining: isDraining)
+    }
+
+    private func writeMetrics(_ number: UInt32, into file: SharedDescriptor) {
+        engine?.metrics { [weak self] page in
+            guard let self else { return }
+            do throws(SystemError) {
+                try MemoryFile.write(Array(page.utf8), to: file)
+                link?.send(.metrics(number))
+            } catch {
+                // Who asks gives up after a while.
+                log("metrics cannot be given: \(error)")
+            }
+        }
     }
 
     private func drain(within deadline: Duration, _ cause: String) {

@@ -16,6 +16,11 @@ struct SnapshotBuilder {
 
     private var objects = Objects()
     private var table: RouteTable?
+    private var node: NodeRecord?
+    /// What each Service record was last made into, so that workers see at a glance what has not changed.
+    private var services: [RecordKey: (record: ServiceRecord, service: ProxyService)] = [:]
+    /// One for each list of policies, by the records' names.
+    private var authorizers: [[String]: (policies: [AuthorizationPolicy], authorizer: RequestAuthorizer)] = [:]
 
     /// - Throws: ``EngineRefusal`` that names the record which cannot be served; the builder stays as it was.
     mutating func build(_ configuration: ProxyConfiguration) throws(EngineRefusal) -> ProxySnapshot {
@@ -23,6 +28,7 @@ struct SnapshotBuilder {
         for record in configuration.workloads where record.netns == 0 {
             throw EngineRefusal("\(record.key): pod \(record.pod) has no network namespace")
         }
+        let destinations = try destinations(configuration)
         let new = Self.objects(configuration)
         let table: RouteTable
         if let old = self.table {
@@ -35,12 +41,19 @@ struct SnapshotBuilder {
         }
         objects = new
         self.table = table
+        authorizers = destinations.authorizers
+        let services = services(configuration)
         return ProxySnapshot(
-            generation: configuration.generation, services: configuration.services.map(Self.service), routes: table,
+            generation: configuration.generation, services: services, routes: table,
             workloads: Dictionary(
                 configuration.workloads.map {
-                    ($0.netns, ProxyWorkload(name: $0.pod, serviceAccount: $0.serviceAccount))
-                }, uniquingKeysWith: { $1 }))
+                    (
+                        $0.netns,
+                        ProxyWorkload(
+                            name: $0.pod, serviceAccount: $0.serviceAccount, addresses: $0.addresses, labels: $0.labels)
+                    )
+                }, uniquingKeysWith: { $1 }), trustDomain: configuration.node?.trustDomain ?? "cluster.local",
+            destinations: destinations.list)
     }
 
     private static func check(_ record: ServiceRecord) throws(EngineRefusal) {
@@ -54,21 +67,77 @@ struct SnapshotBuilder {
         }
     }
 
-    // MARK: - Endpoints
+    // MARK: - Services
 
-    private static func service(_ record: ServiceRecord) -> ProxyService {
-        ProxyService(
-            name: record.service, port: record.port, addresses: record.addresses,
-            endpoints: usable(record.endpoints).map {
-                ProxyEndpoint(address: $0.address, port: $0.port, weight: $0.weight)
-            }, appProtocol: record.appProtocol)
+    private mutating func services(_ configuration: ProxyConfiguration) -> [ProxyService] {
+        if node != configuration.node { services = [:] }
+        node = configuration.node
+        var made: [RecordKey: (record: ServiceRecord, service: ProxyService)] = [:]
+        let list = configuration.services.map { record in
+            let service: ProxyService
+            if let known = services[record.key], known.record == record {
+                service = known.service
+            } else {
+                service = Self.service(record, node)
+            }
+            made[record.key] = (record, service)
+            return service
+        }
+        services = made
+        return list
     }
 
-    /// Those that are ready; if there is none, those that end but still serve, as kube-proxy has it (KEP-1669).
-    private static func usable(_ endpoints: [ServiceRecord.Endpoint]) -> [ServiceRecord.Endpoint] {
-        let ready = endpoints.filter { $0.isReady && $0.weight > 0 }
-        let staying = ready.filter { !$0.isTerminating }
-        return staying.isEmpty ? ready : staying
+    private static func service(_ record: ServiceRecord, _ node: NodeRecord?) -> ProxyService {
+        ProxyService(
+            name: record.service, port: record.port, addresses: record.addresses,
+            endpoints: endpoints(record.endpoints),
+            policy: ServicePolicy(record.settings, zone: node?.zone, node: node?.name),
+            appProtocol: record.appProtocol)
+    }
+
+    /// Those that end get new requests only if there is no other, as kube-proxy has it (KEP-1669).
+    private static func endpoints(_ endpoints: [ServiceRecord.Endpoint]) -> [ClusterEndpoint] {
+        let hasStaying = endpoints.contains { $0.isReady && $0.weight > 0 && !$0.isTerminating }
+        return endpoints.map {
+            let state: ClusterEndpoint.State =
+                !$0.isReady ? .unready : $0.isTerminating && hasStaying ? .draining : .ready
+            return ClusterEndpoint(
+                $0.address, port: $0.port, weight: $0.weight, zone: $0.zone, node: $0.node, state: state)
+        }
+    }
+
+    // MARK: - Policies
+
+    private struct Destinations {
+        var list: [ProxyDestination] = []
+        var authorizers: [[String]: (policies: [AuthorizationPolicy], authorizer: RequestAuthorizer)] = [:]
+    }
+
+    /// Pods with the same policies share one authorizer, which is compiled again only if one of them has changed.
+    private func destinations(_ configuration: ProxyConfiguration) throws(EngineRefusal) -> Destinations {
+        var policies: [String: AuthorizationPolicy] = [:]
+        for record in configuration.authorizations { policies[record.key.name] = record.policy }
+        var result = Destinations()
+        for record in configuration.destinations {
+            var selecting: [AuthorizationPolicy] = []
+            for name in record.policies {
+                // Without it requests would be taken that must not be.
+                guard let policy = policies[name] else {
+                    throw EngineRefusal("\(record.key): there is no policy \(name)")
+                }
+                selecting.append(policy)
+            }
+            let known = result.authorizers[record.policies] ?? authorizers[record.policies]
+            let authorizer: RequestAuthorizer
+            if let known, known.policies == selecting {
+                authorizer = known.authorizer
+            } else {
+                authorizer = RequestAuthorizer(selecting)
+            }
+            result.authorizers[record.policies] = (selecting, authorizer)
+            result.list.append(ProxyDestination(addresses: record.addresses, authorizer: authorizer))
+        }
+        return result
     }
 
     // MARK: - Routes

@@ -92,8 +92,8 @@ struct TestArena: ~Copyable {
             try maps.workloads.set(cookie, workload)
             var entry = mesh_address()
             entry.identity = (identity, identity)
-            entry.flags = MESH_ADDR_LOCAL.rawValue | MESH_ADDR_NEEDS_RECORD.rawValue
-            entry.netns = cookie
+            entry.flags = MESH_ADDR_NEEDS_RECORD.rawValue
+            entry.netns = (cookie, cookie)
             try maps.addresses.set(mesh_ip(ipv4: address), entry)
         }
     }

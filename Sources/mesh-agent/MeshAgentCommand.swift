@@ -70,6 +70,20 @@ struct MeshAgentCommand: ParsableCommand {
             "Program of the node proxy, which the agent starts and supervises. (default: no proxy)", valueName: "path"))
     var proxy: String?
 
+    @Option(
+        help: ArgumentHelp("Threads of the proxy. (default: one for two processors)", valueName: "number"))
+    var proxyWorkers: Int?
+
+    @Option(
+        help: "A line for each request that the proxy serves, on standard error: json, text or off. (default: json)")
+    var proxyAccessLog: ProxyOptions.AccessLog?
+
+    @Option(
+        help: ArgumentHelp(
+            "Where Prometheus finds the metrics of the node, at /metrics: 127.0.0.1:15020 for instance. "
+                + "(default: nowhere)", valueName: "address:port"))
+    var metrics: String?
+
     @Option(help: "Form of the log: text or json.")
     var logFormat = AgentConfiguration.LogFormat.text
 
@@ -100,6 +114,8 @@ struct MeshAgentCommand: ParsableCommand {
         options.adminGroup = adminGroup
         options.writeGroup = writeGroup
         options.proxy = proxy
+        options.proxyOptions = ProxyOptions(workers: proxyWorkers, accessLog: proxyAccessLog)
+        options.metrics = metrics
         options.logFormat = logFormat
         options.logLevel = logLevel
         return options
@@ -129,4 +145,5 @@ struct MeshAgentCommand: ParsableCommand {
 }
 
 extension AgentConfiguration.LogFormat: ExpressibleByArgument {}
+extension ProxyOptions.AccessLog: ExpressibleByArgument {}
 extension AgentConfiguration.LogLevel: ExpressibleByArgument {}

@@ -22,7 +22,7 @@ def pytest_addoption(parser):
 def pytest_generate_tests(metafunc):
     modes = metafunc.config.getoption("--modes").split(",")
     if "world" in metafunc.fixturenames:
-        metafunc.parametrize("world", modes, indirect=True, scope="session")
+        metafunc.parametrize("world", modes, indirect=True)
     if "family" in metafunc.fixturenames:
         metafunc.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 
@@ -34,11 +34,20 @@ def pytest_sessionstart(session):
 
 
 @pytest.fixture(scope="session")
-def world(request):
-    """Pods a, b and c, on plain veths or under the mesh: what a test asserts must hold in every mode."""
-    made = World(request.param, pods=("a", "b", "c"))
+def worlds():
+    """Mode -> world. Kept once made: the next file needs all of them again."""
+    made = {}
     yield made
-    made.remove()
+    for one in made.values():
+        one.remove()
+
+
+@pytest.fixture
+def world(request, worlds):
+    """Pods a, b and c, on plain veths or under the mesh: what a test asserts must hold in every mode."""
+    if request.param not in worlds:
+        worlds[request.param] = World(request.param, pods=("a", "b", "c"))
+    return worlds[request.param]
 
 
 @pytest.fixture(scope="session")

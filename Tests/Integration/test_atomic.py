@@ -15,7 +15,7 @@ from harness.admin import AdminConnection
 from harness.kernel import Verdicts
 from harness.manifests import app, network_policy
 from harness.oracle import Oracle, Party
-from harness.processes import spawn, stop
+from harness.processes import PATIENCE, spawn, stop
 from test_oracle import NAMED, NAMESPACES, PORTS, Generator
 
 # What else the machine does would show in its times or counts.
@@ -100,7 +100,7 @@ class Connecting:
 
     def heard(self):
         """[[generation before, generation after, outcome, times]]"""
-        output, _ = self._process.communicate(timeout=30)
+        output, _ = self._process.communicate(timeout=PATIENCE)
         return json.loads(output)
 
     def end(self):

@@ -49,7 +49,7 @@ def wait_for(node, name, state, pid):
         report = workload(node, name)
         there = report and (report["netns"], report["redirection"]["state"]) == (f"/proc/{pid}/ns/net", state)
         return there and report
-    return eventually(reached, timeout=15, what=f"{name} {state} by process {pid}")
+    return eventually(reached, what=f"{name} {state} by process {pid}")
 
 
 def test_a_pod_of_a_process_is_in_the_mesh(node, resident, family):

@@ -157,7 +157,7 @@ def test_the_unspecified_address_is_nobody(meshed, policies):
     sender = meshed.peer("a").socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     sender.bind(("eth0", 0x86DD))
     sender.send(udp_from_nowhere(meshed, 5620))
-    assert server.poll(select.POLLIN, 1000), "the frame is one that arrives where no policy stands in its way"
+    assert server.poll(select.POLLIN, 10_000), "the frame is one that arrives where no policy stands in its way"
     assert server.recv(20) == b"nowhere!"
     policies(network_policy("b-deaf", app("b"), ingress=[]))
     sender.send(udp_from_nowhere(meshed, 5620))

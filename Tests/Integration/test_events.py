@@ -129,6 +129,6 @@ def test_what_a_full_buffer_loses_is_counted(meshed, nobody):
     def arrived_or_lost():
         arrived = denials_by_pod(meshed, port)
         return {name: arrived[f"{meshed.namespace_of(name)}/{name}"] + lost[name] for name in PODS}
-    eventually(lambda: arrived_or_lost() == dict.fromkeys(PODS, sent), timeout=20, what="an account of every event")
+    eventually(lambda: arrived_or_lost() == dict.fromkeys(PODS, sent), what="an account of every event")
     refused(meshed, "a", port + 1, 1)
     eventually(lambda: meshed.denials(port + 1), what="events after the loss")

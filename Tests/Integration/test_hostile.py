@@ -105,7 +105,7 @@ def test_a_process_outside_the_cgroup(meshed, policies, listener):
         def reported():
             workload = next(w for w in meshed.agent.json("workloads") if w["name"] == "a" and w["namespace"] == "test")
             return any(process["pid"] == stray.pid for process in workload["outsideProcesses"])
-        eventually(reported, timeout=30.0, what="the report of a process outside the cgroup")
+        eventually(reported, what="the report of a process outside the cgroup")
     finally:
         stray.close()
 

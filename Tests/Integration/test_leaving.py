@@ -39,7 +39,7 @@ def enrol(node, *names):
         node.pod_object(name, labels.get(name), mesh="enabled" if name in names else "disabled")
         for name in node.node.pods])
     eventually(lambda: {one["name"] for one in node.agent.json("workloads")
-                        if one["redirection"]["state"] == "enabled"} == set(names), timeout=15,
+                        if one["redirection"]["state"] == "enabled"} == set(names),
                what=f"a mesh of {names}")
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The load tool: it measures, and no damage to a stream escapes it. Over plain loopback, without a mesh."""
 
+import http.server
 import json
 import socket
 import subprocess
@@ -176,3 +177,42 @@ def test_mistakes_are_named(meshload, arguments, message):
     done = run(meshload, *arguments, check=False)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+@pytest.fixture
+def web():
+    """An HTTP/1.1 server that answers 61 bytes; its port."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.send_response(200 if self.path == "/" else 404)
+            self.send_header("Content-Length", "61")
+            self.end_headers()
+            self.wfile.write(b"x" * 61)
+
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def ask(meshload, port, *options):
+    return run(meshload, "http", "--address", "127.0.0.1", "--port", str(port), "--connections", "8", "--rate", "400",
+               "--seconds", "0.5", *options, check=False)
+
+
+def test_http_asks_at_its_rate(meshload, web):
+    result = json.loads(ask(meshload, web).stdout)
+    # What is due is asked for, late or not: 200 of a Poisson distribution, standard deviation 14.
+    assert 120 < result["requests"] < 280 and 0 < result["p50_us"] <= result["p99_us"]
+
+
+@pytest.mark.parametrize("options, what", [(("--body", "60"), "61 bytes, expected 200 with 60"),
+                                           (("--path", "/none"), "status 404")])
+def test_http_takes_no_wrong_answer(meshload, web, options, what):
+    done = ask(meshload, web, *options)
+    assert done.returncode == 1 and what in done.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from harness.manifests import app, network_policy
 from harness.meshed import Meshed
-from harness.processes import spawn
+from harness.processes import PATIENCE, spawn
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def node():
 def refused(agent, argv):
     """Starts an agent that must end by itself; (exit code, what it said)."""
     process = spawn(*agent.node.enter(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=PATIENCE)
     return process.returncode, output
 
 
@@ -91,6 +91,6 @@ def test_without_privileges(node, tmp_path):
     argv = replaced(node.agent.argv(), node=f"{node.node.id}-z", cgroup=f"{node.agent.cgroup}-z",
                     bpffs=f"{node.agent.bpffs}-z", state_dir=tmp_path / "state", socket=tmp_path / "z.sock")
     done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *argv],
-                          capture_output=True, text=True, timeout=20)
+                          capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode > 0
     assert "root" in done.stderr.lower() or "privilege" in done.stderr.lower() or "permi" in done.stderr.lower()

@@ -46,7 +46,7 @@ def serving(agent, but=None, listeners=8):
         proxies = report["proxies"]
         return (len(proxies) == 1 and proxies[0]["state"] == "serving" and proxies[0]["pid"] != but
                 and report["listeners"] == listeners and (report.get("factory") or {}).get("ready"))
-    eventually(look, timeout=20, what=f"a proxy that serves: {found}")
+    eventually(look, what=f"a proxy that serves: {found}")
     return found[0]
 
 
@@ -89,7 +89,7 @@ def test_a_killed_proxy_is_replaced_behind_the_same_listeners(node):
 def test_a_killed_factory_is_replaced(node):
     report, listening = serving(node.agent), ports(node.pod("a"))
     os.kill(report["factory"]["pid"], signal.SIGKILL)
-    eventually(lambda: node.agent.json("status")["proxy"]["factoryRestarts"] == 1, timeout=10, what="another factory")
+    eventually(lambda: node.agent.json("status")["proxy"]["factoryRestarts"] == 1, what="another factory")
     after = serving(node.agent)
     assert after["proxies"] == report["proxies"] and ports(node.pod("a")) == listening
 
@@ -99,7 +99,7 @@ def test_a_pod_that_goes_is_kept_by_nobody(node):
     node.agent.write_config("objects.yaml", *node.pod_objects({}))
     serving(node.agent, listeners=4)
     # The pair of devices goes with the last descriptor of the namespace.
-    eventually(lambda: not node.node.has_veth_of(pod), timeout=10, what="the end of the pod's namespace")
+    eventually(lambda: not node.node.has_veth_of(pod), what="the end of the pod's namespace")
 
 
 def test_uninstall_leaves_neither(node):
@@ -107,5 +107,5 @@ def test_uninstall_leaves_neither(node):
     agent = node.agent
     agent.ctl("uninstall", "--cgroup", agent.cgroup, "--bpffs", agent.bpffs, "--state-dir", agent.state)
     for pid in (report["proxies"][0]["pid"], report["factory"]["pid"]):
-        eventually(lambda: not is_running(pid), timeout=10, what=f"the end of process {pid}")
+        eventually(lambda: not is_running(pid), what=f"the end of process {pid}")
     assert not (node.agent.cgroup / "factory").exists()

@@ -79,7 +79,7 @@ def test_connections(node):
             listener.close()
         for peer in peers.values():
             peer.start("release").result(60)
-        eventually(lambda: all(open_ends(node, name) < 100 for name in "abc"), timeout=20, what="the connections' end")
+        eventually(lambda: all(open_ends(node, name) < 100 for name in "abc"), what="the connections' end")
         assert node.outcome("a", "b", PORT + 1) == "ok", "what has ended is given back"
         for end in (server, *first):
             end.close()

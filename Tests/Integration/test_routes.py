@@ -40,7 +40,7 @@ def answer(found):
 
 
 def becomes(condition, what):
-    return eventually(condition, timeout=5, what=what)
+    return eventually(condition, what=what)
 
 
 def test_without_a_route_the_kernel_leads_to_the_endpoints(routed, client):

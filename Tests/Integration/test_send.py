@@ -95,7 +95,7 @@ def test_urgent_byte(world, family):
     if world.redirects:
         assert read(server, 2) == b"NU"
         return
-    assert server.poll(select.POLLPRI, 1000) == select.POLLPRI
+    assert server.poll(select.POLLPRI, 10_000) == select.POLLPRI
     assert server.recv(100, socket.MSG_OOB) == b"U"
     assert server.recv(100) == b"N"
 
@@ -119,7 +119,7 @@ def test_zerocopy_set_before_the_connection(world):
     data = b"z" * 65536
     assert client.send(data, MSG_ZEROCOPY) == len(data)
     assert read(server, len(data)) == data
-    assert client.poll(select.POLLERR, 2000) & select.POLLERR
+    assert client.poll(select.POLLERR, 10_000) & select.POLLERR
     _, ancillary, flags, _ = client.recvmsg(1, 512, socket.MSG_ERRQUEUE)
     assert flags & socket.MSG_ERRQUEUE
     assert ancillary[0][2][4] == so_ee_origin_zerocopy

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from harness.manifests import app, network_policy
-from harness.world import family_number
+from harness.world import family_number, fastest
 
 DNS = 53
 MILLISECOND = 0.001
@@ -65,7 +65,7 @@ def test_dns_works_where_policy_allows_it(meshed, default_deny, resolver, family
         else:
             client.sendto(query, address)
         resolver.answer_one(query)
-        assert client.poll(select.POLLIN, 2000) == select.POLLIN, "the answer was lost"
+        assert client.poll(select.POLLIN, 10_000) == select.POLLIN, "the answer was lost"
         answer, sender = client.recvfrom(512)
         assert answer == b"answer to " + query
         assert sender[0] == address[0] and sender[1] == DNS
@@ -89,14 +89,16 @@ def test_denied_ingress_is_econnrefused_at_once(meshed, policies, resolver, fami
 
 def assert_refused_at_once(meshed, source, family, connected, error):
     """Many tries: half of them within a millisecond, and of all but a tenth nobody could say that they had waited."""
-    outcomes = meshed.peer(source).do("attempts", family_number(family), socket.SOCK_DGRAM,
-                                      (meshed.pod("b").address(family), DNS), TRIES, not connected)
-    assert {status for status, _ in outcomes} == {error}
-    seconds = sorted(taken for _, taken in outcomes)
-    median, ninth_tenth, longest = seconds[TRIES // 2], seconds[TRIES * 9 // 10], seconds[-1]
-    times = ", ".join(f"{value * 1e6:.0f} us" for value in (median, ninth_tenth, longest))
-    print(f"median, 9th decile, longest: {times}")
-    assert median < MILLISECOND and ninth_tenth < 10 * MILLISECOND, times
+    def slowness():
+        outcomes = meshed.peer(source).do("attempts", family_number(family), socket.SOCK_DGRAM,
+                                          (meshed.pod("b").address(family), DNS), TRIES, not connected)
+        assert {status for status, _ in outcomes} == {error}
+        seconds = sorted(taken for _, taken in outcomes)
+        median, ninth_tenth, longest = seconds[TRIES // 2], seconds[TRIES * 9 // 10], seconds[-1]
+        times = ", ".join(f"{value * 1e6:.0f} us" for value in (median, ninth_tenth, longest))
+        print(f"median, 9th decile, longest: {times}")
+        return max(median, ninth_tenth / 10)
+    assert fastest(slowness, MILLISECOND) < MILLISECOND
 
 
 def test_a_pod_outside_the_mesh_is_denied_by_the_destination(meshed, policies, resolver, family):
@@ -116,7 +118,7 @@ def test_only_the_one_who_was_asked_may_answer(meshed, default_deny, resolver, f
     stranger.bind((meshed.pod("u").address(family), DNS))
     stranger.sendto(b"forged", (meshed.pod("a").address(family), 5353))
     resolver.answer_one(b"query")
-    assert client.poll(select.POLLIN, 2000) == select.POLLIN
+    assert client.poll(select.POLLIN, 10_000) == select.POLLIN
     assert client.recv(512) == b"answer to query"
     assert client.poll(select.POLLIN, 100) == 0
     client.close()

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness.processes import run, stop
+from harness.processes import PATIENCE, run, stop
 
 # scripts/test-of-tests.sh asks for more: a build without the wait loses something about every ten seconds.
 STRESS_SECONDS = float(os.environ.get("MESH_STRESS_SECONDS", "5"))
@@ -36,7 +36,7 @@ def test_connections_that_talk_both_ways_at_once(world, meshload):
         ended = [client for client in clients if client.poll() is not None]
         assert not any(client.returncode for client in ended), [client.stderr.read() for client in ended]
         for client in clients:
-            assert client.wait(timeout=60) == 0, client.stderr.read()
+            assert client.wait(timeout=PATIENCE) == 0, client.stderr.read()
     finally:
         for process in clients + servers:
             stop(process)
@@ -50,7 +50,7 @@ def test_two_processes_send_on_one_socket(world, family):
     try:
         assert reader.stdout.readline() == "ready\n"
         sender = run(*world.argv("a", sys.executable, PROBE, "send", address, port, "20"))
-        wrong, _ = reader.communicate(timeout=30)
+        wrong, _ = reader.communicate(timeout=PATIENCE)
     finally:
         stop(reader)
     assert not wrong and reader.returncode == 0, wrong + sender.stderr

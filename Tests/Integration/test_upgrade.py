@@ -106,7 +106,7 @@ def test_a_new_layout_takes_over_under_traffic(node, server):
     assert (node.agent.bpffs / old).exists(), "bytes wait unread in the old sockhash"
     assert unread.pour(1 << 16, position=position) == 1 << 16
     assert reader.drain(position + (1 << 16)) == position + (1 << 16)
-    eventually(lambda: versions(node.agent) == [current], timeout=15.0, what="the end of the old layout")
+    eventually(lambda: versions(node.agent) == [current], what="the end of the old layout")
     assert allowed.end() == [] and allowed.count > 20
     assert denied.end() == [] and denied.count > 20
     # New connections are redirected by the new layout; those of the old one went to TCP and live.
@@ -131,7 +131,7 @@ def test_a_takeover_that_was_interrupted_is_finished(node, server):
         time.sleep(delay)
         node.agent.kill()
         node.agent.start()
-        eventually(lambda: versions(node.agent) == [current], timeout=15.0, what="the end of the old layout")
+        eventually(lambda: versions(node.agent) == [current], what="the end of the old layout")
         assert node.outcome("a", "b", PORT) == "ok"
     assert denied.end() == []
 
@@ -148,7 +148,7 @@ def test_a_pod_that_the_new_agent_cannot_see_stays_under_the_old_layout(node, se
     while time.monotonic() < deadline:
         assert node.outcome("a", "b", PORT) == "EPERM"
     assert versions(node.agent) == sorted([current, old])
-    eventually(lambda: old in node.agent.ctl("status", check=False).stdout, timeout=20.0, what="a report of it")
+    eventually(lambda: old in node.agent.ctl("status", check=False).stdout, what="a report of it")
     node.peer("a").close()
     del node._peers["a"]
-    eventually(lambda: versions(node.agent) == [current], timeout=15.0, what="the end of the old layout")
+    eventually(lambda: versions(node.agent) == [current], what="the end of the old layout")

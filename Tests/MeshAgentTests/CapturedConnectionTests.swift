@@ -21,7 +21,7 @@ import Testing
                 policySet: Slots(even: set, odd: set), dryRunSet: Slots(even: 0, odd: 0),
                 flags: MESH_WL_READY.rawValue)
             tables.addresses[pod(netns)] = KernelTables.Address(
-                identity: Slots(even: identity, odd: identity), flags: MESH_ADDR_LOCAL.rawValue, netns: netns)
+                identity: Slots(even: identity, odd: identity), flags: 0, netns: Slots(even: netns, odd: netns))
         }
         return ConnectionSweeper(tables) { _ in nil }
     }

@@ -86,7 +86,7 @@ import Testing
                 policySet: Slots(even: set, odd: set), dryRunSet: Slots(even: 0, odd: 0),
                 flags: MESH_WL_READY.rawValue)
             tables.addresses[family.address(name)] = KernelTables.Address(
-                identity: identity, flags: MESH_ADDR_LOCAL.rawValue, netns: netns)
+                identity: identity, flags: 0, netns: Slots(even: netns, odd: netns))
         }
         let mesh = compiler.mesh
         return ConnectionSweeper(tables) { mesh.services[$0] }

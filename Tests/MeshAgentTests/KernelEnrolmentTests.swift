@@ -69,7 +69,7 @@ extension KernelPolicyTests {
                     [.pod(client), .pod(server), .networkPolicy(Self.policy)],
                     enrolled: [client.namespacedName, server.namespacedName])
                 #expect(try Self.isAllowed(from: client, to: server, mesh, ask) == (index >= 4))
-                #expect(writer.tables.addresses[server.podIPs[0]]?.netns == mesh.namespace(of: server.namespacedName))
+                #expect(writer.tables.pod(at: server.podIPs[0]) == mesh.namespace(of: server.namespacedName))
             }
             mesh.reconciler.finishGracePeriod()
             #expect(writer.tables.workloads.count == 2)

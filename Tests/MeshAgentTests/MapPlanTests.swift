@@ -15,8 +15,9 @@ import Testing
         var image = KernelImage()
         for _ in 0..<6 {
             let next = world.nextImage(&registry, after: image)
-            let before = Self.answers(Self.settled(image, generation: tables.generation), world.questions)
-            let after = Self.answers(Self.settled(next, generation: 0), world.questions)
+            let questions = world.questions.filter { $0.isOfOnePod(image) && $0.isOfOnePod(next) }
+            let before = Self.answers(Self.settled(image, generation: tables.generation), questions)
+            let after = Self.answers(Self.settled(next, generation: 0), questions)
             let plan = MapPlan(from: tables, to: next)
             var flipped = false
             // A program that has read the generation before the flip goes on with it until the grace period is over.
@@ -28,17 +29,17 @@ import Testing
                 if let late {
                     var seen = tables
                     seen.generation = late
-                    let then = Self.answers(seen, world.questions)
+                    let then = Self.answers(seen, questions)
                     if let wrong = then.indices.first(where: { then[$0] != before[$0] && then[$0] != after[$0] }) {
                         Issue.record(
-                            "\(world.questions[wrong]), begun before the flip, is of neither after \(operation)")
+                            "\(questions[wrong]), begun before the flip, is of neither after \(operation)")
                         return
                     }
                 }
-                let now = Self.answers(tables, world.questions)
+                let now = Self.answers(tables, questions)
                 let expected = flipped ? after : before
                 if let wrong = now.indices.first(where: { now[$0] != expected[$0] }) {
-                    Issue.record("\(world.questions[wrong]) is \(now[wrong]) after \(operation)")
+                    Issue.record("\(questions[wrong]) is \(now[wrong]) after \(operation)")
                     return
                 }
             }
@@ -159,11 +160,11 @@ import Testing
         let prefixes = PrefixIndex(tables.cidrs.lazy.map { ($0.key, $0.value) })
         return questions.map { question in
             let row = tables.row(of: question.destination, prefixes)
-            let isLocal = (row?.flags ?? 0) & MESH_ADDR_LOCAL.rawValue != 0
+            let pod = row?.netns[tables.generation] ?? 0
             let owner = question.sourceNetns.flatMap { tables.workloads[$0] == nil ? nil : $0 }
             return tables.reason(
                 KernelTables.FlowQuestion(
-                    sourceNetns: owner, source: question.source, destinationNetns: isLocal ? row?.netns : nil,
+                    sourceNetns: owner, source: question.source, destinationNetns: pod == 0 ? nil : pod,
                     destination: question.destination, port: question.port, transport: question.transport),
                 prefixes) == MESH_REASON_NONE
         }

@@ -12,6 +12,13 @@ struct RandomWorld {
         var destination: IPAddress
         var port: UInt16
         var transport: PolicyProtocol
+
+        /// Whether the source's address is the source's. Who sends from another pod's address is refused before policy.
+        func isOfOnePod(_ image: KernelImage) -> Bool {
+            let owner = image.addresses[source]?.netns ?? 0
+            guard let sourceNetns else { return true }
+            return image.workloads[sourceNetns] == nil ? owner == 0 : owner == sourceNetns
+        }
     }
 
     /// Content of the last image, to make the same one with other numbers.
@@ -63,7 +70,9 @@ struct RandomWorld {
         for other in Self.others where chance(1, of: 3) {
             next.image.addresses[other] = KernelImage.Address(identity: anyIdentity())
         }
-        for (cookie, address) in Self.pods {
+        // An address may have gone to another pod, or be nobody's.
+        let cookies = chance(1, of: 2) ? Self.pods.map(\.cookie) : Self.pods.map(\.cookie).shuffled(using: &random)
+        for (cookie, address) in zip(cookies, Self.pods.map(\.address)) {
             let isEnrolled = chance(3, of: 4)
             let kept = chance(1, of: 2) ? last.addresses[address] : nil
             let identity = kept?.identity ?? anyIdentity()
@@ -72,7 +81,7 @@ struct RandomWorld {
                 continue
             }
             next.image.addresses[address] = KernelImage.Address(
-                identity: identity, flags: MESH_ADDR_LOCAL.rawValue | MESH_ADDR_NEEDS_RECORD.rawValue, netns: cookie)
+                identity: identity, flags: MESH_ADDR_NEEDS_RECORD.rawValue, netns: cookie)
             next.image.workloads[cookie] = KernelImage.Workload(
                 identity: PerFamily(both: identity), policySet: 0, dryRunSet: 0, flags: MESH_WL_READY.rawValue,
                 addresses: [address])

@@ -29,7 +29,7 @@ import Testing
         for operation in MapPlan(from: tables, to: builder.image).operations { tables.apply(operation) }
         #expect(tables.workloads[10] != nil && !Self.isReady(tables))
         #expect(tables.lookups == [10], "nor is anything let in")
-        #expect(tables.addresses[Self.address]?.netns != 10)
+        #expect(tables.pod(at: Self.address) != 10)
 
         let enrolled = [Self.name: EnrolledPod(netns: 10, isOnVeth: true)]
         changes = compiler.update(MeshChange(enrolled: [Self.name]))
@@ -48,7 +48,7 @@ import Testing
         }
         #expect(Self.isReady(tables))
         #expect(tables.workloads[10]?.policySet[tables.generation] != 0)
-        #expect(tables.addresses[Self.address]?.netns == 10)
+        #expect(tables.pod(at: Self.address) == 10)
         for operation in plan.garbage { tables.apply(operation) }
         #expect(MapPlan(from: tables, to: builder.image).isEmpty)
     }

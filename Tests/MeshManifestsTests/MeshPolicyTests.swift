@@ -24,10 +24,13 @@ import Testing
         }
     }
 
+    private struct NoPolicy: Error {}
+
     static func policy(_ text: String) throws -> MeshPolicy {
         let manifest = manifest(text)
         try #require(manifest.errors.isEmpty && manifest.warnings.isEmpty, "\(manifest.errors + manifest.warnings)")
-        return try #require(manifest.meshPolicies.first).object
+        guard case .meshPolicy(let policy)? = manifest.objects.first?.object else { throw NoPolicy() }
+        return policy
     }
 
     @Test func everyField() throws {
@@ -109,17 +112,19 @@ import Testing
         }
     }
 
-    @Test func nobodyReadsItYet() {
+    @Test func onlyTheNodeProxyActsOnIt() {
         #expect(!ObjectKind.enforced.contains(.meshPolicy))
         let manifest = ManifestDecoder(unknownKinds: .refuse).decode(
             Array(Self.document("targetRefs: [{kind: Namespace}]").utf8), file: "f.yaml")
-        #expect(manifest.meshPolicies.isEmpty && manifest.errors.first?.reason == "the kind \"MeshPolicy\" is not read")
+        #expect(
+            manifest.objects.isEmpty
+                && manifest.errors.first?.reason == "the kind \"MeshPolicy\" is not read: it needs the node proxy")
     }
 
     @Test func twoOfOneName() {
         let one = Self.document("targetRefs: [{kind: Namespace}], fault: {delay: 1s}")
         let manifest = Self.manifest(one + "\n---\n" + one)
-        #expect(manifest.meshPolicies.count == 1)
+        #expect(manifest.objects.count == 1)
         #expect(manifest.errors.map(\.description).contains { $0.hasPrefix("f.yaml:3") })
     }
 

@@ -90,7 +90,8 @@ import Testing
         let port = try #require(compiler.mesh.servicePorts[Self.web]?.first)
         #expect(port.port == 80 && port.addresses.map(\.description) == ["10.96.0.1", "fd96::1"])
         // A pod with two addresses is one backend.
-        #expect(port.backends == [Backend(address: Fixture.address("10.1.0.1"), port: 8080, weight: 1)])
+        let endpoints = port.endpoints.map { "\($0.address) \($0.port) \($0.weight) \($0.isTerminating)" }
+        #expect(endpoints == ["10.1.0.1 8080 1 false"])
         let headless = ServiceTests.service("h") {
             $0.clusterIPs = []
             $0.isHeadless = true
@@ -99,7 +100,7 @@ import Testing
         let name = headless.namespacedName
         #expect(changes.servicePorts == [name] && changes.services.isEmpty)
         let found = try #require(compiler.mesh.servicePorts[name]?.first)
-        #expect(found.addresses.isEmpty && found.backends == port.backends)
+        #expect(found.addresses.isEmpty && found.endpoints == port.endpoints)
         let removal = compiler.update(MeshChange(removed: [MeshObject.service(headless).reference]))
         #expect(removal.servicePorts == [name] && compiler.mesh.servicePorts[name] == nil)
     }

@@ -25,6 +25,7 @@ import Testing
         func serve(_ listener: Listener, _ socket: SharedDescriptor) { listeners[listener.key] = listener.port }
         func stopServing(_ key: ListenerKey) { listeners[key] = nil }
         func drain(within deadline: Duration, _ done: @escaping () -> Void) { finishDrain = done }
+        func metrics(_ completion: @escaping (String) -> Void) { completion("one 1\n") }
     }
 
     final class World {
@@ -116,7 +117,7 @@ import Testing
     @Test func anUnreadableRecordIsRejectedByName() throws {
         let world = try World()
         try world.connect()
-        let state = ConfigurationState(generation: 1, records: [RecordKey(.authorizationPolicy, "shop/a"): [1]])
+        let state = ConfigurationState(generation: 1, records: [RecordKey(RecordKind(rawValue: 99), "shop/a"): [1]])
         for message in ConfigurationChange(from: ConfigurationState(), to: state).messages {
             world.agent?.send(message)
         }
@@ -126,7 +127,7 @@ import Testing
                 == .reject(
                     1,
                     reason:
-                        "authorization policy shop/a: records of authorization policy are not known to this version, "
+                        "kind 99 shop/a: records of kind 99 are not known to this version, "
                         + "at byte 0"))
     }
 

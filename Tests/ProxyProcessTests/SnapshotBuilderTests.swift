@@ -35,7 +35,8 @@ struct SnapshotBuilderTests {
         var builder = SnapshotBuilder()
         let snapshot = try builder.build(configuration(1, [web(records)]))
         let plan = try #require(snapshot.binding(origin).service)
-        return plan.pointee.endpoints.map { $0.address.low & 0xff }
+        return snapshot.services[Int(plan.pointee.index)].endpoints.filter { $0.state == .ready && $0.weight > 0 }
+            .map { $0.identity.address.low & 0xff }
     }
 
     @Test func onlyWhoCanServeIsAnEndpoint() throws {

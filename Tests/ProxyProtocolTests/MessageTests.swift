@@ -13,13 +13,14 @@ struct MessageTests {
         .begin(base: 1, generation: 2), .put(RecordKey(.route, "r"), [1, 2, 3]), .put(RecordKey(.service, ""), []),
         .delete(RecordKey(.service, "shop/web:80")), .commit(2), .snapshot(7), .listener(Listener(key, port: 15001)),
         .listenerGone(key), .leg(request: 9), .legRefused(request: 9, SocketRefusal(errnoCode: 13, "no")),
-        .drain(milliseconds: 30000), .statusRequest(5),
+        .drain(milliseconds: 30000), .statusRequest(5), .metricsRequest(6),
     ]
     static let toAgent: [ProxyMessage] = [
         .acknowledge(2), .reject(2, reason: "route a is malformed"),
         .legRequest(LegRequest(number: 1, netns: 4711, destination: address, client: nil)),
         .legRequest(LegRequest(number: 2, netns: 4711, destination: address, client: address)),
         .listener(Listener(key, port: 15001)), .listenersComplete(4), .drained,
+        .metrics(6),
         .status(ProxyStatus(request: 5, generation: 2, listeners: 4, connections: 1, isDraining: true)),
     ]
     static let toFactory: [FactoryRequest] = [

@@ -43,7 +43,7 @@ struct RandomRecords {
                 .init(
                     address: $0.address(), port: $0.number(), weight: $0.number(), zone: $0.maybe { $0.text() },
                     node: $0.maybe { $0.text() }, isReady: $0.random.chance(50), isTerminating: $0.random.chance(50))
-            })
+            }, settings: settings())
     }
 
     mutating func workload() -> WorkloadRecord {
@@ -166,10 +166,13 @@ struct RandomRecords {
     }
 
     mutating func record() -> ProxyRecord {
-        switch Int.random(in: 0..<4, using: &random) {
+        switch Int.random(in: 0..<7, using: &random) {
         case 0: .service(service())
         case 1: .workload(workload())
         case 2: .referenceGrant(grant())
+        case 3: .authorizationPolicy(AuthorizationRecord(authorization()))
+        case 4: .destination(.init(pod: name(), addresses: list { $0.address() }, policies: list { $0.text() }))
+        case 5: .node(NodeRecord(name: text(), zone: maybe { $0.text() }, trustDomain: text()))
         default: .route(route())
         }
     }

@@ -14,7 +14,7 @@ import Testing
     @Test func everyStructureHasTheSizeThatTheHeaderAsserts() {
         #expect(size(mesh_control.self) == 64)
         #expect(size(mesh_workload.self) == 40)
-        #expect(size(mesh_address.self) == 24)
+        #expect(size(mesh_address.self) == 32)
         #expect(size(mesh_ip.self) == 16)
         #expect(size(mesh_cidr_key.self) == 20)
         #expect(size(mesh_service_key.self) == 20)
@@ -45,7 +45,7 @@ import Testing
         #expect(size(mesh_event.self) == 152)
         #expect(size(mesh_query.self) == 80)
         #expect(size(mesh_reap.self) == 96)
-        #expect(size(mesh_fill.self) == 184)
+        #expect(size(mesh_fill.self) == 192)
     }
 
     @Test func theControlWordIsWhereProgramsReadIt() {
@@ -108,9 +108,9 @@ import Testing
         #expect(MemoryLayout<mesh_query>.offset(of: \.generation) == 48)
         #expect(MemoryLayout<mesh_query>.offset(of: \.verdict) == 68)
         #expect(MemoryLayout<mesh_reap>.offset(of: \.cookie) == 80)
-        #expect(MemoryLayout<mesh_fill>.offset(of: \.listener) == 96)
-        #expect(MemoryLayout<mesh_fill>.offset(of: \.cidr) == 136)
-        #expect(MemoryLayout<mesh_fill>.offset(of: \.done) == 180)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.listener) == 104)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.cidr) == 144)
+        #expect(MemoryLayout<mesh_fill>.offset(of: \.done) == 188)
     }
 
     @Test func addressesKeepTheirByteOrder() {

@@ -31,7 +31,7 @@ public struct PolicyOracle: Sendable {
             case .networkPolicy(let policy): networkPolicies.append(policy)
             case .authorizationPolicy(let policy): authorizationPolicies.append(policy)
             case .peerAuthentication(let policy): peerAuthentications.append(policy)
-            case .service, .endpointSlice, .node, .route: break
+            case .service, .endpointSlice, .node, .route, .meshPolicy: break
             }
         }
     }

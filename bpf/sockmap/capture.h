@@ -105,14 +105,13 @@ static __noinline int leg_decide(struct mesh_conn *conn, struct mesh_leg *leg)
 	conn->proxied = true;
 	conn->generation = READ_ONCE(ctl->generation);
 	address = address_of(&conn->destination);
-	if (is_self(&conn->destination, address, conn->netns)) {
+	if (is_self(&conn->destination, address, conn->netns, conn->generation)) {
 		conn->peer_netns = conn->netns;
 		if (leg->netns == conn->netns)
 			return 0; /* hairpin through its own service */
 		conn->identity = leg->identity;
 	} else {
-		if (address && (address->flags & MESH_ADDR_LOCAL))
-			conn->peer_netns = address->netns;
+		conn->peer_netns = address_netns(address, conn->generation);
 		source = workload_of(conn->netns);
 		if (!source) {
 			refuse(conn, conn->netns, MESH_REASON_NOT_READY);

@@ -18,11 +18,13 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 	struct mesh_control *ctl = control();
 	struct mesh_workload *peer = NULL;
 	__u32 reason;
+	__u64 owner;
 
 	if (!workload || !ctl)
 		return 0;
+	conn->generation = READ_ONCE(ctl->generation);
 	address = bpf_map_lookup_elem(&mesh_addresses, &conn->destination);
-	if (is_self(&conn->destination, address, conn->netns)) {
+	if (is_self(&conn->destination, address, conn->netns, conn->generation)) {
 		conn->peer_netns = conn->netns;
 		return self_decide(conn);
 	}
@@ -34,13 +36,13 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 	}
 	if (!ip_is_any(&conn->source)) {
 		source = bpf_map_lookup_elem(&mesh_addresses, &conn->source);
-		if (source && (source->flags & MESH_ADDR_LOCAL) && source->netns != conn->netns) {
+		owner = address_netns(source, conn->generation);
+		if (owner && owner != conn->netns) {
 			refuse(conn, conn->netns, MESH_REASON_SPOOFED);
 			return EPERM;
 		}
 	}
 
-	conn->generation = READ_ONCE(ctl->generation);
 	switch (service_translate(conn, address, workload)) {
 	case SERVICE_NO_ENDPOINT:
 		refuse(conn, conn->netns, MESH_REASON_NO_ENDPOINT);
@@ -61,8 +63,8 @@ static __noinline int outbound_decide(struct mesh_conn *conn, struct mesh_worklo
 	if (!address)
 		address = address_of(&conn->destination);
 	conn->peer_identity = address ? address->identity[conn->generation & 1] : MESH_IDENTITY_WORLD;
-	if (address && (address->flags & MESH_ADDR_LOCAL)) {
-		conn->peer_netns = address->netns;
+	conn->peer_netns = address_netns(address, conn->generation);
+	if (conn->peer_netns) {
 		if (conn->peer_netns == conn->netns)
 			return 0; /* hairpin through its own service */
 		peer = workload_of(conn->peer_netns);

@@ -76,13 +76,13 @@ __noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
 	if (outbound) {
 		first.source = key->remote;
 		first.destination = key->remote; /* of the same family; who is meant says peer_netns */
-		first.netns = entry && (entry->flags & MESH_ADDR_LOCAL) ? entry->netns : 0;
+		first.netns = address_netns_now(entry);
 		first.peer_netns = key->netns;
 		first.port = key->local_port;
 	} else {
 		first.destination = key->remote;
 		first.netns = key->netns;
-		first.peer_netns = entry && (entry->flags & MESH_ADDR_LOCAL) ? entry->netns : 0;
+		first.peer_netns = address_netns_now(entry);
 		first.port = key->remote_port;
 	}
 	if (conn_redecide(&first) != MESH_REASON_NONE)

@@ -21,13 +21,11 @@ static __always_inline __u64 *end_account(__u64 netns, __u8 role)
 __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 {
 	struct mesh_control *ctl = control();
-	struct mesh_address *owner;
 	struct mesh_end *old;
-	__u64 *account, *other;
+	__u64 *account, *other, owner;
 
 	if (!ctl || !end || !key)
 		return MESH_REASON_NOT_READY;
-	owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
 	account = end_account(end->netns, end->role);
 	if (account &&
 	    used(*account) >= (__u64)ctl->ends_quota * (MESH_ROLE_IS_SERVER(end->role) ? MESH_ACCEPTED_SHARE : 1)) {
@@ -46,8 +44,8 @@ __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 		return MESH_REASON_MAP_FULL;
 	}
 	/* Whoever borrows an address must not take over the records of the pod that has it. */
-	owner = bpf_map_lookup_elem(&mesh_addresses, &key->local);
-	if (owner && (owner->flags & MESH_ADDR_LOCAL) && owner->netns != end->netns) {
+	owner = address_netns_now(bpf_map_lookup_elem(&mesh_addresses, &key->local));
+	if (owner && owner != end->netns) {
 		count(MESH_REASON_SPOOFED);
 		return MESH_REASON_SPOOFED;
 	}
@@ -141,6 +139,7 @@ __noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_key *ke
 {
 	struct mesh_address *address;
 	struct mesh_conn conn = {};
+	__u64 owner;
 	int reason;
 
 	if (!end || !key)
@@ -148,8 +147,9 @@ __noinline int conn_still_allowed(struct mesh_end *end, struct mesh_flow_key *ke
 	conn_of(end, key, &conn);
 	if (end->flags & MESH_END_CAPTURED) {
 		address = bpf_map_lookup_elem(&mesh_addresses, &conn.destination);
-		if (address && (address->flags & MESH_ADDR_LOCAL))
-			conn.peer_netns = address->netns;
+		owner = address_netns_now(address);
+		if (owner)
+			conn.peer_netns = owner;
 		reason = end->service ? source_redecide(&conn) : conn_redecide(&conn);
 	} else {
 		reason = conn_redecide(&conn);

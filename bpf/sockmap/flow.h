@@ -212,16 +212,32 @@ static __always_inline struct mesh_address *address_of(const struct mesh_ip *ip)
 	return bpf_map_lookup_elem(&mesh_cidrs, &key);
 }
 
-/* True for an address by which only the pod itself can be meant. */
-static __always_inline bool is_own(const struct mesh_ip *ip, const struct mesh_address *entry, __u64 netns)
+/* The enrolled pod of this node that has an address in a generation; 0: none. `entry` may be null. */
+static __always_inline __u64 address_netns(const struct mesh_address *entry, __u32 generation)
 {
-	return ip_is_loopback(ip) || (entry && (entry->flags & MESH_ADDR_LOCAL) && entry->netns == netns);
+	return entry ? entry->netns[generation & 1] : 0;
+}
+
+/* The same in the generation in force, where nothing else is decided by it. */
+static __always_inline __u64 address_netns_now(const struct mesh_address *entry)
+{
+	struct mesh_control *ctl = control();
+
+	return ctl ? address_netns(entry, READ_ONCE(ctl->generation)) : 0;
+}
+
+/* True for an address by which only the pod itself can be meant. */
+static __always_inline bool is_own(const struct mesh_ip *ip, const struct mesh_address *entry, __u64 netns,
+				   __u32 generation)
+{
+	return ip_is_loopback(ip) || (netns && address_netns(entry, generation) == netns);
 }
 
 /* True for a destination that never leaves the pod: always allowed, never translated or captured. */
-static __always_inline bool is_self(const struct mesh_ip *ip, const struct mesh_address *entry, __u64 netns)
+static __always_inline bool is_self(const struct mesh_ip *ip, const struct mesh_address *entry, __u64 netns,
+				    __u32 generation)
 {
-	return ip_is_any(ip) || is_own(ip, entry, netns);
+	return ip_is_any(ip) || is_own(ip, entry, netns, generation);
 }
 
 static __always_inline bool port_skipped(const struct mesh_workload *workload, __u64 netns, __u16 port, __u8 direction)

@@ -33,7 +33,7 @@ int mesh_host_ops(struct bpf_sock_ops *ops)
 	}
 	address = bpf_map_lookup_elem(&mesh_addresses, &key.remote);
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp || !address || !(address->flags & MESH_ADDR_LOCAL))
+	if (!tp || !address_netns(address, READ_ONCE(ctl->generation)))
 		return 1;
 	end.cookie = bpf_get_socket_cookie(ops);
 	end.netns = ctl->node_netns;

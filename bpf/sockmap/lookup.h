@@ -33,19 +33,19 @@ static __noinline int loopback_decide(struct mesh_conn *conn)
 	if (conn->protocol != MESH_PROTO_TCP || ip_is_loopback(&conn->source))
 		return SK_PASS;
 	source = bpf_map_lookup_elem(&mesh_addresses, &conn->source);
-	if (!source || !(source->flags & MESH_ADDR_LOCAL))
+	client.netns = address_netns_now(source);
+	if (!client.netns)
 		return SK_PASS;
-	listener = listener_of(source->netns);
+	listener = listener_of(client.netns);
 	if (!listener || !is_listener_port(listener, conn->port))
 		return SK_PASS;
 	initiator_key(conn, &client);
-	client.netns = source->netns;
 	record = bpf_map_lookup_elem(&mesh_ends, &client);
 	if (record && (record->flags & MESH_END_CAPTURED))
 		return SK_PASS;
 	if (bpf_map_lookup_elem(&mesh_aborted, &client))
 		return SK_DROP; /* a late segment of a connection that was cut or reset */
-	conn->netns = conn->peer_netns = source->netns;
+	conn->netns = conn->peer_netns = client.netns;
 	refuse(conn, conn->netns, MESH_REASON_LISTENER);
 	return SK_DROP;
 }
@@ -67,16 +67,21 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 		return loopback_decide(conn);
 	if (ip_is_multicast(&conn->destination))
 		return SK_PASS;
-	if (!ctl || !address || !(address->flags & MESH_ADDR_LOCAL)) {
+	if (!ctl)
+		return SK_DROP;
+	conn->generation = READ_ONCE(ctl->generation);
+	/* An address that is given up stays its pod's here until nobody is on the way to it any more. */
+	conn->peer_netns = address_netns(address, conn->generation);
+	if (!conn->peer_netns)
+		conn->peer_netns = address_netns(address, conn->generation + 1);
+	if (!conn->peer_netns) {
 		/* An address of the pod that the mesh does not know: no policy could speak of it. */
 		count(MESH_REASON_NOT_READY);
 		return SK_DROP;
 	}
-	conn->peer_netns = address->netns;
-	conn->generation = READ_ONCE(ctl->generation);
-	workload = workload_of(address->netns);
+	workload = workload_of(conn->peer_netns);
 	address = address_of(&conn->source);
-	if (is_own(&conn->source, address, conn->peer_netns))
+	if (is_own(&conn->source, address, conn->peer_netns, conn->generation))
 		return SK_PASS;
 	if (!workload) {
 		count(MESH_REASON_NOT_READY);
@@ -129,8 +134,7 @@ static __noinline int inbound_decide(struct mesh_conn *conn)
 			count(MESH_STAT_UDP_REPLY);
 			return SK_PASS;
 		}
-		if (address && (address->flags & MESH_ADDR_LOCAL))
-			conn->netns = address->netns;
+		conn->netns = address_netns(address, conn->generation);
 	}
 
 	if (conn->identity == MESH_IDENTITY_HOST && port_probed(workload, conn->peer_netns, conn->port))

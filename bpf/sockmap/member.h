@@ -16,7 +16,7 @@ static __always_inline bool flow_of(struct bpf_sock_ops *ops, struct mesh_flow_k
 	FLOW_KEY_FROM(ops, key);
 	if (!ip_is_loopback(&key->remote) && !ip_is_loopback(&key->local)) {
 		address = bpf_map_lookup_elem(&mesh_addresses, &key->remote);
-		if (!address || !(address->flags & MESH_ADDR_LOCAL) || address->netns != netns)
+		if (!netns || address_netns_now(address) != netns)
 			return false;
 	}
 	key->netns = netns;

@@ -37,10 +37,9 @@ int mesh_query(struct __sk_buff *skb)
 				 MESH_IDENTITY_WORLD;
 	entry = address_of(&conn.destination);
 	conn.peer_identity = entry ? entry->identity[slot] : MESH_IDENTITY_WORLD;
-	if (entry && (entry->flags & MESH_ADDR_LOCAL)) {
-		conn.peer_netns = entry->netns;
-		destination = workload_of(entry->netns);
-	}
+	conn.peer_netns = address_netns(entry, slot);
+	if (conn.peer_netns)
+		destination = workload_of(conn.peer_netns);
 
 	query->generation = conn.generation;
 	query->source_identity = conn.identity;
@@ -51,7 +50,7 @@ int mesh_query(struct __sk_buff *skb)
 				 MESH_VERDICT_ALLOW;
 	query->ingress = destination ? side_verdict(destination, slot, conn.identity, MESH_INGRESS, &conn) :
 				       MESH_VERDICT_ALLOW;
-	reason = is_self(&conn.destination, entry, conn.netns) ? MESH_REASON_NONE :
+	reason = is_self(&conn.destination, entry, conn.netns, slot) ? MESH_REASON_NONE :
 								 conn_decide(&conn, source, destination) & 0xff;
 	if (conn.peer_netns && !destination) {
 		reason = MESH_REASON_NOT_READY;
@@ -107,10 +106,9 @@ static __always_inline bool fill_address(struct mesh_address *row, const struct 
 		return false;
 	WRITE_ONCE(row->identity[0], request->address.identity[0]);
 	WRITE_ONCE(row->identity[1], request->address.identity[1]);
-	/* Whoever finds the flag finds the pod: it is there before the flag and stays after it. */
-	if (request->address.flags & MESH_ADDR_LOCAL)
-		WRITE_ONCE(row->netns, request->address.netns);
-	__sync_lock_test_and_set(&row->flags, request->address.flags);
+	WRITE_ONCE(row->netns[0], request->address.netns[0]);
+	WRITE_ONCE(row->netns[1], request->address.netns[1]);
+	WRITE_ONCE(row->flags, request->address.flags);
 	return true;
 }
 

@@ -15,8 +15,8 @@ static __noinline int end_decide(struct mesh_end *end, struct mesh_flow_key *key
 
 	if (!end)
 		return 0;
-	if (!end->peer_netns && address && (address->flags & MESH_ADDR_LOCAL))
-		end->peer_netns = address->netns;
+	if (!end->peer_netns)
+		end->peer_netns = address_netns_now(address);
 	conn_of(end, key, &conn);
 	if (conn_redecide(&conn) != MESH_REASON_NONE)
 		end->path = MESH_PATH_DENIED; /* on_active cuts it, mesh_lookup decides for itself */
@@ -30,10 +30,12 @@ static __noinline int end_decide(struct mesh_end *end, struct mesh_flow_key *key
 static __noinline int end_check_source(struct mesh_end *end, struct mesh_flow_key *key)
 {
 	struct mesh_address *address = bpf_map_lookup_elem(&mesh_addresses, &key->local);
+	__u64 owner;
 
 	if (!end)
 		return 0;
-	if (address && (address->flags & MESH_ADDR_LOCAL) && address->netns != end->netns)
+	owner = address_netns_now(address);
+	if (owner && owner != end->netns)
 		end->flags |= MESH_END_SPOOFED;
 	if (end->peer_netns)
 		end->flags |= MESH_END_LOCAL_PEER;

@@ -14,31 +14,30 @@ def steal():
     return ticks[7], sum(ticks[:8])
 
 
-def run_case(case, arms, blocks, seconds, most_steal=0.01):
-    """Measures a case on all arms. A block during which the machine was taken away is measured again."""
-    values = {name: [] for name in arms}
-    extras = {name: [] for name in arms}
-    repeated = 0
-    before = {name: arm.counters() for name, arm in arms.items()}
-    requests = 0
-    done = 0
-    while done < blocks:
-        block = {name: [] for name in arms}
+def interleave(names, blocks, measure, most_steal=0.01):
+    """Blocks of A B C D D C B A: of each block {name: [first, second]}, what `measure(name)` has returned; and how many
+    were measured again. A block during which the machine was taken away is measured again."""
+    done, repeated = [], 0
+    while len(done) < blocks:
+        block = {name: [] for name in names}
         started = steal()
-        for name in [*arms, *reversed(arms)]:
-            result = arms[name].measure(case, seconds)
-            block[name].append((result[case.value], result))
+        for name in [*names, *reversed(names)]:
+            block[name].append(measure(name))
         ended = steal()
         stolen = (ended[0] - started[0]) / max(1, ended[1] - started[1])
         if stolen > most_steal and repeated < blocks:
             repeated += 1
             continue
-        done += 1
-        for name, pair in block.items():
-            values[name].append([value for value, _ in pair])
-            extras[name] += [result for _, result in pair]
-        if "mesh" in block:
-            requests += sum(result.get("requests", 0) for _, result in block["mesh"])
+        done.append(block)
+    return done, repeated
+
+
+def run_case(case, arms, blocks, seconds):
+    """Measures a case on all arms."""
+    before = {name: arm.counters() for name, arm in arms.items()}
+    done, repeated = interleave(list(arms), blocks, lambda name: arms[name].measure(case, seconds))
+    values = {name: [[result[case.value] for result in block[name]] for block in done] for name in arms}
+    extras = {name: [result for block in done for result in block[name]] for name in arms}
     after = {name: arm.counters() for name, arm in arms.items()}
     return summarise(case, values, extras, repeated, change(before.get("mesh", {}), after.get("mesh", {})))
 
@@ -54,9 +53,7 @@ def summarise(case, values, extras, repeated, counters):
         "case": case.name, "metric": case.metric,
         "arms": {name: round(statistics.median(series), 4) for name, series in means.items()}}
     if "mesh" in means:
-        ratios = [mesh / plain for mesh, plain in zip(means["mesh"], means["plain"])]
-        result["ratio"] = round(statistics.median(ratios), 4)
-        result["spread"] = [round(end, 4) for end in bootstrap(ratios)]
+        result["ratio"], result["spread"] = ratio(means["mesh"], means["plain"])
     for name, key in (("tcp-only", "tcp_only_ratio"), ("unix", "unix_ratio")):
         if name in means:
             result[key] = round(statistics.median(a / b for a, b in zip(means[name], means["plain"])), 4)
@@ -74,6 +71,12 @@ def summarise(case, values, extras, repeated, counters):
     if repeated:
         result["repeated_blocks"] = repeated
     return result
+
+
+def ratio(series, reference):
+    """Of two series of one value for each block: the median of the blocks' ratios, and its 95 % interval."""
+    ratios = [value / other for value, other in zip(series, reference)]
+    return round(statistics.median(ratios), 4), [round(end, 4) for end in bootstrap(ratios)]
 
 
 def bootstrap(ratios, rounds=2000):

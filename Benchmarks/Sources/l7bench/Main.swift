@@ -8,16 +8,17 @@ import MeshModel
 
 /// Runs one worker of the proxy between a loopback port and a backend, with a snapshot that does not change.
 ///
-///     l7bench PORT BACKEND_PORT [routes]
+///     l7bench PORT BACKEND_PORT [routes|policy]
 ///
 /// On SIGUSR1 it prints what the worker has counted and how often memory has been allocated by the process so far. With
-/// `routes` every request also passes a route that changes its header fields; without, it goes to the Service's endpoint.
+/// `routes` every request also passes a route that changes its header fields, with `policy` also AuthorizationPolicies with
+/// 100 rules; without, it goes to the Service's endpoint.
 @main
 enum L7Bench {
     static func main() throws {
         let arguments = CommandLine.arguments.dropFirst().map { $0 }
         guard arguments.count >= 2, let port = UInt16(arguments[0]), let backend = UInt16(arguments[1]) else {
-            print("usage: l7bench PORT BACKEND_PORT [routes]")
+            print("usage: l7bench PORT BACKEND_PORT [routes|policy]")
             exit(2)
         }
         let address = IPAddress(v4: 0x0a60_0001)
@@ -32,7 +33,7 @@ enum L7Bench {
                     to: StreamEndpoint(high: request.address.high, low: request.address.low, port: request.port))
                 return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
             }, makeSink: { RequestSink() })
-        worker.publish(snapshot(address, backend: backend, hasRoutes: arguments.dropFirst(2).first == "routes"))
+        worker.publish(snapshot(address, backend: backend, mode: arguments.dropFirst(2).first))
         worker.addListener(try StreamSocket.listen(at: .loopback(port: port)), tag: 0)
         // Blocked before the worker's thread exists; only this thread waits for it.
         var signals = sigset_t()
@@ -53,12 +54,36 @@ enum L7Bench {
         }
     }
 
-    private static func snapshot(_ address: IPAddress, backend: UInt16, hasRoutes: Bool) -> ProxySnapshot {
+    /// 99 paths that are denied, and one rule that allows the others to the client.
+    private static func authorizer() -> RequestAuthorizer {
+        func policy(
+            _ name: String, _ action: AuthorizationPolicy.Action, _ rules: [AuthorizationPolicy.Rule]
+        )
+            -> AuthorizationPolicy
+        {
+            AuthorizationPolicy(
+                metadata: ObjectMetadata(name: name, namespace: "shop"), action: action, rules: rules)
+        }
+        let denied = (1..<100).map { number in
+            var operation = AuthorizationPolicy.Operation()
+            operation.paths = ["/admin/\(number)/*"]
+            return AuthorizationPolicy.Rule(to: [operation])
+        }
+        var source = AuthorizationPolicy.Source()
+        source.principals = ["cluster.local/ns/shop/sa/default"]
+        var operation = AuthorizationPolicy.Operation()
+        operation.methods = ["GET", "POST"]
+        return RequestAuthorizer([
+            policy("deny", .deny, denied), policy("allow", .allow, [.init(from: [source], to: [operation])]),
+        ])
+    }
+
+    private static func snapshot(_ address: IPAddress, backend: UInt16, mode: String?) -> ProxySnapshot {
         let name = NamespacedName(namespace: "shop", name: "web")
         let service = ProxyService(
             name: name, port: 80, addresses: [address],
-            endpoints: [ProxyEndpoint(address: IPAddress(v4: 0x7f00_0001), port: backend)])
-        guard hasRoutes else { return ProxySnapshot(generation: 1, services: [service]) }
+            endpoints: [ClusterEndpoint(IPAddress(v4: 0x7f00_0001), port: backend)])
+        guard mode == "routes" || mode == "policy" else { return ProxySnapshot(generation: 1, services: [service]) }
         let rule = HTTPRoute.Rule(
             matches: [HTTPRouteMatch(path: .prefix("/"))],
             filters: [
@@ -71,6 +96,11 @@ enum L7Bench {
         let object = Service(metadata: ObjectMetadata(name: "web", namespace: "shop"), ports: [.init(port: 80)])
         return ProxySnapshot(
             generation: 1, services: [service],
-            routes: RouteTable(RouteObjects(routes: [.http(route)], services: [object])))
+            routes: RouteTable(RouteObjects(routes: [.http(route)], services: [object])),
+            workloads: [
+                1: ProxyWorkload(name: NamespacedName(namespace: "shop", name: "client"), serviceAccount: "default")
+            ],
+            destinations: mode == "policy"
+                ? [ProxyDestination(addresses: [IPAddress(v4: 0x7f00_0001)], authorizer: authorizer())] : [])
     }
 }

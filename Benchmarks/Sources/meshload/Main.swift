@@ -19,6 +19,10 @@ struct Main {
           crr     --request 64 --response 64            connect, request, response, close
                   --seconds 1 --warm-up 0.1
 
+          http    --rate 1000 --body 61 --path /        GET at a fixed rate over kept connections, open loop: latency
+                  --connections 64 --seconds 1          counts from when a request was due; --body: bytes of each
+                  --warm-up 0.1                         response's body
+
         modes of the soak test (all: --port 5100)
           mix-server --hang-seconds 30                  the passive side, for one client at a time
           mix     --bytes 1G --connections 32 --seed 1  random sizes, directions and options, byte-exact;
@@ -82,6 +86,16 @@ struct Main {
                 server: address, port: port,
                 request: try options.integer("request", default: 64),
                 response: try options.integer("response", default: 64),
+                seconds: try options.seconds("seconds", default: 1),
+                warmUp: try options.seconds("warm-up", default: 0.1))
+            try options.finish()
+            print(try load.run())
+        case "http":
+            let load = HTTPRate(
+                server: address, port: port, path: options.string("path") ?? "/",
+                rate: try options.seconds("rate", default: 1000),
+                connections: max(1, try options.integer("connections", default: 64)),
+                body: try options.integer("body", default: 61),
                 seconds: try options.seconds("seconds", default: 1),
                 warmUp: try options.seconds("warm-up", default: 0.1))
             try options.finish()

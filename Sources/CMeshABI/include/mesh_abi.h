@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define MESH_ABI_VERSION 3
+#define MESH_ABI_VERSION 4
 
 /* Map sizes. A full map refuses new entries; docs/limits.md says what follows from that. */
 #define MESH_MAX_WORKLOADS 4096      /* local pods of this node */
@@ -128,10 +128,9 @@ enum mesh_workload_flags {
 
 /* mesh_address.flags */
 enum mesh_address_flags {
-	MESH_ADDR_LOCAL = 1 << 0,        /* an enrolled pod of this node; netns is its cookie */
-	MESH_ADDR_NEEDS_RECORD = 1 << 1, /* a SYN from here must have a record */
-	MESH_ADDR_SERVICE = 1 << 2,      /* a service address: connecting to an unknown port is refused */
-	MESH_ADDR_NODE = 1 << 3,         /* an address of this node */
+	MESH_ADDR_NEEDS_RECORD = 1 << 0, /* a SYN from here must have a record */
+	MESH_ADDR_SERVICE = 1 << 1,      /* a service address: connecting to an unknown port is refused */
+	MESH_ADDR_NODE = 1 << 2,         /* an address of this node */
 };
 
 /* mesh_control.flags */
@@ -183,7 +182,7 @@ struct mesh_address {
 	__u32 identity[2];
 	__u32 flags;
 	__u32 reserved;
-	__u64 netns; /* of a local enrolled pod; holds only with MESH_ADDR_LOCAL */
+	__u64 netns[2]; /* cookie of the enrolled pod of this node that has it, else 0 */
 };
 
 struct mesh_ip {
@@ -641,7 +640,7 @@ struct mesh_fill {
 #endif
 MESH_ASSERT(sizeof(struct mesh_control) == 64, "mesh_control");
 MESH_ASSERT(sizeof(struct mesh_workload) == 40, "mesh_workload");
-MESH_ASSERT(sizeof(struct mesh_address) == 24, "mesh_address");
+MESH_ASSERT(sizeof(struct mesh_address) == 32, "mesh_address");
 MESH_ASSERT(sizeof(struct mesh_cidr_key) == 20, "mesh_cidr_key");
 MESH_ASSERT(sizeof(struct mesh_service_key) == 20, "mesh_service_key");
 MESH_ASSERT(sizeof(struct mesh_service) == 24, "mesh_service");
@@ -673,6 +672,6 @@ MESH_ASSERT(sizeof(struct mesh_usage) == 72, "mesh_usage");
 MESH_ASSERT(sizeof(struct mesh_event) == 152, "mesh_event");
 MESH_ASSERT(sizeof(struct mesh_query) == 80, "mesh_query");
 MESH_ASSERT(sizeof(struct mesh_reap) == 96, "mesh_reap");
-MESH_ASSERT(sizeof(struct mesh_fill) == 184, "mesh_fill");
+MESH_ASSERT(sizeof(struct mesh_fill) == 192, "mesh_fill");
 
 #endif /* MESH_ABI_H */

@@ -41,8 +41,9 @@ enum BodyPump {
         case noMemory
     }
 
-    /// Data up to this size is copied behind what waits to be sent, so that both go in one call.
-    private static let copiedAtMost = 8 * 1024
+    /// Data up to this size is copied behind what waits to be sent, so that both go in one call: a call, and the message
+    /// and the wake-up that it is to a peer on this node, cost more than the copy.
+    private static let copiedAtMost = 16 * 1024
     /// Room for a last chunk with trailers: the limit of trailers, a third more for rewriting, and framing.
     private static let trailerRoom = 6 * 1024
     /// Reads of one call.

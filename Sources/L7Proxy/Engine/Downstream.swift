@@ -67,6 +67,9 @@ struct Downstream: BitwiseCopyable {
     var boundSerial: UInt64 = 0
     var service: UnsafePointer<ServicePlan>?
     var router: UnsafePointer<RouterPlan>?
+    /// Who decides about requests that go where the client has connected to, and not to a Service.
+    var authorizer: UnsafePointer<AuthorizerPlan>?
+    var source: UnsafePointer<RequestSource>?
     var clientText = AddressText()
     /// Waits in the engine's queue for another turn.
     var isQueued = false

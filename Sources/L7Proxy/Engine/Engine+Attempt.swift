@@ -30,21 +30,17 @@ extension Engine {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.stage = .waiting
         let origin = downstream.pointee.origin
-        var endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort, weight: 0)
-        if let service = exchange.pointee.service, let memories = exchange.pointee.hold?.pointee.memories {
-            let index = Int(service.pointee.index)
+        var endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort)
+        if let service = exchange.pointee.service {
             exchange.pointee.record.service = service.pointee.index
-            guard
-                let choice = EndpointChoice.choose(
-                    service.pointee.endpoints, &memories[index], random: nextRandom())
-            else { return answer(exchange, .noEndpoint) }
-            endpoint = service.pointee.endpoints[choice]
+            guard let choice = chooseEndpoint(exchange, service) else { return }
+            endpoint = choice
         }
+        guard admit(exchange, downstream, endpoint) else { return }
         exchange.pointee.record.endpoint = endpoint
         exchange.pointee.record.attempts &+= 1
-        if let rule = exchange.pointee.rule, rule.pointee.backendTimeout > 0 {
-            exchange.pointee.attemptDeadline = now + rule.pointee.backendTimeout
-        }
+        let timeout = backendTimeout(exchange, downstream)
+        if timeout > 0 { exchange.pointee.attemptDeadline = now + timeout }
         let key = UpstreamPool.Key(
             address: endpoint.address, port: endpoint.port, network: origin.network, isHTTP2: usesHTTP2(exchange))
         guard let pool = pools.find(key) else { return answer(exchange, .tooManyConnections) }
@@ -57,6 +53,10 @@ extension Engine {
                 pools.removeIfUnused(pool)
                 return answer(exchange, .tooManyWaiting)
             }
+            guard beginWaiting(exchange) else {
+                pools.removeIfUnused(pool)
+                return answer(exchange, .circuitOpen)
+            }
             exchange.pointee.record.flags.remove(.reusedConnection)
             // One that may not be used must not keep a new one out.
             if pool.pointee.connections >= configuration.connectionsPerPool, let oldest = pool.pointee.lastIdle,
@@ -67,7 +67,7 @@ extension Engine {
                 pool.pointee.connections -= 1
             }
             exchange.pointee.pool = pool
-            exchange.pointee.legDeadline = now + configuration.connectTimeout
+            exchange.pointee.legDeadline = now + connectTimeout(exchange)
             pool.pointee.enqueue(exchange)
             dialIfNeeded(pool)
         }
@@ -96,6 +96,7 @@ extension Engine {
 
     /// Puts the request on a connection. The exchange goes on when its client's connection is driven.
     mutating func attach(_ upstream: UpstreamPointer, to exchange: ExchangePointer) {
+        endWaiting(exchange)
         exchange.pointee.pool = nil
         exchange.pointee.legDeadline = 0
         exchange.pointee.upstream = upstream
@@ -143,6 +144,8 @@ extension Engine {
                 outcome = .notProcessed
             }
         }
+        // What a backend has not looked at says nothing about it.
+        endAttempt(exchange, wasKept || isRefused ? .cancelled : reason.outcome)
         leaveUpstream(exchange)
         guard exchange.pointee.mayReplay else { return answer(exchange, reason) }
         // RFC 9113 section 8.7: whatever the method. Bounded, for a backend may refuse for ever.
@@ -162,7 +165,10 @@ extension Engine {
             counters.repeatsAfterClose += 1
             return replay(exchange)
         }
-        guard let wait = retryWait(exchange, outcome) else { return answer(exchange, reason) }
+        guard let wait = retryWait(exchange, outcome) else {
+            let isSpent = exchange.pointee.choice.marks.contains(.budgetSpent)
+            return answer(exchange, isSpent ? .retryBudgetSpent : reason)
+        }
         exchange.pointee.retries += 1
         counters.retries += 1
         exchange.pointee.stage = .backoff
@@ -180,7 +186,7 @@ extension Engine {
         let decision = compiled.retry?.decision(
             outcome, retries: exchange.pointee.retries, elapsed: now - exchange.pointee.beganAt,
             timeouts: compiled.timeouts, random: nextRandom())
-        guard case .retry(let wait) = decision else { return nil }
+        guard case .retry(let wait) = decision, beginRetry(exchange) else { return nil }
         return wait
     }
 

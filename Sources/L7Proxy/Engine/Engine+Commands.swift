@@ -12,6 +12,7 @@ enum WorkerCommand: Sendable {
     case leg(LegTicket, CInt)
     case drain(milliseconds: UInt64, @Sendable () -> Void)
     case count(@Sendable (WorkerCounters) -> Void)
+    case metrics(@Sendable (MetricsSnapshot?) -> Void)
     case stop
 }
 
@@ -30,6 +31,7 @@ extension Engine {
             case .leg(let ticket, let descriptor): deliver(ticket, descriptor)
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
             case .count(let reply): reply(currentCounters)
+            case .metrics(let reply): reply(sink._withUnsafeGuaranteedRef { $0.metrics() })
             case .stop: isStopping = true
             }
         }
@@ -170,6 +172,7 @@ extension Engine {
             case .leg(_, let descriptor): if descriptor >= 0 { StreamSocket.close(descriptor) }
             case .drain(_, let done): done()
             case .count(let reply): reply(currentCounters)
+            case .metrics(let reply): reply(nil)
             case .removeListener, .publish, .stop: break
             }
         }

@@ -87,8 +87,12 @@ extension Engine {
         exchange.pointee.record.requestBytes = exchange.pointee.requestBody.moved
         exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
         let hasHead = exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
-        let text = RequestText(message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head)
-        sink._withUnsafeGuaranteedRef { $0.record(exchange.pointee.record, text) }
+        withUnsafePointer(to: &exchange.pointee.requestFields) { table in
+            let text = RequestText(
+                message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head,
+                fields: UnsafeBufferPointer(start: table.pointee.fields, count: hasHead ? table.pointee.count : 0))
+            sink._withUnsafeGuaranteedRef { $0.record(exchange.pointee.record, text) }
+        }
         hasRecords = true
         free(exchange)
     }
@@ -96,6 +100,7 @@ extension Engine {
     /// Gives the exchange back without a record: there was no request.
     mutating func free(_ exchange: ExchangePointer) {
         leaveUpstream(exchange)
+        leaveCluster(exchange)
         leaveSnapshot(exchange)
         timers.cancel(exchange.pointee.timer)
         if let downstream = exchange.pointee.downstream {

@@ -122,7 +122,12 @@ extension Engine {
         record.flags = [.localReply, .http2]
         counters.requests += 1
         counters.localReplies += 1
-        sink._withUnsafeGuaranteedRef { $0.record(record, RequestText(message: nil, head: RequestHead())) }
+        sink._withUnsafeGuaranteedRef {
+            $0.record(
+                record,
+                RequestText(
+                    message: nil, head: RequestHead(), fields: UnsafeBufferPointer(start: nil, count: 0)))
+        }
         hasRecords = true
     }
 
@@ -178,15 +183,19 @@ extension Engine {
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ stream: HTTP2Stream, _ reason: ReasonCode,
         status: UInt16, _ addFields: (inout ReplyFields) -> Void
     ) {
-        let isGRPC = exchange.pointee.marks.contains(.isGRPC)
+        // A fault may give the status of gRPC itself, in fields of its own.
+        let isCall = exchange.pointee.marks.contains(.isGRPC)
+        let isGRPC = isCall && status >= 400
+        let isFault = isCall && reason == .faultInjected && status == 200
         let text = StatusText.reason(status)
-        let hasBody = !isGRPC && status != 204 && status != 304
+        let hasBody = !isGRPC && !isFault && status != 204 && status != 304
         let isWritten: Result<Int, WriteFailure>
         if isGRPC {
             isWritten = exchange.pointee.grpcReply(reason, status: status).begin(&headWriter, scratch: scratch)
         } else {
             headWriter.beginResponse(status: status, contentLength: hasBody ? UInt64(text.utf8CodeUnitCount) : nil)
             if hasBody { headWriter.field(.contentType, "text/plain") }
+            if isFault { headWriter.field(.contentType, "application/grpc") }
             withUnsafeMutablePointer(to: &headWriter) { writer in
                 var fields = ReplyFields(writer)
                 addFields(&fields)

@@ -10,7 +10,10 @@ extension Engine {
     /// The connection is there: it begins with the preface. The backend's settings say how much it may carry; until they
     /// come it carries one request.
     mutating func beginHTTP2(_ upstream: UpstreamPointer) {
-        guard let session = try? HTTP2ClientSession(limits: configuration.http2, pool: memory, now: now) else {
+        var limits = configuration.http2
+        // Room for every stream: clients that do not read must not stop those that share the connection with them.
+        limits.connectionWindow = max(limits.connectionWindow, limits.streamWindow * limits.concurrentStreams)
+        guard let session = try? HTTP2ClientSession(limits: limits, pool: memory, now: now) else {
             return dialFailed(upstream, .outOfMemory)
         }
         upstream.pointee.session = Unmanaged.passRetained(session)

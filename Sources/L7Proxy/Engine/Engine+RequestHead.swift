@@ -67,19 +67,22 @@ extension Engine {
         return !FieldList.contains(exchange.pointee.requestFields[place].valueRange.bytes(in: message), "h2c")
     }
 
-    private func hasRewrite(_ exchange: ExchangePointer) -> Bool {
+    func hasRewrite(_ exchange: ExchangePointer) -> Bool {
         exchange.pointee.rule?.pointee.traits.contains(.rewrite) ?? false
             || exchange.pointee.backend?.pointee.traits.contains(.rewrite) ?? false
     }
 
     /// Sets target and host by the rule's rewrite, or by the backend's in its place. Their text is in ``scratch``.
-    private func rewrite(_ exchange: ExchangePointer, _ forwarding: inout RequestForwarding) {
+    ///
+    /// - Returns: How much of ``scratch`` it takes.
+    @discardableResult
+    func rewrite(_ exchange: ExchangePointer, _ forwarding: inout RequestForwarding) -> Int {
         guard let rule = exchange.pointee.rule,
             let snapshot = exchange.pointee.hold?.pointee.snapshot?.takeUnretainedValue()
-        else { return }
+        else { return 0 }
         let compiled = snapshot.rule(rule)
         let own = exchange.pointee.backend.flatMap { compiled.backends[Int($0.pointee.index)].actions.rewrite }
-        guard let rewrite = own ?? compiled.actions.rewrite else { return }
+        guard let rewrite = own ?? compiled.actions.rewrite else { return 0 }
         var end = 0
         func place(_ text: some Collection<UInt8>) -> UnsafeRawBufferPointer? {
             guard text.count <= scratch.count - end else { return nil }
@@ -95,5 +98,6 @@ extension Engine {
             forwarding.target = place(target)
         }
         if let hostname = rewrite.hostname { forwarding.host = place(hostname.utf8) }
+        return end
     }
 }

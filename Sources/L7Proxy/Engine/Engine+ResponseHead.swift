@@ -96,6 +96,7 @@ extension Engine {
             exchange.pointee.mayReplay,
             let wait = retryWait(exchange, .status(status))
         else { return false }
+        endAttempt(exchange, .response(status: status))
         leaveUpstream(exchange)
         exchange.pointee.retries += 1
         counters.retries += 1

@@ -41,10 +41,9 @@ extension Engine {
         if let rule = exchange.pointee.rule {
             if !rule.pointee.traits.isDisjoint(with: .special), !mayPass(exchange, rule, path) { return }
             guard chooseBackend(exchange, rule) else { return }
-            if rule.pointee.requestTimeout > 0 {
-                exchange.pointee.limitTime(rule.pointee.requestTimeout)
-            }
         }
+        let timeout = requestTimeout(exchange, downstream)
+        if timeout > 0 { exchange.pointee.limitTime(timeout) }
         startAttempt(exchange)
     }
 
@@ -56,6 +55,25 @@ extension Engine {
         downstream.pointee.boundSerial = hold.pointee.serial
         downstream.pointee.service = binding.service
         downstream.pointee.router = binding.router
+        downstream.pointee.authorizer = binding.authorizer
+        downstream.pointee.source = binding.source
+    }
+
+    // MARK: - Time limits, in milliseconds; 0: none. What a rule says comes before what a policy says.
+
+    private func requestTimeout(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> UInt64 {
+        if let rule = exchange.pointee.rule, rule.pointee.requestTimeout < .max { return rule.pointee.requestTimeout }
+        return downstream.pointee.service?.pointee.requestTimeout ?? 0
+    }
+
+    func backendTimeout(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> UInt64 {
+        if let rule = exchange.pointee.rule, rule.pointee.backendTimeout < .max { return rule.pointee.backendTimeout }
+        return downstream.pointee.service?.pointee.backendTimeout ?? 0
+    }
+
+    func connectTimeout(_ exchange: ExchangePointer?) -> UInt64 {
+        let own = exchange?.pointee.service?.pointee.connectTimeout ?? 0
+        return own > 0 ? own : configuration.connectTimeout
     }
 
     /// The path in the form in which routes compare it; an empty one of an absolute target is `/` (RFC 9112 section
@@ -81,7 +99,7 @@ extension Engine {
     ) -> Router.Match? {
         guard let message = exchange.pointee.message, let request = routeRequest(exchange, path) else { return nil }
         return withUnsafePointer(to: &exchange.pointee.requestFields) { table in
-            let fields = RoutedFields(
+            let fields = RequestFields(
                 fields: UnsafeBufferPointer(start: table.pointee.fields, count: table.pointee.count), message: message)
             return router.pointee.router._withUnsafeGuaranteedRef { $0.match(request, headers: fields) }
         }
@@ -164,24 +182,5 @@ extension Engine {
         return CORSPolicy.Request(
             method: method ?? "", origin: value(.origin), requestMethod: value(.accessControlRequestMethod),
             requestHeaders: value(.accessControlRequestHeaders))
-    }
-}
-
-/// The fields of a request as the router reads them.
-private struct RoutedFields: RouteHeaderFields {
-    let fields: UnsafeBufferPointer<Field>
-    let message: UnsafeRawPointer
-
-    func nextValue(of name: UnsafeRawBufferPointer, after cursor: inout Int) -> UnsafeRawBufferPointer? {
-        while cursor < fields.count {
-            let field = fields[cursor]
-            cursor += 1
-            if Int(field.nameLength) == name.count, !field.isDropped,
-                field.nameRange.bytes(in: message).equalsIgnoringCase(name)
-            {
-                return field.valueRange.bytes(in: message)
-            }
-        }
-        return nil
     }
 }

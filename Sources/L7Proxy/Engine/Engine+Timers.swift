@@ -144,7 +144,7 @@ extension Engine {
             exchange.pointee.legDeadline = 0
             return attemptFailed(exchange, .notProcessed, .connectTimeout)
         }
-        if exchange.pointee.backoffUntil > 0, now >= exchange.pointee.backoffUntil { return replay(exchange) }
+        if exchange.pointee.backoffUntil > 0, now >= exchange.pointee.backoffUntil { return resume(exchange) }
         armTimer(exchange)
     }
 

@@ -20,13 +20,14 @@ extension Engine {
             upstream.pointee.http1 = HTTP1UpstreamCodec(limits: limits)
             upstream.pointee.handle = handle
             upstream.pointee.timer = timer == .max ? timers.makeTimer(for: 0) : timer
+            guard beginConnection(upstream, pool) else { return upstreams.give(back: handle.index) }
             upstream.pointee.pool = pool
             upstream.pointee.phase = .requested
             pool.pointee.connections += 1
             pool.pointee.dialing += 1
             counters.upstreams += 1
             counters.dials += 1
-            setTimer(upstream, in: configuration.connectTimeout)
+            setTimer(upstream, in: connectTimeout(pool.pointee.firstWaiting))
             let key = pool.pointee.key
             let request = LegRequest(
                 ticket: LegTicket(handle: handle), network: key.network, address: key.address, port: key.port)
@@ -156,6 +157,7 @@ extension Engine {
         }
         // What has come by streams is still passed on; the last to go gives the connection back.
         if upstream.pointee.exchange == nil { closedUpstreams.push(upstream) }
+        endConnection(upstream)
         guard let pool = upstream.pointee.pool else { return }
         upstream.pointee.pool = nil
         pool.pointee.removeIdle(upstream)

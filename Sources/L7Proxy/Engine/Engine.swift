@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LinuxIO
+import MeshModel
 
 /// All that one worker has: its loop, its connections, its pools. Touched by the worker's thread only.
 ///
@@ -32,7 +33,7 @@ struct Engine: ~Copyable {
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
     var pools: UpstreamPoolTable
-    var holds = SnapshotHolds()
+    var holds: SnapshotHolds
     var filters = FilterChain()
     var listeners: [Listener] = []
     var counters = WorkerCounters()
@@ -95,8 +96,10 @@ struct Engine: ~Copyable {
             Exchange(index: index, fieldCount: configuration.fieldCount)
         }
         pools = UpstreamPoolTable(capacity: configuration.pools)
+        holds = SnapshotHolds(workers: configuration.workers)
         random = UInt64.random(in: 1...(.max))
-        scratch = .allocate(byteCount: BufferPool.blockSize, alignment: 16)
+        let pathRoom = RequestPath.scratchSize(for: Int(configuration.fittingLimits.headBytes))
+        scratch = .allocate(byteCount: max(BufferPool.blockSize, pathRoom), alignment: 16)
         // Last: nothing after it throws, so it is released once.
         self.sink = Unmanaged.passRetained(sink)
     }
@@ -112,6 +115,7 @@ struct Engine: ~Copyable {
     mutating func run() {
         while !isStopping { turn() }
         closeEverything()
+        reap()
     }
 
     mutating func turn() {

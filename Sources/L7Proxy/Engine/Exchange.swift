@@ -97,6 +97,7 @@ struct Exchange: ~Copyable {
     var backend: UnsafePointer<BackendPlan>?
     var prefixLength: Int32 = -1
     var corsFields: [HeaderField] = []
+    var choice = EndpointChoice()
 
     // Attempts. Deadlines in milliseconds, 0: none.
     var pool: PoolPointer?
@@ -160,6 +161,7 @@ struct Exchange: ~Copyable {
         backend = nil
         prefixLength = -1
         if !corsFields.isEmpty { corsFields = [] }
+        choice = EndpointChoice()
         pool = nil
         retries = 0
         beganAt = milliseconds

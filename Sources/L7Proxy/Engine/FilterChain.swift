@@ -25,16 +25,18 @@ enum FilterVerdict: Equatable {
     case refuse(ReasonCode)
 }
 
-/// The one ordered chain through which every request passes after its rule is known and before an endpoint is chosen.
+/// The one ordered chain through which every request passes.
 ///
-/// A filter is a value of this struct with a method that takes the context (and the fields, which it may drop lines of)
-/// and gives a verdict; ``evaluate(_:_:)`` calls them in order and stops at the first that refuses. What a filter must
-/// remember between requests (token buckets) is its own stored state: there is one chain per worker, and no lock. Rules
-/// of a configuration reach a filter by the plans of the snapshot, not by stored references, so that a request is judged
-/// by one version. Filters must not allocate.
+/// 1. What the protocol forbids (``ProtocolFilter``), when the rule is known. Then the rule's own answers: redirect, CORS.
+/// 2. When a backend, and an endpoint of it, is chosen (`Engine+Admission`): who may (authorization, which is the policy
+///    of the pod that would receive the request); then how often (rate limits, so that the refused do not use up what the
+///    allowed have); then faults on purpose. A further attempt is authorized again, because it may go to another pod.
 ///
-/// Order: what the protocol forbids; then who may (authorization); then how often (rate limits, so that the refused do
-/// not use up what the allowed have); then faults on purpose.
+/// A filter of the first part is a value of this struct with a method that takes the context (and the fields, which it
+/// may drop lines of) and gives a verdict; ``evaluate(_:_:)`` calls them in order and stops at the first that refuses.
+/// What a filter must remember between requests is kept by its worker: there is one chain per worker, and no lock. Token
+/// buckets outlive snapshots, with the cluster of the Service. Rules of a configuration reach a filter by the plans of
+/// the snapshot, not by stored references, so that a request is judged by one version. Filters must not allocate.
 struct FilterChain: ~Copyable {
     private let protocolRules = ProtocolFilter()
 

@@ -78,6 +78,9 @@ public final class ProxyWorker: Sendable {
     /// What the worker has counted, given on its thread.
     public func counters(_ reply: @escaping @Sendable (WorkerCounters) -> Void) { mailbox.put(.count(reply)) }
 
+    /// What the worker's sink has counted, given on its thread.
+    public func metrics(_ reply: @escaping @Sendable (MetricsSnapshot?) -> Void) { mailbox.put(.metrics(reply)) }
+
     /// Ends ``run()``; everything open is reset.
     public func stop() { mailbox.put(.stop) }
 }

@@ -12,13 +12,14 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 
     // The request.
     case malformedRequest, targetTooLong, headTooLarge, headTimeout, bodyMalformed, bodyTimeout, bodyTooLarge
-    case methodNotSupported, denied, rateLimited, faultInjected, hopsExhausted
+    case methodNotSupported, ambiguousPath, denied, rateLimited, faultInjected, hopsExhausted
 
     // Routing.
     case noRoute, ruleNotSupported, invalidBackend, noWeight, noEndpoint, unknownDestination
 
     // The way to a backend.
-    case legRefused, connectFailed, connectTimeout, tooManyWaiting, tooManyConnections, outOfMemory
+    case legRefused, connectFailed, connectTimeout, tooManyWaiting, tooManyConnections, circuitOpen, retryBudgetSpent
+    case outOfMemory
 
     // The backend.
     case backendReset, backendMalformed, responseHeadTooLarge, requestTimeout, backendTimeout, responseStalled
@@ -37,12 +38,13 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
             }
     }
 
-    /// The status of the local reply; 0 if there is none to give.
+    /// The status of the local reply; 0 if there is none to give. The one table of statuses: logs and metrics have that
+    /// of the record.
     public var status: UInt16 {
         switch self {
         case .forwarded, .tunnelEnded, .redirected, .clientGone, .responseCut, .drainDeadline: 0
         case .preflight: 204
-        case .malformedRequest, .bodyMalformed: 400
+        case .malformedRequest, .bodyMalformed, .ambiguousPath: 400
         case .denied: 403
         case .noRoute: 404
         case .headTimeout, .bodyTimeout: 408
@@ -54,7 +56,7 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .methodNotSupported: 501
         case .backendReset, .backendMalformed, .responseHeadTooLarge, .hopsExhausted: 502
         case .noEndpoint, .unknownDestination, .legRefused, .connectFailed, .tooManyWaiting, .tooManyConnections,
-            .outOfMemory, .faultInjected:
+            .circuitOpen, .retryBudgetSpent, .outOfMemory, .faultInjected:
             503
         case .connectTimeout, .requestTimeout, .backendTimeout, .responseStalled: 504
         }

@@ -16,8 +16,12 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
         /// The client was not given the whole response.
         public static let incomplete = Flags(rawValue: 1 << 3)
         public static let upgraded = Flags(rawValue: 1 << 4)
+        /// Policies in a dry run would have decided otherwise.
+        public static let dryRunDiffers = Flags(rawValue: 1 << 5)
+        /// A limit in a dry run would have refused it.
+        public static let dryRunLimited = Flags(rawValue: 1 << 6)
         /// The client spoke HTTP/2.
-        public static let http2 = Flags(rawValue: 1 << 5)
+        public static let http2 = Flags(rawValue: 1 << 7)
     }
 
     public var origin: ConnectionOrigin
@@ -38,6 +42,8 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
     public var rule: Int32 = -1
     /// Index for ``ProxySnapshot/serviceName(_:)``, of the last backend; -1: no Service.
     public var service: Int32 = -1
+    /// Index for ``ProxySnapshot/decisionText(_:)``; -1: no policy has denied it, or would have in a dry run.
+    public var decision: Int32 = -1
     public var endpoint: ProxyEndpoint
     /// What the client was sent; 0: nothing.
     public var status: UInt16 = 0
@@ -49,7 +55,7 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
 
     init(origin: ConnectionOrigin) {
         self.origin = origin
-        endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort, weight: 0)
+        endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort)
     }
 }
 
@@ -58,6 +64,8 @@ public struct RequestText {
     /// `nil`: there was no whole head, or the connection has become a tunnel. Ranges in ``head`` are of this memory.
     public let message: UnsafeRawPointer?
     public let head: RequestHead
+    /// As they were received: those that forwarding has left out are marked so.
+    public let fields: UnsafeBufferPointer<Field>
 }
 
 /// Takes the record of each request, on the thread of the worker that served it.
@@ -73,6 +81,9 @@ open class RequestSink {
 
     /// Records were made in this turn of the worker's loop, and there are no more of it: what was collected can go on.
     open func turnEnded() {}
+
+    /// What was counted of all records so far; `nil`: nothing is. Called seldom; may allocate.
+    open func metrics() -> MetricsSnapshot? { nil }
 
     /// Requests are routed by `snapshot` from now on.
     open func published(_ snapshot: ProxySnapshot) {}
@@ -90,6 +101,10 @@ public struct WorkerCounters: Sendable, BitwiseCopyable, Equatable {
     public var failedDials: UInt64 = 0
     public var reuses: UInt64 = 0
     public var retries: UInt64 = 0
+    /// Endpoints that were left out for a while.
+    public var ejections: UInt64 = 0
+    /// Requests that a dry run of a policy or limit would have refused.
+    public var dryRunRefusals: UInt64 = 0
     public var repeatsAfterClose: UInt64 = 0
     public var upstreams: UInt64 = 0
     public var buffers: UInt64 = 0

@@ -30,6 +30,8 @@ struct Upstream: BitwiseCopyable {
     /// The newest of the exchanges that it carries; HTTP/1 carries one at a time.
     var exchange: ExchangePointer?
     var pool: PoolPointer?
+    /// That its connection is counted in; `nil`: in none.
+    var cluster: ClusterPointer?
     /// Neighbours among the idle ones of the pool.
     var next: UpstreamPointer?
     var previous: UpstreamPointer?

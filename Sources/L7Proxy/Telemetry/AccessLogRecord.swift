@@ -43,6 +43,8 @@ public struct AccessLogRecord {
     public var reason = ReplyReason.none
     /// The policy or route that decided, where one did.
     public var decidedBy: UnsafeRawBufferPointer?
+    /// What policies or limits in a dry run would have made of it; `nil`: nothing else.
+    public var dryRun: StaticString?
 
     /// From the view of the pod on whose side the line is written.
     public var bytesSent: UInt64 = 0

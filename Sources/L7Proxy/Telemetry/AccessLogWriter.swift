@@ -49,6 +49,7 @@ public struct AccessLogWriter: Sendable, BitwiseCopyable {
         line.add("dst.identity", record.destination.identity)
         line.add("authority", record.authority)
         line.add("decided_by", record.decidedBy)
+        if let dryRun = record.dryRun { line.add("dry_run", dryRun) }
         line.add("route", record.route)
         line.add("upstream.addr", record.upstreamAddress)
         if let duration = record.upstreamDuration { line.add("upstream_ms", duration) }

@@ -13,6 +13,7 @@ extension ReplyReason {
             case .headTimeout, .bodyTimeout: .clientTimeout
             case .bodyTooLarge: .bodyTooLarge
             case .methodNotSupported: .unsupportedUpgrade
+            case .ambiguousPath: .ambiguousPath
             case .denied: .policyDenied
             case .rateLimited: .rateLimited
             case .faultInjected: .faultAbort
@@ -21,7 +22,8 @@ extension ReplyReason {
             case .noEndpoint: .noHealthyEndpoint
             case .legRefused, .connectFailed: .upstreamConnectFailure
             case .connectTimeout: .upstreamConnectTimeout
-            case .tooManyWaiting, .tooManyConnections: .circuitOpen
+            case .tooManyWaiting, .tooManyConnections, .circuitOpen: .circuitOpen
+            case .retryBudgetSpent: .retryBudgetSpent
             case .outOfMemory: .overloaded
             case .backendReset, .responseCut: .upstreamReset
             case .backendMalformed, .responseHeadTooLarge: .upstreamProtocolError

@@ -77,28 +77,6 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         }
     }
 
-    /// The status of the answer; 0 where none can be sent or the answer is not of one status.
-    public var status: UInt16 {
-        switch self {
-        case .none, .redirected, .faultAbort, .clientReset: 0
-        case .malformedRequest, .ambiguousPath: 400
-        case .headerTooLarge: 431
-        case .bodyTooLarge: 413
-        case .expectationFailed: 417
-        case .unsupportedUpgrade: 501
-        case .noRoute: 404
-        case .invalidRoute: 500
-        case .policyDenied: 403
-        case .rateLimited: 429
-        case .corsPreflight: 200
-        case .circuitOpen, .retryBudgetSpent, .draining, .overloaded, .noHealthyEndpoint: 503
-        case .upstreamConnectFailure, .upstreamTLSFailure, .upstreamReset: 503
-        case .upstreamProtocolError: 502
-        case .upstreamConnectTimeout, .requestTimeout, .backendRequestTimeout, .upstreamIdleTimeout: 504
-        case .clientTimeout: 408
-        }
-    }
-
     /// The gRPC status of the answer to a gRPC request.
     /// https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
     public var grpcStatus: UInt8 {

@@ -47,6 +47,12 @@ public struct TraceContext: Hashable, Sendable, BitwiseCopyable {
         isSampled = flags & 1 == 1
     }
 
+    /// The digits of the trace in a `traceparent`; `nil` if that is invalid.
+    public static func traceID(of text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        guard TraceContext(text) != nil else { return nil }
+        return UnsafeRawBufferPointer(rebasing: text[3..<35])
+    }
+
     /// Digits in lower case only.
     private static func hexadecimal(_ text: UnsafeRawBufferPointer, _ offset: Int, _ count: Int) -> UInt64? {
         var value: UInt64 = 0

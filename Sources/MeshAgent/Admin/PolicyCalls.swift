@@ -136,7 +136,10 @@ struct PolicyCalls {
 extension MeshObject {
     /// Whether `meshctl policy apply` takes it.
     fileprivate var isApplied: Bool {
-        if case .route = self { true } else { isPolicy }
+        switch self {
+        case .route, .meshPolicy: true
+        default: isPolicy
+        }
     }
 }
 

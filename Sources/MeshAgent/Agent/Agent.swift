@@ -30,6 +30,8 @@ public final class Agent {
     private var server: AdminServer?
     /// `nil` where no proxy was asked for.
     private(set) var supervisor: ProxySupervisor?
+    /// `nil` where nobody asked for metrics.
+    private(set) var metricsServer: MetricsServer?
     private let locks: Locks
 
     /// Held to the end of the process.
@@ -78,6 +80,7 @@ public final class Agent {
             throw AgentError("cannot serve the admin socket: \(error)")
         }
         if let program = configuration.proxy { supervisor = try startProxy(program, for: node) }
+        if let endpoint = configuration.metrics { metricsServer = try startMetrics(at: endpoint) }
         Self.goBeforePods(logger)
         Agent.onHangup = { [weak self] in self?.node?.readDirectory() }
         logger.info(

@@ -86,7 +86,9 @@ final class Node {
             on: loop,
             compiler: MeshCompiler(
                 configuration: .init(
-                    nodeName: configuration.node, nodeAddresses: addresses, hasProxy: configuration.proxy != nil),
+                    nodeName: configuration.node, nodeAddresses: addresses,
+                    l7: configuration.proxy == nil ? .absent : .enforced,
+                    hasProxy: configuration.proxy != nil),
                 identityNumbers: numbers.identities, serviceNumbers: numbers.services,
                 routeClassNumbers: numbers.routeClasses),
             writer: writer,

@@ -44,7 +44,7 @@ struct ConnectionSweeper {
     private func verdict(onCaptured connection: ConnectionEnd) -> mesh_reason {
         guard connection.end.service == 0 else { return MESH_REASON_NONE }
         var flow = connection.flow
-        if let row = tables.addresses[flow.destination], row.netns != 0 { flow.destinationNetns = row.netns }
+        if let netns = tables.pod(at: flow.destination) { flow.destinationNetns = netns }
         let reason = tables.reason(flow, prefixes)
         return Self.isAllowed(reason, connection) ? MESH_REASON_NONE : reason
     }
@@ -65,7 +65,7 @@ struct ConnectionSweeper {
 
     /// The workload that the remote end belongs to.
     func peer(of socket: ConnectedUDPSocket) -> NetnsCookie? {
-        tables.addresses[socket.remote].flatMap { $0.netns == 0 ? nil : $0.netns }
+        tables.pod(at: socket.remote)
     }
 
     func flow(of socket: ConnectedUDPSocket) -> KernelTables.FlowQuestion { socket.flow(peer: peer(of: socket)) }

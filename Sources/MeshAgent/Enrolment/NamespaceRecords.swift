@@ -14,7 +14,11 @@ struct NamespaceRecords {
     /// - Parameter writer: has not written anything yet.
     init(_ writer: KernelWriter) {
         self.writer = writer
-        pods = writer.tables.addresses.compactMapValues { $0.netns == 0 ? nil : $0.netns }
+        let tables = writer.tables
+        pods = Dictionary(
+            uniqueKeysWithValues: tables.addresses.keys.compactMap { address in
+                tables.pod(at: address).map { (address, $0) }
+            })
     }
 
     /// As ``Enrolment/Records/exists``.

@@ -192,7 +192,6 @@ struct ImageBuilder: Sendable {
         if compiled.isService { row.flags |= MESH_ADDR_SERVICE.rawValue }
         if compiled.isNode { row.flags |= MESH_ADDR_NODE.rawValue }
         if compiled.isLocal, let name = compiled.workload, let pod = pods[name], pod.isReady {
-            row.flags |= MESH_ADDR_LOCAL.rawValue
             if compiled.needsRecord { row.flags |= MESH_ADDR_NEEDS_RECORD.rawValue }
             row.netns = pod.netns
         }

@@ -23,15 +23,14 @@ extension mesh_address {
     init(_ row: KernelTables.Address) {
         self.init(
             identity: (row.identity.even.rawValue, row.identity.odd.rawValue), flags: row.flags, reserved: 0,
-            netns: row.netns)
+            netns: (row.netns.even, row.netns.odd))
     }
 }
 
 extension KernelTables.Address {
     init(_ row: mesh_address) {
-        // What is left of a pod that has gone says nothing.
-        let netns = row.flags & MESH_ADDR_LOCAL.rawValue == 0 ? 0 : row.netns
-        self.init(identity: Slots(row.identity), flags: row.flags, netns: netns)
+        self.init(
+            identity: Slots(row.identity), flags: row.flags, netns: Slots(even: row.netns.0, odd: row.netns.1))
     }
 }
 

@@ -36,6 +36,11 @@ extension KernelTables {
         return set.exceptions[exception] ?? PolicyVerdict(rawValue: UInt8(entry & 3)) ?? .deny
     }
 
+    /// The enrolled pod of this node that has an address in the generation in force.
+    func pod(at address: IPAddress) -> NetnsCookie? {
+        addresses[address].flatMap { $0.netns[generation] == 0 ? nil : $0.netns[generation] }
+    }
+
     /// The row of an address: its own, else that of the longest prefix.
     func row(of address: IPAddress, _ prefixes: PrefixIndex<Address>) -> Address? {
         addresses[address] ?? prefixes.cover(of: address)

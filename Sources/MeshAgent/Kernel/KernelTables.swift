@@ -30,7 +30,8 @@ struct KernelTables: Equatable, Sendable {
     struct Address: Hashable, Sendable {
         var identity: Slots<IdentityNumber>
         var flags: UInt32
-        var netns: NetnsCookie
+        /// Of the enrolled pod of this node that has the address, else 0.
+        var netns: Slots<NetnsCookie>
     }
 
     /// `struct mesh_workload`.

@@ -151,7 +151,7 @@ struct MapPlanner {
         verdictsDiffer = true
         // Not enrolled in the new generation: nothing of it is refused, and it is what its addresses are.
         var changed = row
-        let addresses = keys.addresses.filter { tables.addresses[$0]?.netns == cookie }.sorted()
+        let addresses = keys.addresses.filter { tables.pod(at: $0) == cookie }.sorted()
         changed.identity[next] = Self.identity(of: addresses) { image.addresses[$0]?.identity ?? newCover($0) }
         changed.policySet[next] = 0
         changed.dryRunSet[next] = 0
@@ -209,6 +209,10 @@ struct MapPlanner {
     }
 
     private mutating func planAddresses() {
+        // Without its link a pod that leaves is open to all, as it shall be; its addresses and its row go after it.
+        for cookie in keys.workloads.sorted() where image.workloads[cookie] == nil && tables.lookups.contains(cookie) {
+            plan.garbage.append(.detachLookup(cookie))
+        }
         var enrolling: [NetnsCookie: [MapOperation]] = [:]
         for address in keys.addresses {
             guard let desired = image.addresses[address] else {
@@ -224,9 +228,6 @@ struct MapPlanner {
             plan.prepare += enrolling.removeValue(forKey: cookie) ?? []
         }
         for cookie in enrolling.keys.sorted() { plan.prepare += enrolling[cookie] ?? [] }
-        for cookie in keys.workloads.sorted() where image.workloads[cookie] == nil && tables.lookups.contains(cookie) {
-            plan.garbage.append(.detachLookup(cookie))
-        }
         plan.garbage += leaving
     }
 
@@ -234,57 +235,41 @@ struct MapPlanner {
         _ address: IPAddress, _ desired: KernelImage.Address, _ enrolling: inout [NetnsCookie: [MapOperation]]
     ) {
         let old = tables.addresses[address]
-        let row = slotted(old, desired, coveredBy: old == nil ? oldCover(address) : .world)
-        guard row != old else { return }
-        guard let old, !(old.netns == 0 && desired.netns != 0) else {
-            // New, or becomes a local pod's.
-            if desired.netns != 0 {
-                enrolling[desired.netns, default: []].append(.address(address, row))
-            } else {
-                plan.prepare.append(.address(address, row))
-            }
-            return
-        }
-        guard old.netns != desired.netns || old.flags & ~desired.flags != 0 else {
-            if row.flags == old.flags {
+        let pod = old?.netns[tables.generation] ?? 0
+        var row = slotted(old, desired, coveredBy: old == nil ? oldCover(address) : .world)
+        // A pod that is new to the mesh has no policy in the generation in force, so its address may name it at once,
+        // beside the sk_lookup link that needs the name.
+        let isEnrolling = pod == 0 && desired.netns != 0 && tables.workloads[desired.netns] == nil
+        if isEnrolling { row.netns[tables.generation] = desired.netns }
+        row.flags |= old?.flags ?? 0
+        if isEnrolling {
+            enrolling[desired.netns, default: []].append(.address(address, row))
+        } else if row != old {
+            if row.flags == old?.flags {
                 fillSlot(.address(address, row))
             } else {
                 plan.prepare.append(.address(address, row))
             }
-            return
         }
-        // Stops being what the generation in force says, or moves to another pod: once that is over.
-        var first = row
-        first.flags = old.flags
-        first.netns = old.netns
-        if first != old { fillSlot(.address(address, first)) }
-        // What gives an address up comes before who takes one over.
-        if desired.netns != 0 {
-            plan.settle.append(.address(address, row))
-        } else if isLeaving(old) {
-            plan.garbage.append(.address(address, row))
-        } else {
-            plan.settle.insert(.address(address, row), at: 0)
+        var last = row
+        last.flags = desired.flags
+        if let old, old.netns != Slots(even: 0, odd: 0), desired.netns == 0 {
+            // Connections on their way to the pod still find it by the other slot (bpf/sockmap/lookup.h).
+            last.netns = Slots(even: 0, odd: 0)
+            plan.garbage.append(.address(address, last))
+        } else if last.flags != row.flags {
+            plan.settle.append(.address(address, last))
         }
-    }
-
-    /// Whether a row is of a pod that leaves the mesh. Its address goes on naming it until nobody reads the old
-    /// generation, who would find half a verdict: the new generation allows everything at that pod's end anyway.
-    private func isLeaving(_ row: KernelTables.Address) -> Bool {
-        row.netns != 0 && tables.workloads[row.netns] != nil && image.workloads[row.netns] == nil
     }
 
     private mutating func planRemoval(of address: IPAddress, _ old: KernelTables.Address) {
-        let cover = newCover(address)
-        if old.identity[tables.generation] != cover { verdictsDiffer = true }
-        var row = old
-        row.identity[next] = cover
-        if row != old { fillSlot(.address(address, row)) }
-        if old.flags != 0, !isLeaving(old) {
-            row.flags = 0
-            row.netns = 0
-            plan.settle.insert(.address(address, row), at: 0)
+        let row = slotted(old, KernelImage.Address(identity: newCover(address)), coveredBy: .world)
+        if row.identity != old.identity || row.netns != old.netns {
+            var named = row
+            named.flags = old.flags
+            fillSlot(.address(address, named))
         }
+        if old.flags != 0, row.netns[tables.generation] == 0 { plan.settle.append(.address(address, row)) }
         plan.garbage.append(.address(address, nil))
     }
 
@@ -293,10 +278,11 @@ struct MapPlanner {
         _ old: KernelTables.Address?, _ desired: KernelImage.Address, coveredBy cover: IdentityNumber
     ) -> KernelTables.Address {
         let now = old?.identity[tables.generation] ?? cover
-        if now != desired.identity { verdictsDiffer = true }
+        let pod = old?.netns[tables.generation] ?? 0
+        if now != desired.identity || pod != desired.netns { verdictsDiffer = true }
         return KernelTables.Address(
             identity: Slots(generation: next, active: desired.identity, other: now), flags: desired.flags,
-            netns: desired.netns)
+            netns: Slots(generation: next, active: desired.netns, other: pod))
     }
 
     // MARK: - Services and garbage

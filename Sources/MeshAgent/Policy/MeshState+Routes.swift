@@ -17,9 +17,14 @@ extension MeshState {
     /// Applied by `meshctl` when there was a proxy.
     func logUnenforcedRoutes() {
         guard !reconciler.compiler.configuration.hasProxy else { return }
-        for case .route(let route) in store.objects.objects.values {
-            logger.warning(
-                "route not in force: it needs the node proxy (--proxy)", metadata: ["object": "\(route.reference)"])
+        for object in store.objects.objects.values {
+            switch object {
+            case .route, .meshPolicy:
+                logger.warning(
+                    "\(object.kind) not in force: it needs the node proxy (--proxy)",
+                    metadata: ["object": "\(object.reference)"])
+            default: break
+            }
         }
     }
 }

@@ -358,7 +358,10 @@ extension ImageKeys {
             guard let row = tables.workloads[$0] else { return false }
             return !row.identity.isSettled || !row.policySet.isSettled || !row.dryRunSet.isSettled
         }
-        keys.addresses = addresses.filter { !(tables.addresses[$0]?.identity.isSettled ?? true) }
+        keys.addresses = addresses.filter {
+            guard let row = tables.addresses[$0] else { return false }
+            return !row.identity.isSettled || !row.netns.isSettled
+        }
         keys.cidrs = cidrs.filter { !(tables.cidrs[$0]?.identity.isSettled ?? true) }
         return keys
     }

@@ -21,7 +21,7 @@ extension Agent {
         }
         let supervisor = ProxySupervisor(
             ProxySupervisor.Configuration(
-                proxyProgram: program, agentProgram: own,
+                proxyProgram: program, proxyOptions: configuration.proxyOptions, agentProgram: own,
                 factoryCgroup: Cgroup(path: "\(configuration.cgroup)/factory"), socket: configuration.proxySocket),
             on: loop, logger: logger, markLeg: Self.marker(node.writer))
         let feed = ProxyFeed(node, supervisor, loop: loop)

@@ -51,7 +51,8 @@ final class ProxyFeed {
             described.append(
                 WorkloadRecord(
                     netns: namespace.cookie, pod: name, serviceAccount: member.pod.serviceAccountName,
-                    addresses: addresses))
+                    addresses: addresses,
+                    labels: member.pod.metadata.labels.filter { MetricLabels.shown.contains($0.key) }))
         }
         for workload in workloads { rows.setAddresses(workload.addresses, of: workload.netns) }
         supervisor.set(workloads)

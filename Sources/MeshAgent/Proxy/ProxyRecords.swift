@@ -8,6 +8,9 @@ struct ProxyRecords {
     /// Ports that each Service has records of.
     private var ports: [NamespacedName: Set<RecordKey>] = [:]
     private var workloads: [RecordKey: WorkloadRecord] = [:]
+    /// Pods that each policy decides about, by the name of its record.
+    private var policyUses: [String: Set<NamespacedName>] = [:]
+    private var policiesOfPods: [NamespacedName: Set<String>] = [:]
 
     /// Takes over what a compilation has changed.
     ///
@@ -19,6 +22,10 @@ struct ProxyRecords {
             differs = setService(name, compiler.mesh.servicePorts[name] ?? []) || differs
         }
         for reference in changes.routes { differs = setRoute(reference, compiler.routeObjects[reference]) || differs }
+        for name in changes.requestPolicies.union(changes.workloads) {
+            differs = setDestination(name, compiler) || differs
+        }
+        if changes.hasZoneChange { differs = setNode(compiler) || differs }
         return differs
     }
 
@@ -26,6 +33,8 @@ struct ProxyRecords {
     mutating func start(_ compiler: MeshCompiler) {
         for (name, ports) in compiler.mesh.servicePorts { _ = setService(name, ports) }
         for (reference, object) in compiler.routeObjects { _ = setRoute(reference, object) }
+        for name in compiler.mesh.workloads.keys { _ = setDestination(name, compiler) }
+        _ = setNode(compiler)
     }
 
     /// The enrolled pods of the node.
@@ -47,13 +56,46 @@ struct ProxyRecords {
             let record = ServiceRecord(
                 service: name, port: port.port, portName: port.name, addresses: port.addresses,
                 appProtocol: port.appProtocol,
-                endpoints: port.backends.map { .init(address: $0.address, port: $0.port, weight: $0.weight) })
+                endpoints: port.endpoints.map {
+                    .init(
+                        address: $0.address, port: $0.port, weight: $0.weight, zone: $0.zone, node: $0.node,
+                        isTerminating: $0.isTerminating)
+                }, settings: port.settings)
             keys.insert(record.key)
             differs = set(record.key, record.wire) || differs
         }
         for key in ports[name] ?? [] where !keys.contains(key) { differs = set(key, nil) || differs }
         ports[name] = keys.isEmpty ? nil : keys
         return differs
+    }
+
+    private mutating func setNode(_ compiler: MeshCompiler) -> Bool {
+        let configuration = compiler.configuration
+        let record = NodeRecord(
+            name: configuration.nodeName, zone: compiler.nodeZone, trustDomain: configuration.trustDomain)
+        return set(record.key, record.wire)
+    }
+
+    /// What decides about requests to a pod: its policies, each a record as long as it decides about one.
+    private mutating func setDestination(_ pod: NamespacedName, _ compiler: MeshCompiler) -> Bool {
+        let policies = compiler.requestPolicies(of: pod) ?? []
+        var differs = false
+        for policy in policies {
+            let record = AuthorizationRecord(policy)
+            policyUses[AuthorizationRecord.name(of: policy), default: []].insert(pod)
+            differs = set(record.key, record.wire) || differs
+        }
+        let names = Set(policies.map(AuthorizationRecord.name))
+        for name in policiesOfPods[pod, default: []].subtracting(names) {
+            policyUses[name]?.remove(pod)
+            guard policyUses[name]?.isEmpty == true else { continue }
+            policyUses[name] = nil
+            differs = set(RecordKey(.authorizationPolicy, name), nil) || differs
+        }
+        policiesOfPods[pod] = names.isEmpty ? nil : names
+        let record = DestinationRecord(
+            pod: pod, addresses: compiler.mesh.workloads[pod]?.addresses ?? [], policies: names.sorted())
+        return set(record.key, names.isEmpty ? nil : record.wire) || differs
     }
 
     private mutating func setRoute(_ reference: ObjectReference, _ object: RouteObject?) -> Bool {

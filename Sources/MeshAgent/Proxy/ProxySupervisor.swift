@@ -14,6 +14,7 @@ final class ProxySupervisor {
     struct Configuration: Hashable, Sendable {
         /// Executables.
         var proxyProgram: String
+        var proxyOptions = ProxyOptions()
         var agentProgram: String
         /// Where the factory runs: below the hooked cgroup, so that the mesh sees the sockets that it makes.
         var factoryCgroup: Cgroup
@@ -37,6 +38,7 @@ final class ProxySupervisor {
     private(set) var factoryProcess: WatchedProcess?
     var factory: FactoryClient?
     let markLeg: LegMarker
+    lazy var metrics = MetricsRequests(on: loop)
     /// Called when a proxy has come, gone, or put a configuration in force.
     var didChange: () -> Void = {}
     /// That an earlier agent has started.
@@ -226,7 +228,7 @@ final class ProxySupervisor {
                 arguments: [
                     "--fd", "\(far.rawValue)", "--agent-socket", configuration.socket, "--user",
                     "\(configuration.user)", "--group", "\(configuration.group)",
-                ], environment: Self.environment, inherited: [far])
+                ] + configuration.proxyOptions.arguments, environment: Self.environment, inherited: [far])
             connection.process = try WatchedProcess(on: loop, child) { [weak self] how in self?.lost(id, how) }
             connection.link = try link(PacketSocket(near), connection) { _ in id }
         } catch {
@@ -343,6 +345,7 @@ final class ProxySupervisor {
         case .listenersComplete: input(.listenersReturned(id))
         case .drained: break
         case .status: break
+        case .metrics(let number): metrics.finish(number)
         }
     }
 

@@ -23,18 +23,6 @@ public struct ManifestObject: Sendable {
     }
 }
 
-/// A MeshPolicy without errors.
-public struct ManifestMeshPolicy: Sendable {
-    public let object: MeshPolicy
-    /// The document as it was written, or, for an item of a List, as YAML of the same meaning.
-    public let text: String
-    public let warnings: [ManifestError]
-
-    public var reference: ObjectReference { object.reference }
-
-    public var origin: ObjectOrigin { object.metadata.origin ?? ObjectOrigin(file: "", document: 0, line: 0) }
-}
-
 /// An object with at least one error, known by kind and name.
 public struct RejectedObject: Sendable {
     public let reference: ObjectReference
@@ -61,8 +49,6 @@ public struct RejectedObject: Sendable {
 public struct DecodedManifest: Sendable {
     /// In written order; no two have one reference.
     public private(set) var objects: [ManifestObject] = []
-    /// If the decoder was told to read them; no two have one reference.
-    public private(set) var meshPolicies: [ManifestMeshPolicy] = []
     public internal(set) var rejected: [RejectedObject] = []
     /// What concerns no object that could be named: syntax errors, kinds that are not read, nameless objects.
     public internal(set) var findings: [ManifestError] = []
@@ -78,7 +64,6 @@ public struct DecodedManifest: Sendable {
 
     public var warnings: [ManifestError] {
         (findings.filter { $0.severity == .warning } + objects.flatMap(\.warnings)
-            + meshPolicies.flatMap(\.warnings)
             + rejected.flatMap { $0.errors.filter { $0.severity == .warning } }).sorted()
     }
 
@@ -90,7 +75,6 @@ public struct DecodedManifest: Sendable {
         rejected += other.rejected
         findings += other.findings
         for object in other.objects { append(object) }
-        for policy in other.meshPolicies { append(policy) }
     }
 
     mutating func append(_ object: ManifestObject) {
@@ -99,15 +83,6 @@ public struct DecodedManifest: Sendable {
         } else {
             origins[object.reference] = object.origin
             objects.append(object)
-        }
-    }
-
-    mutating func append(_ policy: ManifestMeshPolicy) {
-        if let first = origins[policy.reference] {
-            rejected.append(.duplicate(policy.reference, at: policy.origin, of: first, text: policy.text))
-        } else {
-            origins[policy.reference] = policy.origin
-            meshPolicies.append(policy)
         }
     }
 }

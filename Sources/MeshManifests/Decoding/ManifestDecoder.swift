@@ -100,12 +100,7 @@ public struct ManifestDecoder: Sendable {
                         root, kind: kind, apiVersion: header.apiVersion, metadata: header.metadata),
                     text: text))
         } else {
-            switch value {
-            case .object(let object):
-                manifest.append(ManifestObject(object: object, text: text, warnings: problems))
-            case .meshPolicy(let policy):
-                manifest.append(ManifestMeshPolicy(object: policy, text: text, warnings: problems))
-            }
+            manifest.append(ManifestObject(object: value, text: text, warnings: problems))
         }
     }
 
@@ -114,31 +109,19 @@ public struct ManifestDecoder: Sendable {
         ObjectKind(rawValue: name).flatMap { kinds.contains($0) ? $0 : nil }
     }
 
-    private enum Decoded {
-        case object(MeshObject)
-        case meshPolicy(MeshPolicy)
-
-        var reference: ObjectReference {
-            switch self {
-            case .object(let object): object.reference
-            case .meshPolicy(let policy): policy.reference
-            }
-        }
-    }
-
-    private func decode(_ header: ObjectHeader) -> Decoded {
+    private func decode(_ header: ObjectHeader) -> MeshObject {
         switch header.kind {
-        case .namespace: .object(.namespace(NamespaceDecoder.decode(header)))
-        case .node: .object(.node(NodeDecoder.decode(header)))
-        case .pod: .object(.pod(PodDecoder.decode(header)))
-        case .service: .object(.service(ServiceDecoder.decode(header)))
-        case .endpointSlice: .object(.endpointSlice(EndpointSliceDecoder.decode(header)))
-        case .networkPolicy: .object(.networkPolicy(NetworkPolicyDecoder.decode(header)))
-        case .authorizationPolicy: .object(.authorizationPolicy(AuthorizationPolicyDecoder.decode(header)))
-        case .peerAuthentication: .object(.peerAuthentication(PeerAuthenticationDecoder.decode(header)))
-        case .httpRoute: .object(.route(.route(.http(HTTPRouteDecoder.decode(header, unsupportedValues)))))
-        case .grpcRoute: .object(.route(.route(.grpc(GRPCRouteDecoder.decode(header, unsupportedValues)))))
-        case .referenceGrant: .object(.route(.referenceGrant(RouteReferenceDecoder.grant(header))))
+        case .namespace: .namespace(NamespaceDecoder.decode(header))
+        case .node: .node(NodeDecoder.decode(header))
+        case .pod: .pod(PodDecoder.decode(header))
+        case .service: .service(ServiceDecoder.decode(header))
+        case .endpointSlice: .endpointSlice(EndpointSliceDecoder.decode(header))
+        case .networkPolicy: .networkPolicy(NetworkPolicyDecoder.decode(header))
+        case .authorizationPolicy: .authorizationPolicy(AuthorizationPolicyDecoder.decode(header))
+        case .peerAuthentication: .peerAuthentication(PeerAuthenticationDecoder.decode(header))
+        case .httpRoute: .route(.route(.http(HTTPRouteDecoder.decode(header, unsupportedValues))))
+        case .grpcRoute: .route(.route(.grpc(GRPCRouteDecoder.decode(header, unsupportedValues))))
+        case .referenceGrant: .route(.referenceGrant(RouteReferenceDecoder.grant(header)))
         case .meshPolicy: .meshPolicy(MeshPolicyDecoder.decode(header))
         }
     }
@@ -189,8 +172,9 @@ public struct ManifestDecoder: Sendable {
             return
         }
         if ObjectKind(rawValue: kind).map(ObjectKind.routing.contains) == true {
+            let need = kind == ObjectKind.meshPolicy.rawValue ? "it needs" : "routes need"
             field.report(
-                "the kind \"\(kind)\" is not read: routes need the node proxy",
+                "the kind \"\(kind)\" is not read: \(need) the node proxy",
                 remedy: "start mesh-agent with --proxy", severity: unknown)
             return
         }

@@ -19,12 +19,10 @@ public enum ObjectKind: String, CaseIterable, Hashable, Sendable {
 
     /// The kinds that a process of this version acts on. Only these are read unless a decoder is told otherwise: an
     /// object that is accepted and then ignored is worse than one that is refused.
-    public static let enforced: Set<ObjectKind> = Set(allCases).subtracting([
-        .httpRoute, .grpcRoute, .referenceGrant, .meshPolicy,
-    ])
+    public static let enforced: Set<ObjectKind> = Set(allCases).subtracting(routing)
 
     /// Those that only a node proxy acts on.
-    public static let routing: Set<ObjectKind> = [.httpRoute, .grpcRoute, .referenceGrant]
+    public static let routing: Set<ObjectKind> = [.httpRoute, .grpcRoute, .referenceGrant, .meshPolicy]
 
     /// The values of `apiVersion` under which the kind is read.
     public var apiVersions: [String] {

@@ -101,6 +101,9 @@ extension MeshObject {
         case .route(.referenceGrant(var value)):
             value.metadata.origin = origin
             return .route(.referenceGrant(value))
+        case .meshPolicy(var value):
+            value.metadata.origin = origin
+            return .meshPolicy(value)
         }
     }
 }

@@ -149,6 +149,10 @@ public struct CompiledChanges: Hashable, Sendable {
     public internal(set) var servicePorts: Set<NamespacedName> = []
     /// Objects that have come, gone or changed; ``MeshCompiler/routeObjects`` has them.
     public internal(set) var routes: Set<ObjectReference> = []
+    /// Enrolled pods about whose requests other policies may decide; ``MeshCompiler/requestPolicies(of:)`` has them.
+    public internal(set) var requestPolicies: Set<NamespacedName> = []
+    /// Whether the node is in another zone.
+    public internal(set) var hasZoneChange = false
     /// Sets come and go, but never change.
     public internal(set) var policySets: Set<PolicySetID> = []
     public internal(set) var identities: Set<IdentityNumber> = []

@@ -28,12 +28,46 @@ public struct CompiledServicePort: Hashable, Sendable {
     public let appProtocol: String?
     /// Where clients connect to, with this port; none for a headless Service.
     public internal(set) var addresses: [IPAddress] = []
-    /// Of the Service's first family that has any, as the kernel would choose among them for clients of this node.
-    public internal(set) var backends: [Backend] = []
+    /// Of the Service's first family that has any, in whatever state; ascending by address and port.
+    public internal(set) var endpoints: [CompiledEndpoint] = []
+    /// What holds for requests to the port.
+    public let settings: MeshPolicySettings
 
-    init(_ port: Service.Port) {
+    init(_ port: Service.Port, _ settings: MeshPolicySettings) {
         self.port = port.port
         name = port.name
         appProtocol = port.appProtocol
+        self.settings = settings
+    }
+
+    /// Leaves out what the kernel would not choose, except those that end.
+    mutating func follow(_ backends: [Backend]) {
+        let chosen = Set(backends.map { ServiceEndpoint(address: $0.address, port: $0.port) })
+        endpoints.removeAll {
+            !$0.isTerminating && !chosen.contains(ServiceEndpoint(address: $0.address, port: $0.port))
+        }
+    }
+}
+
+/// An endpoint as the node proxy must know it, which balances by itself.
+public struct CompiledEndpoint: Hashable, Sendable {
+    public let address: IPAddress
+    public let port: UInt16
+    public let weight: UInt32
+    public let zone: String?
+    public let node: String?
+    public let isTerminating: Bool
+
+    init?(_ endpoint: ResolvedEndpoint) {
+        // Anything else gets nothing whatever the others are.
+        guard endpoint.weight > 0, endpoint.isReady || (endpoint.isServing && endpoint.isTerminating) else {
+            return nil
+        }
+        address = endpoint.address
+        port = endpoint.port
+        weight = endpoint.weight
+        zone = endpoint.zone
+        node = endpoint.nodeName
+        isTerminating = endpoint.isTerminating
     }
 }

@@ -25,6 +25,10 @@ public struct Finding: Hashable, Sendable {
         case portLevelWithoutSelector
         /// A rule or condition that can match nothing.
         case matchesNothing
+        /// A field or target that this version does not act on.
+        case notSupported
+        /// An older policy of the same target sets the field.
+        case conflicted
     }
 
     public let policy: ObjectReference

@@ -10,7 +10,8 @@ extension MeshCompiler {
     public func findings(for references: Set<ObjectReference>? = nil) -> [Finding] {
         let local = pods.pods.values.filter(isOfThisNode)
         var findings: [Finding] = []
-        for reference in references ?? Set(policyObjects.keys) {
+        for reference in references ?? Set(policyObjects.keys).union(meshPolicies.keys) {
+            if let policy = meshPolicies[reference] { findings += meshPolicyFindings(policy) }
             guard let object = policyObjects[reference] else { continue }
             findings += object.policyFindings(configuration.l7)
             if let policy = policies.lowered(reference) {

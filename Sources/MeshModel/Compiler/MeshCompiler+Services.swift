@@ -31,7 +31,8 @@ extension MeshCompiler {
         for port in service.ports where port.transport != .sctp {
             let isProxied = configuration.hasProxy && port.transport == .tcp
             let capture = capture(of: service.namespacedName, port)
-            var proxied = CompiledServicePort(port)
+            var proxied = CompiledServicePort(
+                port, isProxied ? settings(of: service, port) : MeshPolicySettings())
             for isIPv4 in Self.families(of: service) {
                 let frontends = frontends(of: service, port, isIPv4: isIPv4)
                 // Headless ones can be backends of routes.
@@ -46,7 +47,7 @@ extension MeshCompiler {
                 func chosen(isLocalOnly: Bool) -> [Backend] {
                     if let list = backends[isLocalOnly] { return list }
                     let list = EndpointSelection(
-                        nodeName: configuration.nodeName, zone: zone, isLocalOnly: isLocalOnly,
+                        nodeName: configuration.nodeName, zone: nodeZone, isLocalOnly: isLocalOnly,
                         distribution: service.trafficDistribution
                     ).backends(endpoints)
                     backends[isLocalOnly] = list
@@ -69,8 +70,14 @@ extension MeshCompiler {
                 if isProxied {
                     proxied.addresses += frontends.filter { $0.1 != .nodePort }.map(\.0.address)
                     // Of one family, so that a pod counts once.
-                    if proxied.backends.isEmpty {
-                        proxied.backends = chosen(isLocalOnly: service.internalTrafficPolicy == .local)
+                    if proxied.endpoints.isEmpty {
+                        let isLocalOnly = service.internalTrafficPolicy == .local
+                        let usable = endpoints.filter { !isLocalOnly || $0.nodeName == configuration.nodeName }
+                        proxied.endpoints = usable.compactMap(CompiledEndpoint.init)
+                        // Hints are followed where nothing says what is near.
+                        if !isLocalOnly, proxied.settings.locality == nil {
+                            proxied.follow(chosen(isLocalOnly: false))
+                        }
                     }
                 }
             }
@@ -83,8 +90,6 @@ extension MeshCompiler {
     private static func families(of service: Service) -> [Bool] {
         service.clusterIPs.first?.isIPv4 == false ? [false, true] : [true, false]
     }
-
-    private var zone: String? { nodes[configuration.nodeName]?.zone }
 
     /// The destinations that lead to the port. Headless services have none.
     private func frontends(

@@ -45,6 +45,8 @@ public struct MeshCompiler: Sendable {
     /// What they come to.
     public internal(set) var routes = RouteTable(RouteObjects(routes: [], services: []))
 
+    /// Those that are enforced; none without a proxy.
+    var meshPolicies: [ObjectReference: MeshPolicy] = [:]
     var pods = PodTable()
     var namespaces: [String: Namespace] = [:]
     var nodes: [String: Node] = [:]
@@ -118,6 +120,7 @@ public struct MeshCompiler: Sendable {
         settleIdentities(&pending)
         settlePolicySets(&pending)
         settleServices(&pending)
+        if configuration.hasProxy { pending.changes.requestPolicies = pending.workloads }
         identityNumbers.endGeneration()
         serviceNumbers.endGeneration()
         routeClassNumbers.endGeneration()
@@ -143,6 +146,7 @@ public struct MeshCompiler: Sendable {
         case .endpointSlice(let slice):
             pending.services.formUnion(services.set(slice, for: slice.metadata.namespacedName))
         case .route(let route): setRoute(route, route.reference, &pending)
+        case .meshPolicy(let policy): setMeshPolicy(policy, policy.reference, &pending)
         case .networkPolicy, .authorizationPolicy, .peerAuthentication:
             pending.workloads.formUnion(policies.set(object, for: object.reference, projection: &projection))
         }
@@ -157,6 +161,7 @@ public struct MeshCompiler: Sendable {
         case "EndpointSlice":
             pending.services.formUnion(services.set(EndpointSlice?.none, for: reference.namespacedName))
         case "HTTPRoute", "GRPCRoute", "ReferenceGrant": setRoute(nil, reference, &pending)
+        case "MeshPolicy": setMeshPolicy(nil, reference, &pending)
         default:
             pending.workloads.formUnion(policies.set(nil, for: reference, projection: &projection))
         }
@@ -193,6 +198,7 @@ public struct MeshCompiler: Sendable {
     private mutating func setNode(_ node: Node?, _ name: String, _ pending: inout Pending) {
         let oldZone = nodes[name]?.zone
         nodes[name] = node
+        if name == configuration.nodeName, oldZone != node?.zone { pending.changes.hasZoneChange = true }
         // Endpoints without a zone of their own are in that of their node.
         if oldZone != node?.zone { pending.services.formUnion(services.all) }
         if name == configuration.nodeName { pending.nodeAddressesMayDiffer = true }

@@ -10,8 +10,9 @@ public enum MeshObject: Hashable, Sendable {
     case networkPolicy(NetworkPolicy)
     case authorizationPolicy(AuthorizationPolicy)
     case peerAuthentication(PeerAuthentication)
-    /// Only where a node proxy runs.
+    // Only where a node proxy runs:
     case route(RouteObject)
+    case meshPolicy(MeshPolicy)
 }
 
 extension MeshObject {
@@ -26,6 +27,7 @@ extension MeshObject {
         case .authorizationPolicy(let object): object.metadata
         case .peerAuthentication(let object): object.metadata
         case .route(let object): object.metadata
+        case .meshPolicy(let object): object.metadata
         }
     }
 
@@ -37,6 +39,7 @@ extension MeshObject {
         case .authorizationPolicy(let object): object.apiVersion
         case .peerAuthentication(let object): object.apiVersion
         case .route(let object): object.reference.apiVersion
+        case .meshPolicy: MeshPolicy.apiVersion
         }
     }
 
@@ -51,6 +54,7 @@ extension MeshObject {
         case .authorizationPolicy: "AuthorizationPolicy"
         case .peerAuthentication: "PeerAuthentication"
         case .route(let object): object.reference.kind
+        case .meshPolicy: "MeshPolicy"
         }
     }
 
@@ -66,7 +70,7 @@ extension MeshObject {
     public var isPolicy: Bool {
         switch self {
         case .networkPolicy, .authorizationPolicy, .peerAuthentication: true
-        case .namespace, .pod, .service, .endpointSlice, .node, .route: false
+        case .namespace, .pod, .service, .endpointSlice, .node, .route, .meshPolicy: false
         }
     }
 }

@@ -44,7 +44,7 @@ extension LoweredPolicy {
                     LoweredPeerAuthentication(
                         mode: policy.mode, portModes: hasSelector ? policy.portLevelMtls : [:],
                         hasSelector: hasSelector, creationTimestamp: policy.metadata.creationTimestamp)))
-        case .namespace, .pod, .service, .endpointSlice, .node, .route:
+        case .namespace, .pod, .service, .endpointSlice, .node, .route, .meshPolicy:
             return nil
         }
     }

@@ -8,6 +8,7 @@ extension MeshObject {
         case .networkPolicy(let policy): found = policy.unenforceable
         case .authorizationPolicy(let policy): found = policy.unenforceable(l7)
         case .peerAuthentication(let policy): found = policy.unenforceable
+        case .meshPolicy(let policy): found = policy.unenforceable
         case .namespace, .pod, .service, .endpointSlice, .node, .route: found = []
         }
         return found.map { Finding(policy: reference, pod: nil, path: $0.path, reason: $0.reason, message: $0.message) }

@@ -10,6 +10,9 @@ public struct ProxyConfiguration: Hashable, Sendable {
     public var workloads: [WorkloadRecord] = []
     public var routes: [MeshRoute] = []
     public var grants: [ReferenceGrant] = []
+    public var authorizations: [AuthorizationRecord] = []
+    public var destinations: [DestinationRecord] = []
+    public var node: NodeRecord?
 
     /// Nothing: the state before an agent has sent anything.
     public static let empty = ProxyConfiguration(generation: 0)
@@ -27,6 +30,9 @@ public struct ProxyConfiguration: Hashable, Sendable {
                 case .workload(let record): workloads.append(record)
                 case .route(let route): routes.append(route)
                 case .referenceGrant(let grant): grants.append(grant)
+                case .authorizationPolicy(let record): authorizations.append(record)
+                case .destination(let record): destinations.append(record)
+                case .node(let record): node = record
                 }
             } catch {
                 throw RecordError(key: key, cause: error)

@@ -21,6 +21,8 @@ public enum AgentMessage: Hashable, Sendable {
     case drain(milliseconds: UInt32)
     /// Answered by ``ProxyMessage/status(_:)``.
     case statusRequest(UInt32)
+    /// Write a page for Prometheus into the file that comes with it. Answered by ``ProxyMessage/metrics(_:)``.
+    case metricsRequest(UInt32)
 }
 
 extension AgentMessage: LinkMessage {
@@ -37,12 +39,13 @@ extension AgentMessage: LinkMessage {
         case .legRefused: 24
         case .drain: 25
         case .statusRequest: 26
+        case .metricsRequest: 27
         }
     }
 
     public var descriptors: Int {
         switch self {
-        case .snapshot, .listener, .leg: 1
+        case .snapshot, .listener, .leg, .metricsRequest: 1
         default: 0
         }
     }
@@ -58,7 +61,7 @@ extension AgentMessage: LinkMessage {
         case .leg(let request): writer.write(request)
         case .legRefused(let request, let refusal): writer.write(request, refusal)
         case .drain(let milliseconds): writer.write(milliseconds)
-        case .statusRequest(let number): writer.write(number)
+        case .statusRequest(let number), .metricsRequest(let number): writer.write(number)
         }
     }
 
@@ -77,6 +80,7 @@ extension AgentMessage: LinkMessage {
         case 24: self = .legRefused(request: try reader.read(), try reader.read())
         case 25: self = .drain(milliseconds: try reader.read())
         case 26: self = .statusRequest(try reader.read())
+        case 27: self = .metricsRequest(try reader.read())
         default: throw reader.failure("\(type) is no message of an agent to a proxy")
         }
     }

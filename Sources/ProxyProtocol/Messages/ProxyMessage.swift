@@ -14,6 +14,8 @@ public enum ProxyMessage: Hashable, Sendable {
     /// No connection is left; the process ends.
     case drained
     case status(ProxyStatus)
+    /// The page is in the file that came with this request.
+    case metrics(UInt32)
 }
 
 extension ProxyMessage: LinkMessage {
@@ -26,6 +28,7 @@ extension ProxyMessage: LinkMessage {
         case .listenersComplete: 20
         case .drained: 21
         case .status: 22
+        case .metrics: 23
         }
     }
 
@@ -43,6 +46,7 @@ extension ProxyMessage: LinkMessage {
         case .listenersComplete(let count): writer.write(count)
         case .drained: break
         case .status(let status): writer.write(status)
+        case .metrics(let number): writer.write(number)
         }
     }
 
@@ -55,6 +59,7 @@ extension ProxyMessage: LinkMessage {
         case 20: self = .listenersComplete(try reader.read())
         case 21: self = .drained
         case 22: self = .status(try reader.read())
+        case 23: self = .metrics(try reader.read())
         default: throw reader.failure("\(type) is no message of a proxy to an agent")
         }
     }

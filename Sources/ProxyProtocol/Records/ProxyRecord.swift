@@ -8,11 +8,17 @@ public enum ProxyRecord: Hashable, Sendable {
     case workload(WorkloadRecord)
     case route(MeshRoute)
     case referenceGrant(ReferenceGrant)
+    case authorizationPolicy(AuthorizationRecord)
+    case destination(DestinationRecord)
+    case node(NodeRecord)
 
     public var key: RecordKey {
         switch self {
         case .service(let record): record.key
         case .workload(let record): record.key
+        case .authorizationPolicy(let record): record.key
+        case .destination(let record): record.key
+        case .node(let record): record.key
         case .route(let route): RecordKey(.route, "\(route.reference)")
         case .referenceGrant(let grant): RecordKey(.referenceGrant, "\(grant.metadata.namespacedName)")
         }
@@ -23,6 +29,9 @@ public enum ProxyRecord: Hashable, Sendable {
         switch self {
         case .service(let record): record.wire
         case .workload(let record): record.wire
+        case .authorizationPolicy(let record): record.wire
+        case .destination(let record): record.wire
+        case .node(let record): record.wire
         case .route(let route): route.wire
         case .referenceGrant(let grant): grant.wire
         }
@@ -36,6 +45,9 @@ public enum ProxyRecord: Hashable, Sendable {
         case .workload: self = .workload(try WorkloadRecord(wire: value))
         case .route: self = .route(try MeshRoute(wire: value))
         case .referenceGrant: self = .referenceGrant(try ReferenceGrant(wire: value))
+        case .authorizationPolicy: self = .authorizationPolicy(try AuthorizationRecord(wire: value))
+        case .destination: self = .destination(try DestinationRecord(wire: value))
+        case .node: self = .node(try NodeRecord(wire: value))
         default: throw WireError(offset: 0, "records of \(key.kind) are not known to this version")
         }
         guard self.key == key else { throw WireError(offset: 0, "the record is \(self.key)") }

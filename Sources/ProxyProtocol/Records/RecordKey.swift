@@ -14,8 +14,12 @@ public struct RecordKind: RawRepresentable, Hashable, Sendable {
     public static let route = RecordKind(rawValue: 3)
     /// `ReferenceGrant`.
     public static let referenceGrant = RecordKind(rawValue: 4)
-    /// Kept free for the policies that decide on requests; this version sends none and refuses them.
+    /// ``AuthorizationRecord``.
     public static let authorizationPolicy = RecordKind(rawValue: 5)
+    /// ``DestinationRecord``.
+    public static let destination = RecordKind(rawValue: 6)
+    /// ``NodeRecord``.
+    public static let node = RecordKind(rawValue: 7)
 }
 
 extension RecordKind: WireValue {
@@ -31,6 +35,8 @@ extension RecordKind: CustomStringConvertible {
         case .route: "route"
         case .referenceGrant: "reference grant"
         case .authorizationPolicy: "authorization policy"
+        case .destination: "destination"
+        case .node: "node"
         default: "kind \(rawValue)"
         }
     }

@@ -38,10 +38,12 @@ public struct ServiceRecord: Hashable, Sendable {
     public var addresses: [IPAddress]
     public var appProtocol: String?
     public var endpoints: [Endpoint]
+    /// How requests to it are carried: of every MeshPolicy, decided.
+    public var settings: MeshPolicySettings
 
     public init(
         service: NamespacedName, port: UInt16, portName: String = "", addresses: [IPAddress] = [],
-        appProtocol: String? = nil, endpoints: [Endpoint] = []
+        appProtocol: String? = nil, endpoints: [Endpoint] = [], settings: MeshPolicySettings = MeshPolicySettings()
     ) {
         self.service = service
         self.port = port
@@ -49,6 +51,7 @@ public struct ServiceRecord: Hashable, Sendable {
         self.addresses = addresses
         self.appProtocol = appProtocol
         self.endpoints = endpoints
+        self.settings = settings
     }
 
     public var key: RecordKey { RecordKey(.service, "\(service):\(port)") }
@@ -56,13 +59,14 @@ public struct ServiceRecord: Hashable, Sendable {
 
 extension ServiceRecord: WireValue {
     public func encode(to writer: inout ByteWriter) {
-        writer.write(service, port, portName, addresses, appProtocol, endpoints)
+        writer.write(service, port, portName, addresses, appProtocol, endpoints, settings)
     }
 
     public init(from reader: inout ByteReader) throws(WireError) {
         self.init(
             service: try reader.read(), port: try reader.read(), portName: try reader.read(),
-            addresses: try reader.read(), appProtocol: try reader.read(), endpoints: try reader.read())
+            addresses: try reader.read(), appProtocol: try reader.read(), endpoints: try reader.read(),
+            settings: try reader.read())
     }
 }
 

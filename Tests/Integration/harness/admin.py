@@ -5,6 +5,7 @@ import json
 import socket
 
 from . import manifests
+from .processes import PATIENCE
 
 
 class AdminConnection:
@@ -12,7 +13,7 @@ class AdminConnection:
 
     def __init__(self, agent):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(30)
+        self._socket.settimeout(PATIENCE)
         self._socket.connect(str(agent.socket))
         self._stream = self._socket.makefile("rw", encoding="utf-8", newline="\n")
         self._number = 0

@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from pathlib import Path
 
 from . import manifests
 from .node import cgroup2_mount, remove_cgroup
-from .processes import root_of_repository, run, spawn, stop
+from .processes import PATIENCE, root_of_repository, run, spawn, stop
 
 
 def binary(name):
@@ -56,15 +57,20 @@ class Agent:
             self.wait_ready()
         return self
 
-    def wait_ready(self, timeout=30.0):
+    def wait_ready(self, timeout=PATIENCE):
         deadline = time.monotonic() + timeout
-        while not self.socket.exists() or self.ctl("status", check=False).returncode != 0:
+        while not self._listens():
             if self.process.poll() is not None:
                 raise RuntimeError(f"mesh-agent ended with {self.process.returncode}: {self.log_tail()}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"mesh-agent does not answer after {timeout} s: {self.log_tail()}")
-            time.sleep(0.02)
+            time.sleep(0.005)
         self.ctl("status", "--wait", timeout=timeout)
+
+    def _listens(self):
+        """Whether an agent is behind the socket file, which one that was killed leaves."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            return client.connect_ex(str(self.socket)) == 0
 
     def log_tail(self, lines=30):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -72,7 +78,7 @@ class Agent:
     def ctl_argv(self, *words):
         return [binary("meshctl"), *words[:1], "--socket", self.socket, *words[1:]]
 
-    def ctl(self, *words, check=True, timeout=30.0, text=None):
+    def ctl(self, *words, check=True, timeout=PATIENCE, text=None):
         """Runs meshctl; `words` begin with the command ("policy apply" is two words)."""
         command, rest = words[:1], words[1:]
         if command[0] == "policy":

@@ -50,8 +50,8 @@ def watch(connections, step):
     for thread in threads:
         thread.join()
     say(failures=failures)
-    # The sockets stay open: what this end's exit does to the other one is not what is measured.
-    time.sleep(0.5)
+    # The sockets stay open until both ends have told: what one's exit does to the other is not what is measured.
+    sys.stdin.read()
 
 
 def serve(address, count):

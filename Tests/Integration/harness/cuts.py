@@ -3,11 +3,12 @@
 
 import errno
 import json
+import select
 import subprocess
 from pathlib import Path
 
 from .manifests import app, network_policy
-from .processes import spawn
+from .processes import PATIENCE, spawn
 
 PROBE = Path(__file__).with_name("cut_probe.py")
 ERRORS = {errno.ECONNABORTED, errno.ECONNRESET, errno.EPIPE, errno.EACCES}
@@ -20,15 +21,18 @@ class Probe:
 
     def __init__(self, meshed, pod, *arguments):
         self._process = spawn(*meshed.argv(pod, "/usr/bin/python3", PROBE, *arguments),
-                              stdout=subprocess.PIPE, text=True)
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def says(self):
         return json.loads(self._process.stdout.readline())
 
     def failures(self):
-        """[[errno, CLOCK_MONOTONIC seconds]] of its connections."""
-        output, _ = self._process.communicate(timeout=10)
-        return json.loads(output)["failures"]
+        """[[errno, CLOCK_MONOTONIC seconds]] of its connections, which stay open until `end`."""
+        assert select.select([self._process.stdout], [], [], PATIENCE)[0], "not every connection was cut"
+        return self.says()["failures"]
+
+    def end(self):
+        self._process.communicate(timeout=PATIENCE)
 
 
 def cut(meshed, apply, generation, family, activity, count, before=None):
@@ -52,4 +56,6 @@ def cut(meshed, apply, generation, family, activity, count, before=None):
         assert {code for code, _ in failures} <= ERRORS, f"{name}: {failures}"
         delays[name] = [at - flip.at for _, at in failures]
         assert len(delays[name]) == count
+    for probe in (client, server):
+        probe.end()
     return delays

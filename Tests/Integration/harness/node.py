@@ -103,8 +103,9 @@ class Node:
         return run("ip", "-n", self.netns, "link", "show", f"v{pod.index}", check=False).returncode == 0
 
     def remove(self):
-        for netns in reversed(self._made):
-            run("ip", "netns", "delete", netns, check=False)
+        if self._made:
+            commands = "".join(f"netns delete {netns}\n" for netns in reversed(self._made))
+            run("ip", "-force", "-batch", "-", check=False, text=commands)
         self._made.clear()
         self.pods.clear()
         atexit.unregister(self.remove)
@@ -114,8 +115,7 @@ class Node:
         self._made.append(netns)
 
     def _ip(self, *commands):
-        for words in commands:
-            run("ip", "-n", self.netns, *words.split())
+        run("ip", "-n", self.netns, "-batch", "-", text="".join(f"{words}\n" for words in commands))
 
 
 def cgroup2_mount():

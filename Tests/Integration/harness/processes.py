@@ -11,6 +11,9 @@ from pathlib import Path
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
+# Seconds. What has not happened by then never will, however busy the machine is. Nobody waits so long for a success.
+PATIENCE = 60.0
+
 
 class CommandFailed(Exception):
     """A command that did not exit 0, with everything it printed."""
@@ -26,7 +29,7 @@ def _die_with_parent():
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def run(*argv, timeout=30.0, check=True, text=None, env=None):
+def run(*argv, timeout=PATIENCE, check=True, text=None, env=None):
     """Runs a command to its end; its CompletedProcess. Raises CommandFailed unless `check` is off."""
     done = subprocess.run(
         [str(word) for word in argv], capture_output=True, text=True, timeout=timeout, input=text,

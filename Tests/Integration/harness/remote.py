@@ -8,12 +8,11 @@ import threading
 import time
 from pathlib import Path
 
-from .processes import spawn, stop
+from .processes import PATIENCE, spawn, stop
 
 _PEER = Path(__file__).with_name("peer.py")
 # System calls that wait for the network; a thread that sleeps in one of them is blocked as a test means it (x86-64).
 _WAITS = {7, 40, 44, 45, 46, 47, 20, 43, 42, 232, 271, 275, 281}
-TIMEOUT = 20.0
 
 
 class PeerFailed(Exception):
@@ -42,7 +41,7 @@ class Pending:
             self.tid = message["tid"]
         self._started.set()
 
-    def wait_blocked(self, timeout=TIMEOUT):
+    def wait_blocked(self, timeout=PATIENCE):
         """Waits until the thread sleeps in a system call of the network. Returns self."""
         self._started.wait(timeout)
         task = Path(f"/proc/{self._peer.pid}/task/{self.tid}")
@@ -63,7 +62,7 @@ class Pending:
         """Whether the answer is there after at most `wait` seconds."""
         return self._finished.wait(wait)
 
-    def result(self, timeout=TIMEOUT):
+    def result(self, timeout=PATIENCE):
         """The command's value; raises the OSError that the peer met, TimeoutError if there is no answer."""
         if not self.done(timeout):
             raise TimeoutError(f"{self._what}: no answer after {timeout} s")
@@ -130,7 +129,7 @@ class Peer:
         self.do("clock")  # started, or it says why not
         self.pid = self._find_pid()
 
-    def do(self, name, *arguments, timeout=TIMEOUT):
+    def do(self, name, *arguments, timeout=PATIENCE):
         """A command that ends at once; its value."""
         return self._give(name, arguments, thread=False).result(timeout)
 

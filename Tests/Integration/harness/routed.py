@@ -2,15 +2,14 @@
 """A node with the real proxy: web servers in pods, a client that asks them, and routes that come and go."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from . import manifests
-from .agent import binary
 from .meshed import Meshed
-from .processes import is_running, stop
+from .nodeproxy import NodeProxy
+from .processes import stop
 from .world import eventually
 
 PORT, TARGET = 80, 8180
@@ -44,8 +43,8 @@ class Client:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def ask(self, service="web", path="/", headers=None, keep=False, address=None):
-        return self._do(address=address or ADDRESSES[service], port=PORT, path=path, headers=headers or {}, keep=keep,
+    def ask(self, service="web", path="/", headers=None, keep=False, address=None, port=PORT):
+        return self._do(address=address or ADDRESSES[service], port=port, path=path, headers=headers or {}, keep=keep,
                         times=1)[0]
 
     def count(self, times, service="web"):
@@ -59,14 +58,16 @@ class Client:
 class Routed:
     """Pods b and c serve; a (namespace test) and o (namespace other) ask.
 
-    protocols: the appProtocol of Services' ports by name; servers: what serves in a pod in place of web.py.
+    options: further words of the agent's command line; protocols: the appProtocol of Services' ports by name; servers:
+    what serves in a pod in place of web.py.
     """
 
-    def __init__(self, protocols=None, servers=None):
+    def __init__(self, options=(), protocols=None, servers=None):
+        self._options = list(options)
         self._protocols, self._programs = protocols or {}, servers or {}
         self.meshed = Meshed(pods=("a", "b", "c", "o"))
         self.agent = self.meshed.agent
-        self._pids = set()
+        self._proxy = NodeProxy(self.agent)
         self._servers = []
         self.clients = {}
         try:
@@ -76,13 +77,9 @@ class Routed:
             raise
 
     def _start(self):
-        self.agent.stop()
-        # The proxy is another user, and looks for the agent's socket there.
-        self.agent.directory.chmod(0o755)
-        self.agent.options = ["--proxy", binary("mesh-proxy")]
         selectors = {"web": "b", "v1": "b", "v2": "c", "empty": "nobody", "plain": "c"}
-        self.agent.write_config("services.yaml", *(self._service(name, app) for name, app in selectors.items()))
-        self.agent.start()
+        self._proxy.restart_agent(lambda: self.agent.write_config("services.yaml", *(
+            self._service(name, app) for name, app in selectors.items())), words=self._options)
         self.serving()
         for pod in ("b", "c"):
             program, *arguments = self._programs.get(pod, "web.py serve").split()
@@ -100,19 +97,9 @@ class Routed:
             made["spec"]["ports"][0]["appProtocol"] = self._protocols[name]
         return made
 
-    def proxy(self):
-        return self.agent.json("status")["proxy"]
-
     def serving(self, but=None):
         """The process of the proxy that serves with everything that it has been told."""
-        def look():
-            report = self.proxy()
-            proxies = report["proxies"]
-            self._pids.update(one["pid"] for one in proxies)
-            return (len(proxies) == 1 and proxies[0]["state"] == "serving" and proxies[0]["pid"] != but
-                    and proxies[0]["generation"] == report["generation"] and report["listeners"] == 16
-                    and proxies[0]["pid"])
-        return eventually(look, timeout=20, what="a proxy that serves")
+        return self._proxy.serving(but, listeners=16)
 
     def routes(self, *objects):
         """Replaces all routes of the configuration directory; returns when the kernel leads to the proxy by them."""
@@ -129,6 +116,4 @@ class Routed:
         for server in self._servers:
             stop(server)
         self.meshed.remove()
-        for pid in self._pids:
-            if is_running(pid) and b"mesh-proxy" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, 9)
+        self._proxy.end()

@@ -7,6 +7,7 @@ import socket
 import time
 
 from . import manifests
+from .processes import PATIENCE
 from .world import eventually, family_number
 
 V4, V6 = "10.96.0.10", "fd96::10"
@@ -60,7 +61,7 @@ class Backends:
 
     def _whose(self, family):
         """The pod whose listener has the connection; takes it off its queue."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for pod in ("b", "c"):
                 listener = self._listeners[pod, family]
@@ -121,7 +122,7 @@ class Datagrams:
         return met
 
     def _whose(self, family):
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for pod in ("b", "c"):
                 if self._sockets[pod, family].poll(select.POLLIN, 0):

@@ -6,6 +6,7 @@ import select
 import socket
 import time
 
+from .processes import PATIENCE
 from .world import family_number
 
 # The two ends are cut one after the other: TCP's second one may hear of it from the first.
@@ -26,11 +27,11 @@ def ask_and_answer(client, server, address=None):
         client.sendto(b"question", address)
     else:
         client.send(b"question")
-    assert server.poll(select.POLLIN, 2000) == select.POLLIN, "the question was lost"
+    assert server.poll(select.POLLIN, 10_000) == select.POLLIN, "the question was lost"
     data, sender = server.recvfrom(100)
     assert data == b"question"
     server.sendto(b"answer", tuple(sender[:2]))
-    assert client.poll(select.POLLIN, 2000) == select.POLLIN, "the answer was lost"
+    assert client.poll(select.POLLIN, 10_000) == select.POLLIN, "the answer was lost"
     answer, source = client.recvfrom(100)
     assert answer == b"answer"
     assert address is None or tuple(source[:2]) == address
@@ -69,7 +70,7 @@ class Talk:
             assert self.loose_port in (None, port)
             self.loose_port = port
 
-    def is_cut(self, timeout=5.0):
+    def is_cut(self, timeout=PATIENCE):
         """Asserts that both ends of TCP and the connected UDP socket fail, and that no other socket notices."""
         self._until({"tcp client", "tcp server", "udp client"}, timeout)
 

@@ -53,7 +53,7 @@ class _Client:
         """A request: status, answer, whom getpeername() names, seconds. Or the number of the error."""
         began = time.monotonic()
         try:
-            connection = self._kept if keep and self._kept else http.client.HTTPConnection(address, port, timeout=5)
+            connection = self._kept if keep and self._kept else http.client.HTTPConnection(address, port, timeout=30)
             self._kept = connection if keep else None
             connection.request("GET", path, headers=headers)
             peer = connection.sock.getpeername()[:2]

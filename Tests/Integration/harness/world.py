@@ -8,7 +8,7 @@ import time
 from . import manifests
 from .agent import Agent
 from .node import Node
-from .processes import spawn
+from .processes import PATIENCE, spawn
 from .remote import Peer
 
 MODES = ("plain", "auto", "enabled", "disabled")
@@ -21,7 +21,7 @@ class World:
         self.mode = mode
         self.node = Node(mode)
         self.agent = None
-        self._ports = itertools.count(7000)
+        self._ports = itertools.cycle(range(7000, 8000))
         self._peers = {}
         try:
             for name in pods:
@@ -110,11 +110,25 @@ def family_number(family):
     return socket.AF_INET if family == 4 else socket.AF_INET6
 
 
-def eventually(condition, timeout=5.0, what="the condition"):
-    """Waits until `condition()` is true; its value."""
+def eventually(condition, timeout=PATIENCE, what="the condition"):
+    """Waits until `condition()` is true; its value. Looks at most half of the time, so that others get on."""
     deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > deadline:
+    while True:
+        began = time.monotonic()
+        if value := condition():
+            return value
+        ended = time.monotonic()
+        if ended > deadline:
             raise AssertionError(f"{what} did not come true in {timeout} s")
-        time.sleep(0.005)
-    return value
+        time.sleep(min(max(0.005, ended - began), 0.1))
+
+
+def fastest(measure, limit, times=5):
+    """The least time that `measure()` says; it is asked again, at most so often, while that is not under the limit. For
+    promises of speed: what else the machine does only adds to a time."""
+    least = measure()
+    for _ in range(times - 1):
+        if least < limit:
+            break
+        least = min(least, measure())
+    return least

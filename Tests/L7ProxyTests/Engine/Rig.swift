@@ -54,7 +54,7 @@ final class Rig: Sendable {
     ///   - legs: Instead of plain sockets.
     init(
         _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
-        appProtocol: String? = nil, destination: StreamEndpoint? = nil,
+        appProtocol: String? = nil, policies: Policies = Policies(), destination: StreamEndpoint? = nil,
         configure: (inout EngineConfiguration) -> Void = { _ in },
         legs: LegSource? = nil
     ) throws {
@@ -79,7 +79,7 @@ final class Rig: Sendable {
             legs: legs ?? { Self.connect($0) }, makeSink: { Recorder.Sink(recorder) })
         let listener = try StreamSocket.listen(at: .loopback(port: 0))
         port = StreamSocket.localEndpoint(listener.rawValue)?.port ?? 0
-        publish(backends, others: others, rules: rules)
+        publish(backends, others: others, rules: rules, policies: policies)
         worker.addListener(listener, tag: 1)
         try worker.start { _ in }
     }
@@ -92,25 +92,39 @@ final class Rig: Sendable {
         return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
     }
 
-    func publish(_ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil) {
+    /// What decides about requests beside routes.
+    struct Policies {
+        /// Of every Service.
+        var service = ServicePolicy()
+        /// Of who listens on loopback.
+        var authorization: [AuthorizationPolicy] = []
+    }
+
+    func publish(
+        _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
+        policies: Policies = Policies()
+    ) {
         let number = generation.withLock { generation in
             generation += 1
             return generation
         }
         worker.publish(
-            Self.snapshot(backends, others: others, rules: rules, appProtocol: appProtocol, generation: number))
+            Self.snapshot(
+                backends, others: others, rules: rules, policies: policies, appProtocol: appProtocol,
+                generation: number))
     }
 
     static func snapshot(
-        _ backends: [UInt16], others: [String: [UInt16]], rules: [HTTPRoute.Rule]?, appProtocol: String? = nil,
+        _ backends: [UInt16], others: [String: [UInt16]], rules: [HTTPRoute.Rule]?, policies: Policies = Policies(),
+        appProtocol: String? = nil,
         generation: UInt64
     ) -> ProxySnapshot {
-        func endpoints(_ ports: [UInt16]) -> [ProxyEndpoint] {
-            ports.map { ProxyEndpoint(address: IPAddress("127.0.0.1")!, port: $0) }
+        func endpoints(_ ports: [UInt16]) -> [ClusterEndpoint] {
+            ports.map { ClusterEndpoint(IPAddress("127.0.0.1")!, port: $0) }
         }
         var services = [
             ProxyService(
-                name: service, port: 80, addresses: [address], endpoints: endpoints(backends),
+                name: service, port: 80, addresses: [address], endpoints: endpoints(backends), policy: policies.service,
                 appProtocol: appProtocol)
         ]
         var objects = [Service(metadata: ObjectMetadata(name: "web", namespace: "shop"), ports: [.init(port: 80)])]
@@ -118,7 +132,7 @@ final class Rig: Sendable {
             services.append(
                 ProxyService(
                     name: NamespacedName(namespace: "shop", name: name), port: 80, addresses: [],
-                    endpoints: endpoints(ports), appProtocol: appProtocol))
+                    endpoints: endpoints(ports), policy: policies.service, appProtocol: appProtocol))
             objects.append(Service(metadata: ObjectMetadata(name: name, namespace: "shop"), ports: [.init(port: 80)]))
         }
         let table = rules.map { rules in
@@ -136,7 +150,13 @@ final class Rig: Sendable {
             workloads: [
                 network: ProxyWorkload(
                     name: NamespacedName(namespace: "shop", name: "client"), serviceAccount: "default")
-            ])
+            ],
+            destinations: policies.authorization.isEmpty
+                ? []
+                : [
+                    ProxyDestination(
+                        addresses: [IPAddress("127.0.0.1")!], authorizer: RequestAuthorizer(policies.authorization))
+                ])
     }
 
     func client() -> TestConnection { TestConnection(port: port) }

@@ -134,7 +134,11 @@ import Testing
         let texts = ReplyReason.allCases.map(\.text.description)
         #expect(Set(texts).count == texts.count)
         #expect(texts.dropFirst().allSatisfy { $0.allSatisfy { $0.isLowercase || $0 == "_" } })
-        for reason in ReplyReason.allCases where reason.status != 0 { #expect((200..<600).contains(reason.status)) }
-        #expect(ReplyReason.policyDenied.status == 403 && ReplyReason.policyDenied.grpcStatus == 7)
+        for code in ReasonCode.allCases where code.status != 0 {
+            #expect((200..<600).contains(code.status))
+            // What is answered has a name.
+            #expect(ReplyReason(code) != .none, "\(code)")
+        }
+        #expect(ReasonCode.denied.status == 403 && ReplyReason(.denied).grpcStatus == 7)
     }
 }

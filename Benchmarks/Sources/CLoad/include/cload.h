@@ -5,6 +5,7 @@
 
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
+#include <sys/timerfd.h>
 
 /* sched_setaffinity is declared for _GNU_SOURCE only. Returns 0, or -1 with errno. */
 int load_pin_to_cpu(int cpu);

@@ -10,21 +10,46 @@ struct PlanMemory {
     let serviceTexts: UnsafeBufferPointer<UnsafeRawBufferPointer>
     let ruleTexts: UnsafeBufferPointer<UnsafeRawBufferPointer>
     let workloads: [UInt64: WorkloadText]
+    /// Who sends from each network namespace; the address is not set.
+    let sources: [UInt64: UnsafePointer<RequestSource>]
+    /// Of each destination, in their order.
+    let authorizers: UnsafePointer<AuthorizerPlan>
+    let decisionTexts: UnsafeBufferPointer<UnsafeRawBufferPointer>
     private let ruleStarts: [Int32]
     private let arena: Arena
 
-    /// - Parameter find: The index of a Service's port; -1: there is none.
+    /// - Parameters:
+    ///   - places: The index of the destination that has an address.
+    ///   - find: The index of a Service's port; -1: there is none.
     init(
-        services: [ProxyService], routers: [Router], workloads: [UInt64: ProxyWorkload],
-        find: (NamespacedName, UInt16) -> Int32
+        services: [ProxyService], routers: [Router], workloads: [UInt64: ProxyWorkload], trustDomain: String,
+        destinations: [ProxyDestination], places: [IPAddress: Int], find: (NamespacedName, UInt16) -> Int32
     ) {
         let arena = Arena()
         self.arena = arena
+        var texts: [String] = []
+        var known: [ObjectIdentifier: AuthorizerPlan] = [:]
+        let authorizers = arena.allocate(
+            destinations.map { destination in
+                let authorizer = destination.authorizer
+                if let plan = known[ObjectIdentifier(authorizer)] { return plan }
+                let plan = AuthorizerPlan(
+                    authorizer: Unmanaged.passUnretained(authorizer), firstText: Int32(texts.count),
+                    ruleCount: Int32(authorizer.rules.count))
+                texts += AuthorizerPlan.texts(authorizer)
+                known[ObjectIdentifier(authorizer)] = plan
+                return plan
+            })
+        self.authorizers = authorizers
+        decisionTexts = arena.buffer(texts.map { arena.bytes(Array($0.utf8)) })
+        sources = workloads.mapValues { workload in
+            let name = "\(trustDomain)/ns/\(workload.name.namespace)/sa/\(workload.serviceAccount)"
+            let source = RequestSource(principal: arena.bytes(Array(name.utf8)), address: IPAddress(v4: 0))
+            return arena.allocate([source])
+        }
         self.services = arena.allocate(
             services.enumerated().map { index, service in
-                ServicePlan(
-                    index: Int32(index), port: service.port, isHTTP2: service.isHTTP2,
-                    endpoints: arena.buffer(service.endpoints))
+                Self.plan(service, Int32(index), places.isEmpty ? nil : { places[$0].map { authorizers + $0 } }, arena)
             })
         var starts: [Int32] = []
         var plans: [RouterPlan] = []
@@ -81,9 +106,58 @@ struct PlanMemory {
             id: id, router: router, index: index, traits: traits, backends: arena.buffer(backends),
             columns: arena.buffer(shares.columns), request: plan(rule.actions.requestHeaders, arena),
             response: plan(rule.actions.responseHeaders, arena),
-            requestTimeout: rule.timeouts.request?.milliseconds ?? 0,
-            backendTimeout: rule.timeouts.backendRequest?.milliseconds ?? 0,
+            requestTimeout: rule.timeouts.request?.milliseconds ?? .max,
+            backendTimeout: rule.timeouts.backendRequest?.milliseconds ?? .max,
             retryStatuses: StatusSet(rule.retry?.codes ?? []))
+    }
+
+    private static func plan(
+        _ service: ProxyService, _ index: Int32, _ find: ((IPAddress) -> UnsafePointer<AuthorizerPlan>?)?,
+        _ arena: Arena
+    ) -> ServicePlan {
+        let policy = service.policy
+        let key: KeyPlan =
+            switch policy.key {
+            case .none: .none
+            case .sourceAddress: .sourceAddress
+            case .header(let name): .header(plan(name, arena))
+            }
+        let limits = policy.limits.map { limit in
+            let (subject, name): (LimitPlan.Subject, String) =
+                switch limit.subject {
+                case .route: (.route, "route")
+                case .sourceIdentity: (.sourceIdentity, "source-identity")
+                case .header(let name): (.header(plan(name, arena)), "header")
+                }
+            return LimitPlan(subject: subject, isDryRun: limit.isDryRun, name: arena.bytes(Array(name.utf8)))
+        }
+        return ServicePlan(
+            index: index, port: service.port, isHTTP2: service.isHTTP2, key: key, limits: arena.buffer(limits),
+            fault: policy.fault,
+            authorization: find.map { authorization(service, $0) } ?? .none, connectTimeout: policy.connectTimeout,
+            requestTimeout: policy.requestTimeout, backendTimeout: policy.backendTimeout)
+    }
+
+    private static func authorization(
+        _ service: ProxyService, _ find: (IPAddress) -> UnsafePointer<AuthorizerPlan>?
+    ) -> ServiceAuthorization {
+        let found = service.endpoints.map { find($0.identity.address) }
+        guard let first = found.first else { return .none }
+        // Pods with the same policies have one authorizer, and two plans of it.
+        guard
+            found.allSatisfy({
+                $0?.pointee.authorizer.toOpaque() == first?.pointee.authorizer.toOpaque()
+            })
+        else { return .mixed }
+        return first.map { .uniform($0) } ?? .none
+    }
+
+    private static func plan(_ name: String, _ arena: Arena) -> HeaderPlan.Name { plan(name: Array(name.utf8), arena) }
+
+    private static func plan(name: [UInt8], _ arena: Arena) -> HeaderPlan.Name {
+        let text = arena.bytes(name)
+        let known = text.baseAddress.map { FieldNameIndex.shared.recognise($0, text.count) } ?? .other
+        return HeaderPlan.Name(known: known, text: text)
     }
 
     private static func traits(_ actions: RouteActions) -> RulePlan.Traits {
@@ -97,11 +171,7 @@ struct PlanMemory {
 
     private static func plan(_ modification: HeaderModification?, _ arena: Arena) -> HeaderPlan {
         guard let modification else { return HeaderPlan() }
-        let dropped = modification.dropped.map { name in
-            let text = arena.bytes(name)
-            let known = text.baseAddress.map { FieldNameIndex.shared.recognise($0, text.count) } ?? .other
-            return HeaderPlan.Name(known: known, text: text)
-        }
+        let dropped = modification.dropped.map { plan(name: $0, arena) }
         let added = modification.added.map { field in
             HeaderPlan.Line(name: arena.bytes(Array(field.name.utf8)), value: arena.bytes(Array(field.value.utf8)))
         }

@@ -2,16 +2,14 @@
 
 public import MeshModel
 
-/// Where requests may be sent.
+/// Where a request was sent.
 public struct ProxyEndpoint: Hashable, Sendable, BitwiseCopyable {
     public var address: IPAddress
     public var port: UInt16
-    public var weight: UInt32
 
-    public init(address: IPAddress, port: UInt16, weight: UInt32 = 1) {
+    public init(address: IPAddress, port: UInt16) {
         self.address = address
         self.port = port
-        self.weight = weight
     }
 }
 
@@ -22,8 +20,9 @@ public struct ProxyService: Sendable {
     public var port: UInt16
     /// Its addresses. None: it can only be a route's backend.
     public var addresses: [IPAddress]
-    /// Endpoints that are ready.
-    public var endpoints: [ProxyEndpoint]
+    /// Those that may get requests, and those that only serve what they have.
+    public var endpoints: [ClusterEndpoint]
+    public var policy: ServicePolicy
     /// Its `appProtocol` (KEP-3726), which says what its endpoints speak.
     public var appProtocol: String?
 
@@ -31,14 +30,15 @@ public struct ProxyService: Sendable {
     var isHTTP2: Bool { appProtocol == "kubernetes.io/h2c" || appProtocol == "grpc" }
 
     public init(
-        name: NamespacedName, port: UInt16, addresses: [IPAddress], endpoints: [ProxyEndpoint],
-        appProtocol: String? = nil
+        name: NamespacedName, port: UInt16, addresses: [IPAddress], endpoints: [ClusterEndpoint],
+        policy: ServicePolicy = ServicePolicy(), appProtocol: String? = nil
     ) {
         self.name = name
         self.port = port
         self.addresses = addresses
         self.endpoints = endpoints
         self.appProtocol = appProtocol
+        self.policy = policy
     }
 
     /// The TCP ports of a Service with the backends that were chosen for each.
@@ -48,7 +48,7 @@ public struct ProxyService: Sendable {
                 name: service.namespacedName, port: port.port,
                 addresses: service.clusterIPs + service.externalIPs + service.loadBalancerIPs,
                 endpoints: backends(port.port).map {
-                    ProxyEndpoint(address: $0.address, port: $0.port, weight: $0.weight)
+                    ClusterEndpoint($0.address, port: $0.port, weight: $0.weight)
                 }, appProtocol: port.appProtocol)
         }
     }
@@ -58,10 +58,17 @@ public struct ProxyService: Sendable {
 public struct ProxyWorkload: Hashable, Sendable {
     public var name: NamespacedName
     public var serviceAccount: String
+    public var addresses: [IPAddress]
+    /// Those that metrics show.
+    public var labels: Labels
 
-    public init(name: NamespacedName, serviceAccount: String) {
+    public init(
+        name: NamespacedName, serviceAccount: String, addresses: [IPAddress] = [], labels: Labels = [:]
+    ) {
         self.name = name
         self.serviceAccount = serviceAccount
+        self.addresses = addresses
+        self.labels = labels
     }
 }
 
@@ -84,11 +91,17 @@ public final class ProxySnapshot: Sendable {
 
     public let generation: UInt64
     public let workloads: [UInt64: ProxyWorkload]
+    public let trustDomain: String
     private let places: [Place: Int32]
     private let routes: [[String: Int32]]
     /// Index of the router of the Service's own routes for each service; -1: none.
     private let producers: [Int32]
-    private let names: [(name: NamespacedName, port: UInt16)]
+    let services: [ProxyService]
+    private let byName: [ClusterKey: Int32]
+    /// Indices in ``destinations``.
+    private let destinationPlaces: [IPAddress: Int]
+    /// They keep the authorizers of the plans alive.
+    private let destinations: [ProxyDestination]
     let routers: [Router]
     // Filled before init returns and never written afterwards: safe from every thread.
     private nonisolated(unsafe) let plans: PlanMemory
@@ -98,17 +111,27 @@ public final class ProxySnapshot: Sendable {
     ///   - services: Of two that claim an address and port the first has it.
     ///   - routes: Compiled from the same Services; `nil`: there are none.
     ///   - workloads: By the cookie of their network namespace.
+    ///   - trustDomain: Of their SPIFFE IDs.
+    ///   - destinations: Pods that do not take every request. Of two that claim an address the last has it.
     public init(
         generation: UInt64, services: [ProxyService], routes table: RouteTable? = nil,
-        workloads: [UInt64: ProxyWorkload] = [:]
+        workloads: [UInt64: ProxyWorkload] = [:], trustDomain: String = "cluster.local",
+        destinations: [ProxyDestination] = []
     ) {
         self.generation = generation
         self.workloads = workloads
-        names = services.map { ($0.name, $0.port) }
+        self.trustDomain = trustDomain
+        self.services = services
+        self.destinations = destinations
+        var destinationPlaces: [IPAddress: Int] = [:]
+        for (index, destination) in destinations.enumerated() {
+            for address in destination.addresses { destinationPlaces[address] = index }
+        }
+        self.destinationPlaces = destinationPlaces
         var places: [Place: Int32] = [:]
-        var byName: [String: Int32] = [:]
+        var byName: [ClusterKey: Int32] = [:]
         for (index, service) in services.enumerated() {
-            byName["\(service.name):\(service.port)"] = Int32(index)
+            byName[ClusterKey(service)] = Int32(index)
             for address in service.addresses {
                 let place = Place(address: address, port: service.port)
                 if places[place] == nil { places[place] = Int32(index) }
@@ -134,19 +157,30 @@ public final class ProxySnapshot: Sendable {
         self.producers = producers
         self.routes = consumers
         self.routers = routers
-        plans = PlanMemory(services: services, routers: routers, workloads: workloads) { byName["\($0):\($1)"] ?? -1 }
+        self.byName = byName
+        plans = PlanMemory(
+            services: services, routers: routers, workloads: workloads, trustDomain: trustDomain,
+            destinations: destinations, places: destinationPlaces
+        ) { byName[ClusterKey($0, $1)] ?? -1 }
     }
 
     deinit { plans.deallocate() }
 
-    /// The Service and the router for a client's connection. Neither: the connection goes where it meant to go.
-    ///
-    /// Both live as long as the snapshot.
-    func binding(
-        _ origin: ConnectionOrigin
-    ) -> (service: UnsafePointer<ServicePlan>?, router: UnsafePointer<RouterPlan>?) {
+    /// What a client's connection has to do with. All of it lives as long as the snapshot.
+    struct Binding {
+        /// Without one the connection goes where it meant to go.
+        var service: UnsafePointer<ServicePlan>?
+        var router: UnsafePointer<RouterPlan>?
+        /// Of where it meant to go, if that is no Service.
+        var authorizer: UnsafePointer<AuthorizerPlan>?
+        var source: UnsafePointer<RequestSource>?
+    }
+
+    func binding(_ origin: ConnectionOrigin) -> Binding {
+        var binding = Binding(source: source(origin.sourceNetwork))
         guard let index = places[Place(address: origin.destination, port: origin.destinationPort)] else {
-            return (nil, nil)
+            binding.authorizer = authorizer(of: origin.destination)
+            return binding
         }
         var router = producers[Int(index)]
         if let namespace = workloads[origin.sourceNetwork]?.name.namespace,
@@ -154,16 +188,33 @@ public final class ProxySnapshot: Sendable {
         {
             router = own
         }
-        return (plans.services + Int(index), router < 0 ? nil : plans.routers + Int(router))
+        binding.service = plans.services + Int(index)
+        binding.router = router < 0 ? nil : plans.routers + Int(router)
+        return binding
     }
 
-    var serviceCount: Int { names.count }
+    var serviceCount: Int { services.count }
+
+    func index(of key: ClusterKey) -> Int? { byName[key].map { Int($0) } }
+
+    /// Who decides about requests to an address; `nil`: it takes all.
+    func authorizer(of address: IPAddress) -> UnsafePointer<AuthorizerPlan>? {
+        destinationPlaces[address].map { plans.authorizers + $0 }
+    }
+
+    /// Who sends from a network namespace; `nil`: nobody who is known.
+    private func source(_ network: UInt64) -> UnsafePointer<RequestSource>? { plans.sources[network] }
 
     func service(_ index: Int32) -> UnsafePointer<ServicePlan> { plans.services + Int(index) }
 
     /// The Service and port of ``RequestRecord/service``.
     public func serviceName(_ index: Int32) -> (name: NamespacedName, port: UInt16)? {
-        index >= 0 && Int(index) < names.count ? names[Int(index)] : nil
+        index >= 0 && Int(index) < services.count ? (services[Int(index)].name, services[Int(index)].port) : nil
+    }
+
+    /// The Service and port that a client has asked for.
+    public func serviceName(at origin: ConnectionOrigin) -> (name: NamespacedName, port: UInt16)? {
+        places[Place(address: origin.destination, port: origin.destinationPort)].flatMap(serviceName)
     }
 
     /// The route, and the rule's place in it, of ``RequestRecord/rule``.
@@ -183,6 +234,11 @@ public final class ProxySnapshot: Sendable {
     /// `HTTPRoute shop/web rule 0` for ``RequestRecord/rule``.
     public func ruleText(_ index: Int32) -> UnsafeRawBufferPointer? {
         index >= 0 && Int(index) < plans.ruleTexts.count ? plans.ruleTexts[Int(index)] : nil
+    }
+
+    /// The policy's rule of ``RequestRecord/decision``.
+    public func decisionText(_ index: Int32) -> UnsafeRawBufferPointer? {
+        index >= 0 && Int(index) < plans.decisionTexts.count ? plans.decisionTexts[Int(index)] : nil
     }
 
     /// Who is in a network namespace.

@@ -9,7 +9,35 @@ struct ServicePlan: BitwiseCopyable {
     var port: UInt16
     /// Its backends speak HTTP/2 without being asked.
     var isHTTP2: Bool
-    var endpoints: UnsafeBufferPointer<ProxyEndpoint>
+    var key: KeyPlan
+    var limits: UnsafeBufferPointer<LimitPlan>
+    var fault: FaultInjection?
+    var authorization: ServiceAuthorization
+    // Milliseconds; 0: none is set.
+    var connectTimeout: UInt64
+    var requestTimeout: UInt64
+    var backendTimeout: UInt64
+}
+
+/// ``ServicePolicy/Key``.
+enum KeyPlan: BitwiseCopyable {
+    case none
+    case sourceAddress
+    case header(HeaderPlan.Name)
+}
+
+/// ``ServicePolicy/Limit``.
+struct LimitPlan: BitwiseCopyable {
+    enum Subject: BitwiseCopyable {
+        case route
+        case sourceIdentity
+        case header(HeaderPlan.Name)
+    }
+
+    var subject: Subject
+    var isDryRun: Bool
+    /// What the client is told the limit is called.
+    var name: UnsafeRawBufferPointer
 }
 
 struct RouterPlan: BitwiseCopyable {
@@ -47,7 +75,7 @@ struct RulePlan: BitwiseCopyable {
     var columns: UnsafeBufferPointer<AliasTable.Column>
     var request: HeaderPlan
     var response: HeaderPlan
-    /// Milliseconds; 0: no limit.
+    /// Milliseconds; 0: no limit; `max`: the rule says nothing.
     var requestTimeout: UInt64
     var backendTimeout: UInt64
     var retryStatuses: StatusSet
@@ -138,7 +166,7 @@ struct HeaderPlan: BitwiseCopyable {
         for line in added where !later.drops(line.name) { writer.field(named: line.name, line.value) }
     }
 
-    private func drops(_ name: UnsafeRawBufferPointer) -> Bool {
+    func drops(_ name: UnsafeRawBufferPointer) -> Bool {
         for other in dropped where ASCII.equalIgnoringCase(other.text, name) { return true }
         return false
     }

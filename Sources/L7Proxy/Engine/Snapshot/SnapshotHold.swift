@@ -12,8 +12,9 @@ struct SnapshotHold: BitwiseCopyable {
     /// Grows with each snapshot of the worker, from 1.
     var serial: UInt64 = 0
     var users = 0
-    /// One for each service of the snapshot.
-    var memories: UnsafeMutablePointer<EndpointChoice.Memory>?
+    /// One for each service of the snapshot; `nil`: no request of this worker has gone there.
+    var clusters: UnsafeMutablePointer<ClusterPointer?>?
+    var clusterCount = 0
 }
 
 /// The snapshots of one worker.
@@ -26,9 +27,13 @@ struct SnapshotHolds: ~Copyable {
     /// Comes into force when a hold has become free.
     private var awaited: ProxySnapshot?
     private var lastSerial: UInt64 = 0
+    var clusters: ClusterTable
+
+    /// - Parameter workers: Those that share the limits of a node.
+    init(workers: Int) { clusters = ClusterTable(workers: workers) }
 
     deinit {
-        slab.forEachLive { Self.release($0) }
+        slab.forEachLive { Self.release($0, clusters) }
     }
 
     /// Makes `snapshot` the one by which requests are routed from now on.
@@ -40,13 +45,36 @@ struct SnapshotHolds: ~Copyable {
         awaited = nil
         lastSerial += 1
         let count = max(1, snapshot.serviceCount)
-        let memories = UnsafeMutablePointer<EndpointChoice.Memory>.allocate(capacity: count)
-        memories.initialize(repeating: EndpointChoice.Memory(), count: count)
+        let list = UnsafeMutablePointer<ClusterPointer?>.allocate(capacity: count)
+        list.initialize(repeating: nil, count: count)
+        clusters.follow(snapshot, list)
         hold.pointee = SnapshotHold(
-            handle: handle, snapshot: Unmanaged.passRetained(snapshot), serial: lastSerial, memories: memories)
+            handle: handle, snapshot: Unmanaged.passRetained(snapshot), serial: lastSerial, clusters: list,
+            clusterCount: count)
         let old = current
         current = hold
         if let old { freeIfUnused(old) }
+    }
+
+    /// The cluster of a service of the snapshot.
+    @inline(__always)
+    mutating func cluster(_ hold: HoldPointer, _ index: Int32, seed: UInt64) -> ClusterPointer {
+        if let known = hold.pointee.clusters?[Int(index)] { return known }
+        return makeCluster(hold, Int(index), seed)
+    }
+
+    private mutating func makeCluster(_ hold: HoldPointer, _ index: Int, _ seed: UInt64) -> ClusterPointer {
+        guard let snapshot = hold.pointee.snapshot?.takeUnretainedValue() else { preconditionFailure("a free hold") }
+        var service = snapshot.services[index]
+        // Of a Service that there still is, the newest version.
+        if let newest = current?.pointee.snapshot?.takeUnretainedValue(),
+            let place = newest.index(of: ClusterKey(service))
+        {
+            service = newest.services[place]
+        }
+        let cluster = clusters.enter(service, seed: seed)
+        hold.pointee.clusters?[index] = cluster
+        return cluster
     }
 
     /// Ends one use.
@@ -58,15 +86,19 @@ struct SnapshotHolds: ~Copyable {
 
     private mutating func freeIfUnused(_ hold: HoldPointer) {
         guard hold.pointee.users == 0, hold != current else { return }
-        Self.release(hold)
+        Self.release(hold, clusters)
         slab.give(back: hold.pointee.handle.index)
         if let snapshot = awaited { publish(snapshot) }
     }
 
-    private static func release(_ hold: HoldPointer) {
+    private static func release(_ hold: HoldPointer, _ clusters: borrowing ClusterTable) {
         hold.pointee.snapshot?.release()
         hold.pointee.snapshot = nil
-        hold.pointee.memories?.deallocate()
-        hold.pointee.memories = nil
+        guard let list = hold.pointee.clusters else { return }
+        for index in 0..<hold.pointee.clusterCount {
+            if let cluster = list[index] { clusters.leave(cluster) }
+        }
+        list.deallocate()
+        hold.pointee.clusters = nil
     }
 }

@@ -4,7 +4,7 @@
 ///
 /// Made once for a connection: what is looked up by the identity is hashed here and not for each request. Borrows the
 /// identity's text, which must live as long as this.
-public struct RequestSource {
+public struct RequestSource: BitwiseCopyable {
     /// The SPIFFE ID without its scheme; `nil` if the peer has proved nothing.
     public let principal: UnsafeRawBufferPointer?
     /// The peer of the connection.
@@ -50,6 +50,17 @@ public struct RequestSource {
         self.account = account
         accountHash = Self.hash(account)
     }
+
+    private init(_ other: RequestSource, at address: IPAddress) {
+        (principal, trustDomain, namespace, account) = (
+            other.principal, other.trustDomain, other.namespace, other.account
+        )
+        (principalHash, namespaceHash, accountHash) = (other.principalHash, other.namespaceHash, other.accountHash)
+        (self.address, remoteAddress) = (address, address)
+    }
+
+    /// The same identity at another address.
+    public func at(_ address: IPAddress) -> RequestSource { RequestSource(self, at: address) }
 
     private static func withoutScheme(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         let scheme: StaticString = "spiffe://"

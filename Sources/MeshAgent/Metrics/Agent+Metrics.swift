@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LinuxIO
+import MeshVersion
+
+extension Agent {
+    /// Serves the metrics of the node where the operator wants them.
+    func startMetrics(at endpoint: StreamEndpoint) throws(AgentError) -> MetricsServer {
+        do throws(SystemError) {
+            return try MetricsServer(on: loop, at: endpoint) { [weak self] reply in
+                guard let self else { return reply([]) }
+                let own = Array(ownMetrics.utf8)
+                guard let supervisor else { return reply(own) }
+                supervisor.askMetrics { page in
+                    reply(
+                        own
+                            + Array(
+                                Self.gauge("sockmesh_proxy_up", "Whether the proxy has answered.", page == nil ? 0 : 1)
+                                    .utf8)
+                            + (page ?? []))
+                }
+            }
+        } catch {
+            throw AgentError("--metrics: cannot listen: \(error)")
+        }
+    }
+
+    private var ownMetrics: String {
+        let node = configuration.node
+        let name = "sockmesh_agent_info"
+        var page =
+            "# HELP \(name) The agent of the node.\n# TYPE \(name) gauge\n"
+            + "\(name){node=\"\(node)\",version=\"\(SockmeshVersion.current)\"} 1\n"
+        page += Self.gauge(
+            "sockmesh_agent_generation", "Of the policy that the kernel decides by.",
+            UInt64(self.node?.state.reconciler.writer.tables.generation ?? 0))
+        if let report = supervisor?.report {
+            page += Self.gauge(
+                "sockmesh_proxy_generation", "Of the configuration that proxies are to have.", report.generation)
+            page += Self.counter(
+                "sockmesh_proxy_restarts_total", "Proxies that were started again.", report.proxyRestarts)
+        }
+        return page
+    }
+
+    private static func gauge(_ name: String, _ help: String, _ value: UInt64) -> String {
+        "# HELP \(name) \(help)\n# TYPE \(name) gauge\n\(name) \(value)\n"
+    }
+
+    private static func counter(_ name: String, _ help: String, _ value: UInt64) -> String {
+        "# HELP \(name) \(help)\n# TYPE \(name) counter\n\(name) \(value)\n"
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import L7Proxy
+import MeshModel
+
+/// What metrics call both ends of a request, by one snapshot.
+/// https://istio.io/latest/docs/reference/config/metrics/#labels
+struct MetricNames {
+    private static let canonicalName = "service.istio.io/canonical-name"
+    private static let canonicalRevision = "service.istio.io/canonical-revision"
+
+    private let snapshot: ProxySnapshot
+    private let byAddress: [IPAddress: ProxyWorkload]
+
+    init(_ snapshot: ProxySnapshot) {
+        self.snapshot = snapshot
+        var byAddress: [IPAddress: ProxyWorkload] = [:]
+        for workload in snapshot.workloads.values {
+            for address in workload.addresses { byAddress[address] = workload }
+        }
+        self.byAddress = byAddress
+    }
+
+    /// - Parameter address: where the request went, or was to go.
+    func flow(_ record: RequestRecord, _ address: IPAddress) -> MetricFlow {
+        let origin = record.origin
+        var flow = MetricFlow(
+            reporter: origin.direction == .inbound ? .destination : .source,
+            source: peer(snapshot.workloads[origin.sourceNetwork], isProved: true),
+            destination: peer(
+                origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address], isProved: false),
+            // The bytes stay on the node, or nothing protects them.
+            security: .none)
+        // Of another snapshot the number would be another Service's.
+        let own = record.generation == snapshot.generation ? snapshot.serviceName(record.service) : nil
+        if let (name, _) = own ?? snapshot.serviceName(at: origin) {
+            flow.service = "\(name.name).\(name.namespace).svc.cluster.local"
+            flow.serviceName = name.name
+            flow.serviceNamespace = name.namespace
+        }
+        return flow
+    }
+
+    static func unknown(_ direction: ConnectionOrigin.Direction) -> MetricFlow {
+        MetricFlow(
+            reporter: direction == .inbound ? .destination : .source, source: MetricPeer(), destination: MetricPeer(),
+            security: .unknown)
+    }
+
+    private func peer(_ workload: ProxyWorkload?, isProved: Bool) -> MetricPeer {
+        var peer = MetricPeer()
+        guard let workload else { return peer }
+        peer.workload = workload.name.name
+        peer.namespace = workload.name.namespace
+        if isProved {
+            peer.principal =
+                "spiffe://\(snapshot.trustDomain)/ns/\(workload.name.namespace)/sa/\(workload.serviceAccount)"
+        }
+        let labels = workload.labels
+        peer.app = labels["app"] ?? ""
+        peer.version = labels["version"] ?? ""
+        peer.canonicalService =
+            labels[Self.canonicalName] ?? labels["app.kubernetes.io/name"] ?? labels["app"] ?? workload.name.name
+        peer.canonicalRevision =
+            labels[Self.canonicalRevision] ?? labels["app.kubernetes.io/version"] ?? labels["version"] ?? "latest"
+        return peer
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import COpenSSL
+public import Identity
+
+/// Who a peer must be.
+public enum PeerExpectation: Hashable, Sendable {
+    /// One of these. An empty list accepts nobody.
+    case anyOf([SPIFFEID])
+    /// Anybody of the trust domain; policy decides about the identity.
+    case memberOf(TrustDomain)
+
+    func rejection(of id: SPIFFEID) -> SVIDRejection? {
+        switch self {
+        case .anyOf(let ids):
+            ids.contains(id) ? nil : .otherIdentity(id, expected: ids.first, count: ids.count)
+        case .memberOf(let domain):
+            id.trustDomain == domain ? nil : .otherTrustDomain(id, expected: domain)
+        }
+    }
+}
+
+/// Checks certificates as the X509-SVID standard has it. Handshakes and offline checks use this one function.
+///
+/// Strict about what is there, lenient about what is not: a certificate without key usage or extended key usage is
+/// accepted, because issuers that speak HBONE leave them out; one with the wrong ones is not.
+public enum SVIDVerifier {
+    /// What the certificate is used for.
+    public enum Usage: Sendable {
+        case client, server
+    }
+
+    /// Most certificates that a peer may send, the leaf included.
+    public static let maximumChain = 8
+
+    /// Checks a chain, leaf first, DER.
+    ///
+    /// - Returns: Whose certificate it is.
+    public static func verify(
+        chain: [[UInt8]], usage: Usage, at time: UnixTime, trusting bundles: TrustBundles,
+        expecting peer: PeerExpectation
+    ) -> Result<SPIFFEID, SVIDRejection> {
+        guard let stack = mesh_stack_new() else { return .failure(.unreadable) }
+        defer { mesh_stack_free(stack) }
+        for (depth, der) in chain.enumerated() {
+            guard let certificate = try? Certificate(der: der), mesh_stack_add(stack, certificate.x509) == 1 else {
+                return .failure(
+                    .path(reason: "cannot be read", code: X509_V_ERR_CERT_REJECTED, depth: depth))
+            }
+        }
+        return verify(
+            mesh_stack_at(stack, 0), stack, usage: usage, at: time, trusting: bundles, expecting: peer)
+    }
+
+    /// - Parameters:
+    ///   - leaf: X509. Lent, as everything else.
+    ///   - chain: Stack of what the peer sent, the leaf among it or not.
+    static func verify(
+        _ leaf: OpaquePointer?, _ chain: OpaquePointer?, usage: Usage, at time: UnixTime,
+        trusting bundles: TrustBundles, expecting peer: PeerExpectation
+    ) -> Result<SPIFFEID, SVIDRejection> {
+        guard let leaf else { return .failure(.noCertificate) }
+        if let chain, mesh_stack_count(chain) > maximumChain {
+            return .failure(.longChain(Int(mesh_stack_count(chain))))
+        }
+        // The cheap rules first: what fails them costs no signature.
+        return SVIDLeaf.identity(of: leaf).flatMap { id in
+            guard let anchors = bundles.anchors(of: id.trustDomain) else {
+                return .failure(.unknownTrustDomain(id.trustDomain))
+            }
+            if let rejection = pathRejection(leaf, chain, anchors, usage, time) ?? peer.rejection(of: id) {
+                return .failure(rejection)
+            }
+            return .success(id)
+        }
+    }
+
+    /// What is wrong with the path from the leaf to one of `anchors` (RFC 5280 section 6).
+    private static func pathRejection(
+        _ leaf: OpaquePointer, _ chain: OpaquePointer?, _ anchors: OpaquePointer, _ usage: Usage, _ time: UnixTime
+    ) -> SVIDRejection? {
+        ERR_clear_error()
+        defer { ERR_clear_error() }
+        let internalError = SVIDRejection.path(
+            reason: "OpenSSL cannot check it", code: X509_V_ERR_UNSPECIFIED, depth: 0)
+        guard let context = X509_STORE_CTX_new() else { return internalError }
+        defer { X509_STORE_CTX_free(context) }
+        guard X509_STORE_CTX_init(context, nil, leaf, chain) == 1 else { return internalError }
+        X509_STORE_CTX_set0_trusted_stack(context, anchors)
+        let parameters = X509_STORE_CTX_get0_param(context)
+        // An anchor need not be self-signed: the bundle says what is trusted.
+        X509_VERIFY_PARAM_set_flags(parameters, UInt(X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST))
+        X509_VERIFY_PARAM_set_time(parameters, time_t(time.seconds))
+        X509_VERIFY_PARAM_set_depth(parameters, CInt(maximumChain))
+        // 112 bits: no SHA-1, no RSA below 2048.
+        X509_VERIFY_PARAM_set_auth_level(parameters, 2)
+        let purpose = usage == .client ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER
+        guard X509_STORE_CTX_set_purpose(context, purpose) == 1 else { return internalError }
+        let isVerified = X509_verify_cert(context) == 1
+        let code = X509_STORE_CTX_get_error(context)
+        guard !isVerified || code != X509_V_OK else { return nil }
+        return rejection(code, context)
+    }
+
+    private static func rejection(_ code: CInt, _ context: OpaquePointer) -> SVIDRejection {
+        let depth = Int(X509_STORE_CTX_get_error_depth(context))
+        if depth == 0, let leaf = X509_STORE_CTX_get0_cert(context) {
+            let certificate = Certificate(sharing: leaf)
+            switch code {
+            case X509_V_ERR_CERT_NOT_YET_VALID: return .notYetValid(from: certificate.notBefore)
+            case X509_V_ERR_CERT_HAS_EXPIRED: return .expired(at: certificate.notAfter)
+            default: break
+            }
+        }
+        let reason = X509_verify_cert_error_string(Int(code)).map { String(cString: $0) } ?? "error \(code)"
+        return .path(reason: reason, code: code == X509_V_OK ? X509_V_ERR_UNSPECIFIED : code, depth: depth)
+    }
+}

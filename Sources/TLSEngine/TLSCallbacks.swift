@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import COpenSSL
+import Identity
+
+/// What OpenSSL calls during a handshake.
+enum TLSCallbacks {
+    /// Replaces OpenSSL's own check of the peer's chain.
+    ///
+    /// - Returns: 1 if the peer is accepted, 0 if the handshake is to end.
+    static let verify: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> CInt = { store, _ in
+        guard let store, let ssl = mesh_store_ctx_ssl(store), let state = TLSSessionState.of(ssl) else { return 0 }
+        let result = SVIDVerifier.verify(
+            X509_STORE_CTX_get0_cert(store), X509_STORE_CTX_get0_untrusted(store),
+            usage: SSL_is_server(ssl) == 1 ? .client : .server, at: state.pointee.now,
+            trusting: state.pointee.bundles, expecting: state.pointee.expectation)
+        switch result {
+        case .success(let id):
+            state.pointee.peer = id
+            X509_STORE_CTX_set_error(store, X509_V_OK)
+            return 1
+        case .failure(let rejection):
+            state.pointee.rejection = rejection
+            X509_STORE_CTX_set_error(store, rejection.code)
+            return 0
+        }
+    }
+
+    typealias SelectProtocol =
+        @convention(c) (
+            OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?,
+            UnsafePointer<UInt8>?, UInt32, UnsafeMutableRawPointer?
+        ) -> CInt
+
+    /// Chooses `h2` of what the client offers (RFC 7301 section 3.2).
+    static let selectProtocol: SelectProtocol = { _, chosen, chosenLength, offered, count, _ in
+        guard let chosen, let chosenLength, let offered else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+        var index = 0
+        while index < Int(count) {
+            let length = Int(offered[index])
+            guard index + 1 + length <= Int(count) else { break }
+            if length == 2, offered[index + 1] == UInt8(ascii: "h"), offered[index + 2] == UInt8(ascii: "2") {
+                chosen.pointee = offered + index + 1
+                chosenLength.pointee = 2
+                return SSL_TLSEXT_ERR_OK
+            }
+            index += 1 + length
+        }
+        return SSL_TLSEXT_ERR_ALERT_FATAL
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import COpenSSL
+public import Identity
+
+/// What sessions of one role and one identity have in common.
+///
+/// Belongs to a worker: sessions of several threads would share OpenSSL's counters and locks. A renewed certificate or a
+/// changed bundle is a new context; sessions of the old one go on.
+public struct TLSContext: ~Copyable {
+    public enum Role: Sendable {
+        case client, server
+    }
+
+    public let role: Role
+    public let id: SPIFFEID
+    let bundles: TrustBundles
+    private let owned: OwnedContext
+
+    var context: OpaquePointer { owned.context }
+
+    /// - Parameters:
+    ///   - svid: what this end shows.
+    ///   - bundles: whom it believes.
+    /// - Throws: ``TLSError``; it names the group, suite or signature that this OpenSSL does not have.
+    public init(
+        _ role: Role, svid: X509SVID, trusting bundles: TrustBundles, profile: TLSProfile = .standard
+    ) throws(TLSError) {
+        ERR_clear_error()
+        guard let context = SSL_CTX_new(role == .client ? TLS_client_method() : TLS_server_method()) else {
+            throw TLSError("make a TLS context")
+        }
+        let owned = OwnedContext(adopting: context)
+        try owned.restrict()
+        try owned.apply(profile)
+        try owned.show(svid)
+        try owned.setProtocols(role)
+        self.role = role
+        self.id = svid.id
+        self.bundles = bundles
+        self.owned = owned
+    }
+}
+
+/// Owner of an SSL_CTX, and its settings.
+private struct OwnedContext: ~Copyable {
+    /// Bytes of the certificates that a peer may send; more ends the handshake.
+    static let maximumPeerChainBytes = 32 << 10
+    /// The one application protocol, as ALPN writes it (RFC 7301 section 3.1).
+    static let protocols: StaticString = "\u{2}h2"
+
+    let context: OpaquePointer
+
+    init(adopting context: OpaquePointer) { self.context = context }
+
+    deinit { SSL_CTX_free(context) }
+
+    func restrict() throws(TLSError) {
+        guard mesh_ssl_ctx_restrict(context, Self.maximumPeerChainBytes) == 1 else {
+            throw TLSError("allow TLS 1.3 only")
+        }
+        SSL_CTX_set_security_level(context, 2)
+        // Both ends show a certificate, and nobody goes on without: what is checked stands in one place.
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
+        SSL_CTX_set_cert_verify_callback(context, TLSCallbacks.verify, nil)
+    }
+
+    func apply(_ profile: TLSProfile) throws(TLSError) {
+        guard SSL_CTX_set_ciphersuites(context, profile.cipherSuites) == 1 else {
+            throw TLSError("choose cipher suites \(profile.cipherSuites)", otherwise: "this OpenSSL does not have them")
+        }
+        guard mesh_ssl_ctx_set_groups(context, profile.groups) == 1 else {
+            throw TLSError("choose groups \(profile.groups)", otherwise: "this OpenSSL does not have them")
+        }
+        guard let signatures = profile.signatures else { return }
+        guard mesh_ssl_ctx_set_signatures(context, signatures) == 1 else {
+            throw TLSError("choose signatures \(signatures)", otherwise: "this OpenSSL does not have them")
+        }
+    }
+
+    func show(_ svid: X509SVID) throws(TLSError) {
+        guard SSL_CTX_use_certificate(context, svid.leaf.x509) == 1, SSL_CTX_use_PrivateKey(context, svid.key.key) == 1
+        else { throw TLSError("use the certificate of \(svid.id)") }
+        for der in svid.chain.dropFirst() {
+            let intermediate = try Certificate(der: der)
+            guard mesh_ssl_ctx_add_chain(context, intermediate.x509) == 1 else {
+                throw TLSError("use the chain of \(svid.id)")
+            }
+        }
+    }
+
+    func setProtocols(_ role: TLSContext.Role) throws(TLSError) {
+        switch role {
+        case .client:
+            // The one function of OpenSSL's that answers 0 for success.
+            guard
+                SSL_CTX_set_alpn_protos(
+                    context, Self.protocols.utf8Start, UInt32(Self.protocols.utf8CodeUnitCount)) == 0
+            else { throw TLSError("offer the protocol h2") }
+        case .server:
+            SSL_CTX_set_alpn_select_cb(context, TLSCallbacks.selectProtocol, nil)
+        }
+    }
+}

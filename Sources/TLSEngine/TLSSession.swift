@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import COpenSSL
+public import Identity
+
+/// What OpenSSL's callbacks need of a session, in memory that stays where it is.
+struct TLSSessionState {
+    var wire: TLSWire
+    let bundles: TrustBundles
+    let expectation: PeerExpectation
+    /// Of the call that is going on.
+    var now = UnixTime(seconds: 0)
+    var peer: SPIFFEID?
+    var rejection: SVIDRejection?
+
+    static func of(_ ssl: OpaquePointer) -> UnsafeMutablePointer<TLSSessionState>? {
+        mesh_ssl_data(ssl)?.assumingMemoryBound(to: TLSSessionState.self)
+    }
+}
+
+/// One end of a TLS 1.3 connection between two SPIFFE identities, without I/O.
+///
+/// Each call is lent memory with what was received and room for what is to be sent (``TLSWire``), and says how far it
+/// came. Belongs to one thread. After an error it is of no more use; what the last call has produced, an alert, may be
+/// sent.
+public struct TLSSession: ~Copyable {
+    /// What the caller must do before the operation can go on.
+    public enum Progress: Hashable, Sendable, BitwiseCopyable {
+        /// Bytes of the application that were read or written.
+        case transferred(Int)
+        case needsInput
+        /// Send what is in the output, and come again with room.
+        case needsOutput
+        /// The peer has said that nothing follows (close_notify, RFC 8446 section 6.1).
+        case endOfStream
+    }
+
+    public enum Handshake: Hashable, Sendable, BitwiseCopyable {
+        case done, needsInput, needsOutput
+    }
+
+    /// Most bytes of the application in one record (RFC 8446 section 5.1).
+    public static let maximumRecord = 16384
+    /// A record is longer than what it carries by this: header, type, tag (RFC 8446 section 5.2).
+    public static let recordOverhead = 22
+    /// Room that a record is begun with: for itself, and a KeyUpdate before it.
+    static let leastRoom = 96
+    /// After that many records of one key we take the next, half of what RFC 8446 section 5.5 allows AES-GCM.
+    static let recordsPerKey: UInt64 = 1 << 23
+
+    private let owned: Owned
+    public let role: TLSContext.Role
+    private var records: UInt64 = 0
+    private let recordsPerKey: UInt64
+    private var isReady = false
+
+    /// What is freed. By itself, because an initializer cannot throw once something with a `deinit` is complete.
+    private struct Owned: ~Copyable {
+        let ssl: OpaquePointer
+        let state: UnsafeMutablePointer<TLSSessionState>
+
+        init(adopting ssl: OpaquePointer, _ state: consuming TLSSessionState) {
+            self.ssl = ssl
+            self.state = .allocate(capacity: 1)
+            self.state.initialize(to: state)
+        }
+
+        deinit {
+            SSL_free(ssl)
+            state.deinitialize(count: 1)
+            state.deallocate()
+        }
+    }
+
+    @inline(__always)
+    private var ssl: OpaquePointer { owned.ssl }
+    @inline(__always)
+    private var state: UnsafeMutablePointer<TLSSessionState> { owned.state }
+
+    /// - Parameters:
+    ///   - peer: whom to accept.
+    ///   - recordsPerKey: 0 for the usual number.
+    /// - Throws: ``TLSError`` if there is no memory.
+    public init(
+        _ context: borrowing TLSContext, expecting peer: PeerExpectation, recordsPerKey: UInt64 = 0
+    ) throws(TLSError) {
+        ERR_clear_error()
+        guard let ssl = SSL_new(context.context) else { throw TLSError("make a TLS session") }
+        let nothing = TLSWire(
+            input: UnsafeRawBufferPointer(start: nil, count: 0),
+            output: UnsafeMutableRawBufferPointer(start: nil, count: 0))
+        let owned = Owned(
+            adopting: ssl, TLSSessionState(wire: nothing, bundles: context.bundles, expectation: peer))
+        let wire = UnsafeMutableRawPointer(owned.state) + MemoryLayout<TLSSessionState>.offset(of: \.wire)!
+        guard let bio = TLSWireBIO.make(wire.assumingMemoryBound(to: TLSWire.self)) else {
+            throw TLSError("make a TLS session")
+        }
+        SSL_set_bio(ssl, bio, bio)
+        guard mesh_ssl_set_data(ssl, owned.state) == 1 else { throw TLSError("make a TLS session") }
+        if context.role == .client { SSL_set_connect_state(ssl) } else { SSL_set_accept_state(ssl) }
+        role = context.role
+        self.recordsPerKey = recordsPerKey == 0 ? Self.recordsPerKey : recordsPerKey
+        self.owned = owned
+    }
+
+    /// Goes on with the handshake: one step of bounded work, a flight of messages at most.
+    ///
+    /// - Parameter now: by which certificates are judged.
+    /// - Throws: ``TLSError`` with the rejection if it is the peer's certificate.
+    public mutating func handshake(_ wire: inout TLSWire, now: UnixTime) throws(TLSError) -> Handshake {
+        if isReady { return .done }
+        lend(wire, now)
+        let result = SSL_do_handshake(ssl)
+        let answer = SSL_get_error(ssl, result)
+        takeBack(&wire)
+        switch answer {
+        case SSL_ERROR_NONE: break
+        case SSL_ERROR_WANT_READ: return .needsInput
+        case SSL_ERROR_WANT_WRITE: return .needsOutput
+        default: throw failure("handshake", answer)
+        }
+        guard hasAgreedOnH2 else {
+            throw TLSError("handshake", reason: "the peer does not speak h2: no ALPN (RFC 9113 section 3.2)")
+        }
+        isReady = true
+        return .done
+    }
+
+    /// Decrypts what has been received.
+    ///
+    /// Call until it is ``Progress/needsInput``: OpenSSL may hold a record that did not fit into `buffer`.
+    public mutating func read(
+        _ wire: inout TLSWire, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(TLSError) -> Progress {
+        precondition(isReady && !buffer.isEmpty, "read before the handshake was done, or into nothing")
+        lend(wire, state.pointee.now)
+        let count = SSL_read(ssl, buffer.baseAddress, CInt(clamping: buffer.count))
+        let answer = count > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl, count)
+        takeBack(&wire)
+        switch answer {
+        case SSL_ERROR_NONE: return .transferred(Int(count))
+        case SSL_ERROR_WANT_READ: return .needsInput
+        case SSL_ERROR_WANT_WRITE: return .needsOutput
+        case SSL_ERROR_ZERO_RETURN: return .endOfStream
+        default: throw failure("read", answer)
+        }
+    }
+
+    /// Encrypts the front of `bytes`, one record, as much as there is room for: never half a record.
+    public mutating func write(
+        _ wire: inout TLSWire, _ bytes: UnsafeRawBufferPointer
+    ) throws(TLSError) -> Progress {
+        precondition(isReady, "written before the handshake was done")
+        guard !bytes.isEmpty else { return .transferred(0) }
+        let room = wire.room &- Self.leastRoom
+        guard room > 0 else { return .needsOutput }
+        if records >= recordsPerKey { renewKey(askingPeer: false) }
+        lend(wire, state.pointee.now)
+        let count = SSL_write(ssl, bytes.baseAddress, CInt(min(bytes.count, room, Self.maximumRecord)))
+        let answer = count > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl, count)
+        takeBack(&wire)
+        switch answer {
+        case SSL_ERROR_NONE:
+            records &+= 1
+            return .transferred(Int(count))
+        case SSL_ERROR_WANT_READ: return .needsInput
+        case SSL_ERROR_WANT_WRITE: return .needsOutput
+        default: throw failure("write", answer)
+        }
+    }
+
+    /// Says that nothing follows (close_notify). What the peer still sends can be read.
+    ///
+    /// - Returns: ``Handshake/done``, or ``Handshake/needsOutput`` to come again.
+    public mutating func close(_ wire: inout TLSWire) throws(TLSError) -> Handshake {
+        // RFC 8446 section 6.1: nothing to close before the handshake.
+        guard isReady else { return .done }
+        lend(wire, state.pointee.now)
+        let result = SSL_shutdown(ssl)
+        let answer = result >= 0 ? SSL_ERROR_NONE : SSL_get_error(ssl, result)
+        takeBack(&wire)
+        switch answer {
+        case SSL_ERROR_NONE, SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN: return .done
+        case SSL_ERROR_WANT_WRITE: return .needsOutput
+        default: throw failure("close", answer)
+        }
+    }
+
+    /// The next record goes with a new key (KeyUpdate, RFC 8446 section 4.6.3).
+    public mutating func renewKey(askingPeer: Bool) {
+        precondition(isReady, "a key is renewed before there is one")
+        // Refused only while another one waits for room, which does as well.
+        _ = SSL_key_update(ssl, askingPeer ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED)
+        records = 0
+    }
+}
+
+// MARK: - What it is
+
+extension TLSSession {
+    /// Whose the other end is; `nil` before its certificate was accepted.
+    public var peer: SPIFFEID? { state.pointee.peer }
+
+    /// What both ends agreed on: `TLSv1.3`, `TLS_AES_128_GCM_SHA256`. For people and counters.
+    public var agreement: (version: String, cipherSuite: String, group: String?) {
+        (
+            String(cString: SSL_get_version(ssl)), String(cString: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl))),
+            mesh_ssl_group(ssl).map { String(cString: $0) }
+        )
+    }
+}
+
+// MARK: - Calls
+
+extension TLSSession {
+    @inline(__always)
+    private func lend(_ wire: TLSWire, _ now: UnixTime) {
+        state.pointee.wire = wire
+        state.pointee.now = now
+        // SSL_get_error looks at this thread's queue: what another session left there would be blamed on this one.
+        ERR_clear_error()
+    }
+
+    @inline(__always)
+    private func takeBack(_ wire: inout TLSWire) {
+        wire.consumed = state.pointee.wire.consumed
+        wire.produced = state.pointee.wire.produced
+    }
+
+    private var hasAgreedOnH2: Bool {
+        var name: UnsafePointer<UInt8>?
+        var length: UInt32 = 0
+        SSL_get0_alpn_selected(ssl, &name, &length)
+        guard let name, length == 2 else { return false }
+        return name[0] == UInt8(ascii: "h") && name[1] == UInt8(ascii: "2")
+    }
+
+    private func failure(_ operation: String, _ answer: CInt) -> TLSError {
+        if let rejection = state.pointee.rejection {
+            ERR_clear_error()
+            return TLSError(operation, rejection)
+        }
+        return TLSError(operation, otherwise: "the peer ended the connection without saying so")
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Identity
+import TLSEngine
+import Testing
+
+@testable import IdentityProviders
+
+@Suite struct LocalAuthorityTests {
+    /// A directory for one test.
+    private final class Directory {
+        let path = NSTemporaryDirectory() + "mesh-authority-\(UUID().uuidString)"
+
+        var file: String { path + "/authority.pem" }
+
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+    }
+
+    /// Draws that are the same each time.
+    private struct Draws: RandomNumberGenerator {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state
+        }
+    }
+
+    private static let start = UnixTime(seconds: 1_780_272_000)
+    private static let short = AuthorityLifetimes(leaf: 1000, intermediate: 10_000, root: 100_000, announcement: 5000)
+
+    private let directory = Directory()
+    private let domain: TrustDomain
+    private let web: SPIFFEID
+
+    init() throws {
+        domain = try TrustDomain("mesh.test")
+        web = try SPIFFEID(domain, namespace: "shop", serviceAccount: "web")
+    }
+
+    private func open(at now: UnixTime = start, _ lifetimes: AuthorityLifetimes = short) throws -> LocalAuthority {
+        try LocalAuthority(domain, at: directory.file, lifetimes: lifetimes, now: now, random: Draws(state: 7))
+    }
+
+    private func issued(_ updates: [IdentityUpdate]) -> [X509SVID] {
+        updates.compactMap { if case .issued(let svid) = $0 { svid } else { nil } }
+    }
+
+    private func verdict(
+        _ svid: X509SVID, _ roots: [[UInt8]], at now: UnixTime
+    ) throws -> Result<SPIFFEID, SVIDRejection> {
+        SVIDVerifier.verify(
+            chain: svid.chain, usage: .client, at: now, trusting: try TrustBundles([domain: roots]),
+            expecting: .memberOf(domain))
+    }
+
+    @Test func firstStart() throws {
+        let authority = try open()
+        let attributes = try FileManager.default.attributesOfItem(atPath: directory.file)
+        #expect(attributes[.posixPermissions] as? Int == 0o600)
+        let parent = try FileManager.default.attributesOfItem(atPath: directory.path)
+        #expect(parent[.posixPermissions] as? Int == 0o700)
+        authority.request([web])
+        #expect(authority.nextDue <= Self.start)
+        let updates = authority.advance(to: Self.start)
+        #expect(updates.count == 2)
+        guard case .bundles(let bundles) = updates.first else {
+            Issue.record("the bundle is not told first")
+            return
+        }
+        #expect(bundles.trustDomains == [domain])
+        let svid = try #require(issued(updates).first)
+        #expect(svid.id == web)
+        #expect(svid.notAfter == Self.start + 1000)
+        #expect(try verdict(svid, authority.roots, at: Self.start) == .success(web))
+        // Nothing more is due for a while.
+        #expect(authority.nextDue > Self.start)
+        #expect(authority.advance(to: Self.start + 1).isEmpty)
+    }
+
+    @Test func itIsTheSameAfterARestart() throws {
+        let first = try open()
+        let roots = first.roots
+        first.request([web])
+        let svid = try #require(issued(first.advance(to: Self.start)).first)
+        let second = try open(at: Self.start + 10)
+        #expect(second.roots == roots)
+        #expect(try verdict(svid, second.roots, at: Self.start + 10) == .success(web))
+        second.request([web])
+        let next = try #require(issued(second.advance(to: Self.start + 10)).first)
+        #expect(try verdict(next, roots, at: Self.start + 10) == .success(web))
+    }
+
+    @Test func requestsReplaceEachOther() throws {
+        let authority = try open()
+        let database = try SPIFFEID(domain, namespace: "shop", serviceAccount: "db")
+        authority.request([web, database])
+        #expect(issued(authority.advance(to: Self.start)).map(\.id) == [database, web])
+        authority.request([web])
+        guard case .withdrawn(database) = authority.advance(to: Self.start).first else {
+            Issue.record("not withdrawn")
+            return
+        }
+        authority.request([web])
+        #expect(authority.advance(to: Self.start).isEmpty)
+        authority.request([web, database])
+        #expect(issued(authority.advance(to: Self.start)).map(\.id) == [database])
+    }
+
+    @Test func whatIsNotItsOwnIsRefused() throws {
+        let authority = try open()
+        let stranger = try SPIFFEID("spiffe://other.test/ns/shop/sa/web")
+        authority.request([stranger, SPIFFEID(domain), web])
+        var reasons: [String] = []
+        let updates = authority.advance(to: Self.start)
+        for case .failed(let id, let reason, _) in updates { reasons.append("\(id): \(reason)") }
+        #expect(
+            reasons == [
+                "spiffe://mesh.test: it is a trust domain's ID, not a workload's",
+                "spiffe://other.test/ns/shop/sa/web: it is not of the trust domain mesh.test",
+            ])
+        #expect(issued(updates).map(\.id) == [web])
+    }
+
+    /// Many identities do not hold the agent's thread: they come in several calls.
+    @Test func workIsBounded() throws {
+        let authority = try open()
+        authority.request(Set(try (0..<100).map { try SPIFFEID("spiffe://mesh.test/w\($0)") }))
+        #expect(issued(authority.advance(to: Self.start)).count == 64)
+        #expect(authority.nextDue <= Self.start)
+        #expect(issued(authority.advance(to: Self.start)).count == 36)
+        #expect(authority.nextDue > Self.start)
+    }
+
+    /// Through four roots: at every moment every certificate in use is accepted by whoever knows the bundle of now, of
+    /// the announcement ago, and by whoever has not yet heard of the latest change.
+    @Test func noMomentWithoutTrust() throws {
+        let lifetimes = AuthorityLifetimes(leaf: 1000, intermediate: 5000, root: 20_000, announcement: 2000)
+        var authority = try open(at: Self.start, lifetimes)
+        authority.request([web])
+        var svid: X509SVID?
+        var bundles: [(since: UnixTime, roots: [[UInt8]])] = []
+        var seen: Set<[UInt8]> = []
+        var issuers: Set<[UInt8]> = []
+        for step in 0..<240 {
+            let now = Self.start + Int64(step) * 230
+            // A restart now and then, which must change nothing.
+            if step % 37 == 36 {
+                authority = try open(at: now, lifetimes)
+                authority.request([web])
+            }
+            for update in authority.advance(to: now) {
+                switch update {
+                case .issued(let next):
+                    svid = next
+                    issuers.insert(next.chain[1])
+                case .bundles, .withdrawn: break
+                case .failed(_, let reason, _), .trouble(let reason): Issue.record("\(step): \(reason)")
+                }
+            }
+            if bundles.last?.roots != authority.roots { bundles.append((now, authority.roots)) }
+            seen.formUnion(authority.roots)
+            #expect(authority.roots.count <= 2)
+            let current = try #require(svid)
+            #expect(now < current.notAfter)
+            let late = bundles.last { $0.since <= now - 1700 } ?? bundles[0]
+            for roots in [authority.roots, late.roots] {
+                let result = try verdict(current, roots, at: now)
+                #expect(result == .success(web), "step \(step): \(result)")
+            }
+        }
+        #expect(seen.count == 4)
+        #expect(issuers.count > 15)
+    }
+
+    @Test func rotationOnDemand() throws {
+        let authority = try open()
+        authority.request([web])
+        let old = try #require(issued(authority.advance(to: Self.start)).first)
+        let oldRoots = authority.roots
+        authority.rotateRoot(at: Self.start + 100)
+        let announced = authority.advance(to: Self.start + 100)
+        guard case .bundles = announced.first else {
+            Issue.record("the new root is not told")
+            return
+        }
+        #expect(authority.roots.count == 2)
+        #expect(authority.roots.first == oldRoots.first)
+        #expect(try verdict(old, authority.roots, at: Self.start + 200) == .success(web))
+        // Known for long enough, it signs; then the old one goes, and what it has signed with it.
+        let later = Self.start + 5200
+        _ = authority.advance(to: later)
+        let next = try #require(issued(authority.advance(to: later + 600) + authority.advance(to: later + 1000)).first)
+        _ = authority.advance(to: later + 1200)
+        #expect(authority.roots.count == 1)
+        #expect(authority.roots != oldRoots)
+        #expect(try verdict(next, authority.roots, at: later + 1200) == .success(web))
+        #expect(throws: SVIDRejection.self) { try verdict(next, oldRoots, at: later + 1200).get() }
+    }
+
+    /// Off for longer than its root lived.
+    @Test func allHasExpired() throws {
+        let roots = try open().roots
+        let later = Self.start + 200_000
+        let authority = try open(at: later)
+        #expect(authority.roots.count == 1)
+        #expect(authority.roots != roots)
+        authority.request([web])
+        let svid = try #require(issued(authority.advance(to: later)).first)
+        #expect(try verdict(svid, authority.roots, at: later) == .success(web))
+    }
+}

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies about requests end to end: MeshPolicy, AuthorizationPolicy with fields of HTTP, metrics, the access log."""
+
+import json
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness import manifests
+from harness.manifests import authorization_policy
+from harness.processes import run
+from harness.routed import PORT, TARGET, Routed, http_route, to
+from harness.world import eventually
+
+METRICS = 15020
+
+
+@pytest.fixture(scope="module")
+def routed():
+    made = Routed(["--metrics", f"127.0.0.1:{METRICS}", "--proxy-workers", "1", "--proxy-access-log", "json"])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(routed):
+    return routed.clients["a"]
+
+
+@pytest.fixture(autouse=True)
+def clean(routed):
+    yield
+    routed.agent.write_config("policies.yaml")
+    routed.routes()
+
+
+def mesh_policy(name, spec, service="web", namespace=manifests.NAMESPACE):
+    target = {"kind": "Service", "name": service} if service else {"kind": "Namespace"}
+    return {"apiVersion": "sockmesh.io/v1alpha1", "kind": "MeshPolicy",
+            "metadata": {"name": name, "namespace": namespace}, "spec": {"targetRefs": [target], **spec}}
+
+
+def becomes(condition, what):
+    return eventually(condition, timeout=10, what=what)
+
+
+def test_a_rate_limit_says_when_to_come_back(routed, client):
+    routed.routes(http_route("plain", [{"backendRefs": [to("v1")]}]))
+    becomes(lambda: "via" in client.ask().get("answer", {}).get("headers", {}), "the proxy's part")
+    routed.agent.write_config("policies.yaml", mesh_policy(
+        "slow", {"rateLimit": [{"key": "Route", "requestsPerSecond": 1, "burst": 2}]}))
+    found = becomes(lambda: (found := client.ask()).get("status") == 429 and found, "a request too many")
+    headers = {name.lower(): value for name, value in found["headers"].items()}
+    assert headers["retry-after"] == "1" and headers["ratelimit-policy"] == '"route";q=2;w=2'
+    assert headers["ratelimit"].startswith('"route";r=0;t=')
+    routed.agent.write_config("policies.yaml")
+    becomes(lambda: client.count(5) == {"b": 5}, "the end of the limit")
+
+
+def test_faults_are_made_for_their_share(routed, client):
+    routed.routes(http_route("plain", [{"backendRefs": [to("v1")]}]))
+    routed.agent.write_config("policies.yaml", mesh_policy(
+        "fault", {"fault": {"abort": {"httpStatus": 418}, "delay": "100ms", "percent": 100}}))
+    found = becomes(lambda: (found := client.ask()).get("status") == 418 and found, "the fault")
+    assert found["seconds"] >= 0.1
+    routed.agent.write_config("policies.yaml", mesh_policy("fault", {"fault": {"abort": {"httpStatus": 418},
+                                                                               "percent": 50}}))
+    becomes(lambda: client.count(20).get("b"), "a request without a fault")
+    met = client.count(200)
+    # Of 200 with a probability of 0.5: 100, standard deviation 7.1.
+    assert met["418"] + met["b"] == 200 and 60 <= met["418"] <= 140, met
+
+
+def test_keys_lead_to_one_endpoint(routed, client):
+    """Service "both" has b and c as endpoints; a header keeps requests together."""
+    slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+              "metadata": {"name": "both", "namespace": manifests.NAMESPACE,
+                           "labels": {"kubernetes.io/service-name": "both"}},
+              "ports": [{"name": f"p{PORT}", "port": TARGET, "protocol": "TCP"}],
+              "endpoints": [{"addresses": [routed.meshed.pod(name).ipv4], "conditions": {"ready": True}}
+                            for name in ("b", "c")]}
+    routed.agent.write_config("both.yaml", manifests.service("both", None, [(PORT, TARGET)], ["10.96.1.9"]), slice_)
+    routed.routes(http_route("both", [{"backendRefs": [to("both")]}]))
+    routed.agent.write_config("policies.yaml", mesh_policy("sticky", {"resilience": {"loadBalancing": {
+        "algorithm": "Maglev", "hash": {"key": "Header", "header": "x-user"}}}}, service="both"))
+
+    def pods(user):
+        return {client.ask(headers={"X-User": user}).get("answer", {}).get("pod") for _ in range(5)}
+    becomes(lambda: all(len(pods(f"user{number}")) == 1 for number in range(6)), "one endpoint for each key")
+    met = {next(iter(pods(f"user{number}"))) for number in range(20)}
+    assert met == {"b", "c"}
+
+
+def test_a_path_is_denied_by_its_policy_wherever_the_request_comes_from(routed, client):
+    """Captured because of the policy: no route is needed, and the pod's own address has the policy too."""
+    routed.agent.write_config("policies.yaml", authorization_policy(
+        "readers", {"app": "b"}, "ALLOW", [{"to": [{"operation": {"methods": ["GET"], "paths": ["/open*"]}}]}]))
+    address = routed.meshed.pod("b").ipv4
+    becomes(lambda: client.ask(path="/closed").get("status") == 403, "the policy")
+    assert client.ask(path="/open/a")["answer"]["pod"] == "b"
+    assert client.ask(path="/open/../closed").get("status") == 403
+    assert client.ask(path="/closed", address=address, port=TARGET).get("status") == 403
+    assert client.ask(path="/open", address=address, port=TARGET)["answer"]["pod"] == "b"
+    # A route does not lead past it.
+    routed.routes(http_route("around", [{"backendRefs": [to("v1")], "filters": [
+        {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/closed"}}}]}]))
+    becomes(lambda: client.ask(path="/open").get("status") == 403, "the route")
+
+
+def test_who_may_is_known_by_the_kernel(routed):
+    source = {"from": [{"source": {"namespaces": ["other"]}}], "to": [{"operation": {"methods": ["GET"]}}]}
+    routed.agent.write_config("policies.yaml", authorization_policy("others", {"app": "b"}, "ALLOW", [source]))
+    becomes(lambda: "errno" in (found := routed.clients["a"].ask()) or found.get("status") == 403, "the policy")
+    assert routed.clients["o"].ask()["answer"]["pod"] == "b"
+
+
+def test_the_access_log_names_the_policy(routed, client):
+    routed.agent.write_config("policies.yaml", authorization_policy(
+        "no-admin", {"app": "b"}, "DENY", [{"to": [{"operation": {"paths": ["/admin*"]}}]}]))
+    becomes(lambda: client.ask(path="/admin").get("status") == 403, "the policy")
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    client.ask(path="/admin/logged", headers={"User-Agent": "curl/8", "X-Request-Id": "r-1", "traceparent": trace})
+
+    def line():
+        for text in routed.agent.log_tail(200).splitlines():
+            if '"/admin/logged"' in text and text.startswith("{"):
+                return json.loads(text)
+        return None
+    found = becomes(line, "the line")
+    assert found["status"] == 403 and found["reason"] == "policy_denied" and found["response_flags"] == "UAEX"
+    assert found["decided_by"] == "AuthorizationPolicy test/no-admin rule 0"
+    assert found["user_agent"] == "curl/8" and found["request_id"] == "r-1"
+    assert found["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def test_prometheus_reads_the_metrics(routed, client):
+    routed.routes(http_route("counted", [{"backendRefs": [to("v1")]}]))
+    becomes(lambda: "via" in client.ask().get("answer", {}).get("headers", {}), "the proxy's part")
+
+    def families():
+        """The page as Prometheus' own client reads it; it raises where the format is broken."""
+        text = run(*routed.meshed.node.enter("curl", "-sf", f"http://127.0.0.1:{METRICS}/metrics")).stdout
+        return {family.name: family for family in text_string_to_metric_families(text)}
+
+    def counted():
+        return {sample.labels["destination_service_name"]: sample.value
+                for sample in families()["istio_requests"].samples
+                if sample.name == "istio_requests_total" and sample.labels["response_code"] == "200"}
+    before = counted().get("v1", 0)
+    client.count(10)
+    becomes(lambda: counted()["v1"] == before + 10, "ten more requests")
+    page = families()
+    assert page["istio_request_duration_milliseconds"].type == "histogram"
+    assert page["sockmesh_proxy_up"].samples[0].value == 1
+    one = next(sample for sample in page["istio_requests"].samples
+               if sample.labels.get("destination_service_name") == "v1")
+    assert one.labels["reporter"] == "source" and one.labels["source_workload"] == "a"
+    assert one.labels["source_principal"] == "spiffe://cluster.local/ns/test/sa/sa-a"
+    assert one.labels["destination_workload"] == "b"
