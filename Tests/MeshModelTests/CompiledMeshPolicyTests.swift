@@ -8,7 +8,7 @@ import Testing
     private static let web = CompiledRouteTests.web
 
     private static func policy(
-        _ name: String, _ namespace: String = "shop", _ target: MeshPolicy.Target,
+        _ name: String, _ target: MeshPolicy.Target, in namespace: String = "shop",
         _ change: (inout MeshPolicySettings) -> Void
     ) -> MeshObject {
         var settings = MeshPolicySettings()
@@ -25,24 +25,24 @@ import Testing
     @Test func theNearestPolicyHolds() throws {
         var compiler = CompiledRouteTests.compiler()
         #expect(Self.settings(compiler) == MeshPolicySettings())
-        let wide = Self.policy("wide", "shop", .namespace) {
+        let wide = Self.policy("wide", .namespace, in: "shop") {
             $0.maxConnections = 1
             $0.maxPending = 2
         }
         let changes = compiler.update(MeshChange(changed: [wide]))
         #expect(changes.servicePorts.contains(Self.web) && changes.services.isEmpty, "the kernel has nothing to do")
-        let near = Self.policy("near", "shop", .service("s", port: nil)) { $0.maxConnections = 3 }
+        let near = Self.policy("near", .service("s", port: nil)) { $0.maxConnections = 3 }
         _ = compiler.update(MeshChange(changed: [near]))
         #expect(Self.settings(compiler)?.maxConnections == 3 && Self.settings(compiler)?.maxPending == 2)
         // Of another namespace.
-        let other = Self.policy("other", "bank", .namespace) { $0.maxPending = 9 }
+        let other = Self.policy("other", .namespace, in: "bank") { $0.maxPending = 9 }
         #expect(compiler.update(MeshChange(changed: [other])).servicePorts.isEmpty)
         _ = compiler.update(MeshChange(removed: [near.reference]))
         #expect(Self.settings(compiler)?.maxConnections == 1)
         _ = compiler.update(MeshChange(removed: [wide.reference]))
         #expect(Self.settings(compiler) == MeshPolicySettings())
         // Of the mesh's namespace: for all.
-        let mesh = Self.policy("mesh", "sockmesh-system", .namespace) { $0.maxPending = 7 }
+        let mesh = Self.policy("mesh", .namespace, in: "sockmesh-system") { $0.maxPending = 7 }
         _ = compiler.update(MeshChange(changed: [mesh]))
         #expect(Self.settings(compiler)?.maxPending == 7)
     }
