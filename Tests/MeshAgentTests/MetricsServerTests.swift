@@ -73,7 +73,8 @@ import Testing
     }
 
     static let flags: [(text: String, isAddress: Bool)] = [
-        ("127.0.0.1:15020", true), ("[::1]:15020", true), ("0.0.0.0:0", true), ("127.0.0.1", false), ("::1:15020", false),
+        ("127.0.0.1:15020", true), ("[::1]:15020", true), ("0.0.0.0:0", true), ("127.0.0.1", false),
+        ("::1:15020", false),
         (":15020", false), ("[127.0.0.1]:1", false), ("localhost:1", false), ("127.0.0.1:70000", false), ("", false),
     ]
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from .agent import binary
-from .processes import is_running
+from .processes import PATIENCE, is_running
 from .world import eventually
 
 
@@ -29,7 +29,7 @@ class NodeProxy:
         self._pids.update(one["pid"] for one in report["proxies"])
         return report
 
-    def serving(self, but=None, listeners=None):
+    def serving(self, but=None, listeners=None, timeout=PATIENCE):
         """The process that serves with everything that it has been told, when there is one; not the process `but`.
         listeners: how many it has to have."""
         def look():
@@ -38,7 +38,7 @@ class NodeProxy:
             return (len(proxies) == 1 and proxies[0]["state"] == "serving" and proxies[0]["pid"] != but
                     and proxies[0]["generation"] == report["generation"] and listeners in (None, report["listeners"])
                     and (report.get("factory") or {}).get("ready") and proxies[0]["pid"])
-        return eventually(look, what="a proxy that serves")
+        return eventually(look, timeout=timeout, what="a proxy that serves")
 
     def factory(self):
         return self.report()["factory"]["pid"]
