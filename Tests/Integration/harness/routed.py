@@ -85,8 +85,8 @@ class Steady:
 class Routed:
     """Pods b and c serve; a (namespace test) and o (namespace other) ask.
 
-    options: further words of the agent's command line; outsiders: further pods, not in the mesh (`u`); protocols: the appProtocol of Services' ports by name; servers:
-    what serves in a pod in place of web.py.
+    options: further words of the agent's command line; outsiders: further pods, not in the mesh (`u`); protocols: the
+    appProtocol of Services' ports by name; servers: what serves in a pod in place of web.py.
     """
 
     def __init__(self, options=(), outsiders=(), protocols=None, servers=None):
