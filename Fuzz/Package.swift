@@ -34,6 +34,12 @@ let package = Package(
             dependencies: [.product(name: "L7Proxy", package: "sockmesh")],
             swiftSettings: settings),
         .executableTarget(
+            name: "FuzzHBONE",
+            dependencies: [
+                .product(name: "L7Proxy", package: "sockmesh"), .product(name: "MeshModel", package: "sockmesh"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
             name: "FuzzHTTP2",
             dependencies: [.product(name: "L7Proxy", package: "sockmesh")],
             swiftSettings: settings),

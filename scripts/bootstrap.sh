@@ -15,7 +15,8 @@ set -euo pipefail
 
 build_packages=(libbpf-dev libelf-dev zlib1g-dev linux-libc-dev libnghttp2-dev libssl-dev pkg-config)
 demo_packages=(iproute2 procps nginx-light redis-server python3 python3-yaml)
-test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-h2 python3-prometheus-client ethtool curl openssl)
+test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-h2 python3-grpcio
+    python3-prometheus-client nghttp2-client ethtool curl openssl)
 bench_packages=(iproute2 procps python3 python3-yaml ethtool)
 bench_l7_packages=("${bench_packages[@]}" nginx-light haproxy wrk nghttp2-client curl binutils python3-venv)
 minimum_swift=6.3

@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-targets=(FuzzManifests FuzzHTTP1 FuzzHTTP2 FuzzProxyProtocol FuzzIdentity)
+targets=(FuzzManifests FuzzHTTP1 FuzzHTTP2 FuzzProxyProtocol FuzzIdentity FuzzHBONE)
 [ -z "$only" ] || targets=("$only")
 share=$((seconds / ${#targets[@]}))
 [ "$share" -gt 0 ] || share=1
@@ -41,6 +41,7 @@ dictionary_of() {
         FuzzHTTP2) printf 'Fuzz/http2.dict' ;;
         FuzzProxyProtocol) printf 'Fuzz/proxy.dict' ;;
         FuzzIdentity) printf 'Fuzz/identity.dict' ;;
+        FuzzHBONE) printf 'Fuzz/hbone.dict' ;;
         *) printf 'fuzz: there is no target %s\n' "$1" >&2; return 2 ;;
     esac
 }

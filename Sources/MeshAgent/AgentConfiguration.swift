@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import LinuxIO
-import MeshAdmin
+public import MeshAdmin
 
 /// Everything that an agent is told when it starts: checked, and complete.
 ///

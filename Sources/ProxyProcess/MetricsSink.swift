@@ -58,13 +58,14 @@ final class MetricsSink: RequestSink {
     override func metrics() -> MetricsSnapshot? { counters.snapshot() }
 
     override func record(_ record: borrowing RequestRecord, _ text: borrowing RequestText) {
-        let isCall = text.message.map { message in
-            text.fields.contains {
-                $0.name == .contentType && GRPCRequest.isContentType($0.valueRange.bytes(in: message))
+        var isCall = false
+        if let message = text.message {
+            for field in text.fields where field.name == .contentType {
+                isCall = GRPCRequest.isContentType(field.valueRange.bytes(in: message))
             }
         }
         let sample = RequestSample(
-            kind: isCall == true ? .grpc : .http, status: record.status, reason: ReplyReason(record.reason),
+            kind: isCall ? .grpc : .http, status: record.status, reason: ReplyReason(record.reason),
             duration: (record.endedAt &- record.startedAt) / 1_000_000, requestBytes: record.requestBytes,
             responseBytes: record.responseBytes)
         counters.count(sample, of: flow(record))

@@ -91,7 +91,8 @@ struct SnapshotBuilder {
         ProxyService(
             name: record.service, port: record.port, addresses: record.addresses,
             endpoints: endpoints(record.endpoints),
-            policy: ServicePolicy(record.settings, zone: node?.zone, node: node?.name))
+            policy: ServicePolicy(record.settings, zone: node?.zone, node: node?.name),
+            appProtocol: record.appProtocol)
     }
 
     /// Those that end get new requests only if there is no other, as kube-proxy has it (KEP-1669).

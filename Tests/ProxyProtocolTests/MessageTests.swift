@@ -79,8 +79,8 @@ struct MessageTests {
 
     /// The types of each direction are numbered without gaps, so no two share a number.
     @Test func typesAreUnique() {
-        #expect(Set(Self.toProxy.map(\.type)) == Set(16...26))
-        #expect(Set(Self.toAgent.map(\.type)) == Set(16...22))
+        #expect(Set(Self.toProxy.map(\.type)) == Set(16...27))
+        #expect(Set(Self.toAgent.map(\.type)) == Set(16...23))
         #expect(Set(Self.toFactory.map(\.type)) == Set(16...19))
         #expect(Set(Self.fromFactory.map(\.type)) == Set(16...18))
     }

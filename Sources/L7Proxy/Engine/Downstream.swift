@@ -53,6 +53,8 @@ struct Downstream: BitwiseCopyable {
     var channel = Channel()
     var phase: Phase = .closed
     var http1 = HTTP1DownstreamCodec()
+    /// The connection speaks HTTP/2. Retained until the connection is given back.
+    var session: Unmanaged<HTTP2ServerSession>?
     /// The newest of the open exchanges; HTTP/1 has one at a time.
     var exchange: ExchangePointer?
     var origin = ConnectionOrigin(

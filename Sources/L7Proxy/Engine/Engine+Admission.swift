@@ -186,7 +186,7 @@ extension UnsafeRawBufferPointer {
     fileprivate init(_ text: StaticString) { self.init(start: text.utf8Start, count: text.utf8CodeUnitCount) }
 }
 
-extension HTTP1HeadWriter {
+extension ReplyFields {
     /// What tells a client about the limit that it has met.
     fileprivate mutating func add(_ decision: RateLimitDecision, _ limit: RateLimit, name: UnsafeRawBufferPointer) {
         withUnsafeTemporaryAllocation(byteCount: RateLimitFields.maximumLength, alignment: 1) { buffer in

@@ -8,9 +8,21 @@ extension Engine {
     /// Makes ready for the body of the request, from its first byte.
     mutating func beginRequestBody(_ exchange: ExchangePointer) {
         guard let downstream = exchange.pointee.downstream else { return }
+        let old = exchange.pointee.requestBody
         exchange.pointee.requestBody = BodyFlow()
+        exchange.pointee.requestBody.sourceEnded = old.sourceEnded
+        exchange.pointee.requestBody.trailed = old.trailed
+        exchange.pointee.requestBody.mayTrail = exchange.pointee.head.framing == .chunked
         exchange.pointee.requestBody.floor = Int(exchange.pointee.head.length)
         downstream.pointee.http1.body = HTTP1BodyReader(exchange.pointee.head.framing, limits: limits)
+    }
+
+    /// Whether the backend is spoken to by HTTP/2: its Service says so, gRPC needs it, or it is where the client meant to
+    /// go by HTTP/2.
+    private func usesHTTP2(_ exchange: ExchangePointer) -> Bool {
+        if exchange.pointee.marks.contains(.isGRPC) { return true }
+        if let rule = exchange.pointee.rule, rule.pointee.traits.contains(.grpc) { return true }
+        return exchange.pointee.service?.pointee.isHTTP2 ?? (exchange.pointee.stream != nil)
     }
 
     /// Begins an attempt at the exchange's service, or at the address that the client has connected to.
@@ -30,7 +42,8 @@ extension Engine {
         let timeout = backendTimeout(exchange, downstream)
         if timeout > 0 { exchange.pointee.attemptDeadline = now + timeout }
         let key = UpstreamPool.Key(
-            address: endpoint.address, port: endpoint.port, network: origin.network, outsider: origin.outsider)
+            address: endpoint.address, port: endpoint.port, network: origin.network, outsider: origin.outsider,
+            isHTTP2: usesHTTP2(exchange))
         guard let pool = pools.find(key) else { return answer(exchange, .tooManyConnections) }
         if !exchange.pointee.marks.contains(.freshOnly), let upstream = takeIdle(pool, for: exchange) {
             counters.reuses += 1
@@ -47,7 +60,9 @@ extension Engine {
             }
             exchange.pointee.record.flags.remove(.reusedConnection)
             // One that may not be used must not keep a new one out.
-            if pool.pointee.connections >= configuration.connectionsPerPool, let oldest = pool.pointee.lastIdle {
+            if pool.pointee.connections >= configuration.connectionsPerPool, let oldest = pool.pointee.lastIdle,
+                oldest.pointee.exchange == nil
+            {
                 pool.pointee.connections += 1
                 close(oldest)
                 pool.pointee.connections -= 1
@@ -66,6 +81,8 @@ extension Engine {
     /// but was not reported yet.
     @inline(__always)
     private mutating func takeIdle(_ pool: PoolPointer, for exchange: ExchangePointer) -> UpstreamPointer? {
+        // One of HTTP/2 stays in the list while it has room, and says itself when it ends.
+        if pool.pointee.key.isHTTP2 { return pool.pointee.firstIdle }
         while let upstream = pool.pointee.popIdle() {
             if exchange.pointee.head.method.isIdempotent || StreamSocket.isQuiet(upstream.pointee.channel.descriptor) {
                 return upstream
@@ -85,18 +102,28 @@ extension Engine {
         exchange.pointee.legDeadline = 0
         exchange.pointee.upstream = upstream
         exchange.pointee.stage = .flowing
-        upstream.pointee.exchange = exchange
+        upstream.pointee.add(exchange)
         upstream.pointee.requests &+= 1
         upstream.pointee.sentBefore = upstream.pointee.channel.sent
         upstream.pointee.receivedBefore = upstream.pointee.channel.received
         exchange.pointee.record.sentAt = nanoseconds
         let head = exchange.pointee.head
         let hasRetry = exchange.pointee.rule?.pointee.traits.contains(.retry) ?? false
-        exchange.pointee.requestBody.keeps = head.framing != .none && (head.method.isIdempotent || hasRetry)
+        // A backend of HTTP/2 may refuse any request unseen (RFC 9113 section 8.7).
+        let isHTTP2 = upstream.pointee.session != nil
+        exchange.pointee.requestBody.keeps =
+            head.framing != .none && (head.method.isIdempotent || hasRetry || isHTTP2)
+        exchange.pointee.responseBody = BodyFlow()
+        exchange.pointee.marks.remove(.headArrived)
+        exchange.pointee.resetCode = .noError
+        if isHTTP2 { return openStream(upstream, for: exchange) }
         if !writeRequest(exchange, upstream) { return answer(exchange, .headTooLarge) }
     }
 
     // MARK: - Failure
+
+    /// How often a request is sent again that a backend has refused unseen.
+    private static var refusalsRepeated: UInt8 { 3 }
 
     /// The attempt has failed before a response began: repeats the request if that is right, answers it if not.
     mutating func attemptFailed(_ exchange: ExchangePointer, _ outcome: RouteRetry.Outcome, _ reason: ReasonCode) {
@@ -107,16 +134,28 @@ extension Engine {
         }
         var outcome = outcome
         var wasKept = false
+        var isRefused = false
         if let upstream = exchange.pointee.upstream {
+            let isHTTP2 = upstream.pointee.session != nil
             let saidNothing = upstream.pointee.channel.received == upstream.pointee.receivedBefore
-            wasKept = upstream.pointee.requests > 1 && saidNothing
-            if outcome == .broken, upstream.pointee.channel.sent == upstream.pointee.sentBefore {
+            wasKept = upstream.pointee.requests > 1 && (saidNothing || isHTTP2)
+            if isHTTP2 {
+                isRefused = outcome == .notProcessed
+            } else if outcome == .broken, upstream.pointee.channel.sent == upstream.pointee.sentBefore {
                 outcome = .notProcessed
             }
         }
-        endAttempt(exchange, wasKept ? .cancelled : reason.outcome)
+        // What a backend has not looked at says nothing about it.
+        endAttempt(exchange, wasKept || isRefused ? .cancelled : reason.outcome)
         leaveUpstream(exchange)
         guard exchange.pointee.mayReplay else { return answer(exchange, reason) }
+        // RFC 9113 section 8.7: whatever the method. Bounded, for a backend may refuse for ever.
+        if isRefused, exchange.pointee.refusals < Self.refusalsRepeated {
+            exchange.pointee.refusals += 1
+            exchange.pointee.marks.insert(.freshOnly)
+            counters.repeatsAfterClose += 1
+            return replay(exchange)
+        }
         // A kept connection that ends without a word was closed before the request arrived, most likely; only a request
         // that may be repeated anyway is (RFC 9112 section 9.3.1).
         if wasKept, outcome == .broken || outcome == .notProcessed, !exchange.pointee.marks.contains(.repeated),
@@ -159,7 +198,11 @@ extension Engine {
         exchange.pointee.marks.subtract([.uploadBroken, .requestDone, .isUpgrade, .bodyBegan])
         // What the last attempt left out of the fields may be other than what this one will.
         exchange.pointee.requestFields.restore()
-        downstream.pointee.channel.input.start = Int(exchange.pointee.head.length)
+        if exchange.pointee.stream == nil {
+            downstream.pointee.channel.input.start = Int(exchange.pointee.head.length)
+        } else {
+            exchange.pointee.requestQueue.rewind()
+        }
         beginRequestBody(exchange)
         if exchange.pointee.head.framing == .none { exchange.pointee.marks.insert(.requestDone) }
         startAttempt(exchange)

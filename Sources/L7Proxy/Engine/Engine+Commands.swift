@@ -120,7 +120,12 @@ extension Engine {
         if !isDraining {
             isDraining = true
             for downstream in liveDownstreams() {
-                perform(downstream.pointee.http1.persistence.beginDrain(), on: downstream)
+                if let session = downstream.pointee.session {
+                    session._withUnsafeGuaranteedRef { $0.drain() }
+                    enqueue(downstream)
+                } else {
+                    perform(downstream.pointee.http1.persistence.beginDrain(), on: downstream)
+                }
             }
         }
         setWorkerTimer()
@@ -135,12 +140,17 @@ extension Engine {
     /// The deadline of the drain: what is open is cut.
     mutating func cutEverything() {
         for downstream in liveDownstreams() {
-            if let exchange = downstream.pointee.exchange {
+            while let exchange = downstream.pointee.exchange {
                 exchange.pointee.record.reason = .drainDeadline
                 abandon(exchange, downstream)
-            } else {
-                close(downstream)
             }
+            if let session = downstream.pointee.session {
+                // First what ends the streams, then what ends the connection: nothing is sent after that.
+                driveHTTP2(downstream)
+                session._withUnsafeGuaranteedRef { $0.terminate(.noError) }
+                if downstream.pointee.phase == .open { driveHTTP2(downstream) }
+            }
+            close(downstream)
         }
     }
 

@@ -73,6 +73,7 @@ extension Engine {
             case .lingering, .discarding: return linger(downstream)
             case .open: break
             }
+            guard downstream.pointee.session == nil else { return driveHTTP2(downstream) }
             if let exchange = downstream.pointee.exchange {
                 guard proceed(exchange, downstream) else { return }
             } else {
@@ -113,6 +114,9 @@ extension Engine {
         if exchange.pointee.timer == .max { exchange.pointee.timer = timers.makeTimer(for: 0) }
         exchange.pointee.handle = handle
         exchange.pointee.begin(for: downstream, now: nanoseconds, milliseconds: now)
+        if let first = downstream.pointee.exchange { first.pointee.previousOnDownstream = exchange }
+        exchange.pointee.previousOnDownstream = nil
+        exchange.pointee.nextOnDownstream = downstream.pointee.exchange
         downstream.pointee.exchange = exchange
         counters.requests += 1
         return exchange
@@ -121,7 +125,16 @@ extension Engine {
     /// Lets the exchange go on after the others have had their turn.
     @inline(__always)
     mutating func wake(_ exchange: ExchangePointer) {
-        if let downstream = exchange.pointee.downstream { enqueue(downstream) }
+        guard let downstream = exchange.pointee.downstream else { return }
+        if exchange.pointee.stream == nil { enqueue(downstream) } else { enqueue(exchange) }
+    }
+
+    /// Goes on with the exchange now.
+    @inline(__always)
+    mutating func advance(_ exchange: ExchangePointer) {
+        guard let downstream = exchange.pointee.downstream else { return }
+        if exchange.pointee.stream == nil { return drive(downstream) }
+        if exchange.pointee.stage == .flowing { flow(exchange) }
     }
 
     // MARK: - Ending
@@ -129,6 +142,7 @@ extension Engine {
     mutating func close(_ downstream: DownstreamPointer, resetting: Bool = false) {
         guard downstream.pointee.phase != .closed else { return }
         downstream.pointee.phase = .closed
+        if downstream.pointee.session != nil { abandonAll(downstream) }
         downstream.pointee.channel.close(&buffers, resetting: resetting)
         timers.cancel(downstream.pointee.timer)
         counters.connections -= 1

@@ -9,7 +9,7 @@ extension Engine {
     /// - Parameter addFields: Adds fields to the reply.
     mutating func answer(
         _ exchange: ExchangePointer, _ reason: ReasonCode, status: UInt16? = nil,
-        _ addFields: (inout HTTP1HeadWriter) -> Void = { _ in }
+        _ addFields: (inout ReplyFields) -> Void = { _ in }
     ) {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.record.reason = reason
@@ -17,6 +17,9 @@ extension Engine {
         if exchange.pointee.marks.contains(.responseBegan) { return abandon(exchange, downstream) }
         exchange.pointee.marks.insert(.responseBegan)
         let status = status ?? reason.status
+        if let stream = exchange.pointee.stream {
+            return sendReply(exchange, downstream, stream, reason, status: status, addFields)
+        }
         // A head that was not whole has not opened an exchange of the connection's.
         guard exchange.pointee.stage != .head else {
             send(HTTP1LocalReply(status: status, closes: true), for: exchange, downstream)
@@ -38,13 +41,20 @@ extension Engine {
 
     mutating func send(
         _ reply: HTTP1LocalReply, for exchange: ExchangePointer, _ downstream: DownstreamPointer,
-        _ addFields: (inout HTTP1HeadWriter) -> Void = { _ in }
+        _ addFields: (inout ReplyFields) -> Void = { _ in }
     ) {
         exchange.pointee.record.status = reply.status
         exchange.pointee.record.flags.insert(.localReply)
         counters.localReplies += 1
         guard downstream.pointee.channel.output.borrow(&buffers),
-            case .success(let count) = reply.write(into: downstream.pointee.channel.output.space, addFields: addFields)
+            case .success(let count) = reply.write(
+                into: downstream.pointee.channel.output.space,
+                addFields: { writer in
+                    withUnsafeMutablePointer(to: &writer) { writer in
+                        var fields = ReplyFields(writer)
+                        addFields(&fields)
+                    }
+                })
         else {
             // Without memory to answer the client sees a reset.
             exchange.pointee.record.status = 0
@@ -54,15 +64,21 @@ extension Engine {
         _ = downstream.pointee.channel.flush()
     }
 
-    /// Ends the exchange and its connection: nobody is there, or what was sent must not be taken for complete.
+    /// Ends the exchange and its stream, or its connection of HTTP/1: nobody is there, or what was sent must not be taken
+    /// for complete.
     mutating func abandon(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
         leaveUpstream(exchange)
         if exchange.pointee.record.reason == .forwarded { exchange.pointee.record.reason = .clientGone }
         if exchange.pointee.marks.contains(.responseBegan), !exchange.pointee.marks.contains(.responseDone) {
             exchange.pointee.record.flags.insert(.incomplete)
         }
+        guard let stream = exchange.pointee.stream else {
+            finish(exchange)
+            return close(downstream, resetting: true)
+        }
+        downstream.pointee.session?._withUnsafeGuaranteedRef { $0.reset(stream, exchange.pointee.cutCode) }
         finish(exchange)
-        close(downstream, resetting: true)
+        enqueue(downstream)
     }
 
     /// Writes the record and gives the exchange back.
@@ -88,9 +104,15 @@ extension Engine {
         leaveSnapshot(exchange)
         timers.cancel(exchange.pointee.timer)
         if let downstream = exchange.pointee.downstream {
-            downstream.pointee.exchange = nil
+            let (next, previous) = (exchange.pointee.nextOnDownstream, exchange.pointee.previousOnDownstream)
+            if let previous { previous.pointee.nextOnDownstream = next } else { downstream.pointee.exchange = next }
+            if let next { next.pointee.previousOnDownstream = previous }
             downstream.pointee.quietSince = now
             exchange.pointee.downstream = nil
+            if let stream = exchange.pointee.stream {
+                stream.context = 0
+                exchange.pointee.requestQueue.removeAll(&buffers)
+            }
         }
         freedExchanges.push(exchange)
     }

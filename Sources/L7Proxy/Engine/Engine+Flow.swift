@@ -9,7 +9,9 @@ extension Engine {
         guard let downstream = exchange.pointee.downstream, let upstream = exchange.pointee.upstream else { return }
         if exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken]) {
             sendBody(exchange, downstream, upstream)
-        } else if !upstream.pointee.channel.output.isEmpty, case .broken = upstream.pointee.channel.flush() {
+        } else if upstream.pointee.session == nil, !upstream.pointee.channel.output.isEmpty,
+            case .broken = upstream.pointee.channel.flush()
+        {
             exchange.pointee.marks.insert(.uploadBroken)
             upstream.pointee.channel.output.giveBack(&buffers)
         }
@@ -26,10 +28,7 @@ extension Engine {
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
     ) {
         exchange.pointee.marks.insert(.bodyBegan)
-        let outcome = BodyPump.run(
-            from: &downstream.pointee.channel, &downstream.pointee.http1.body, to: &upstream.pointee.channel,
-            &exchange.pointee.requestBody,
-            trailers: &exchange.pointee.trailers, &buffers)
+        let outcome = pumpRequest(exchange, downstream, upstream)
         if configuration.bodyBytes > 0, exchange.pointee.requestBody.moved > configuration.bodyBytes {
             return answer(exchange, .bodyTooLarge)
         }
@@ -38,8 +37,8 @@ extension Engine {
         case .yielded: wake(exchange)
         case .ended:
             exchange.pointee.marks.insert(.requestDone)
-            upstream.pointee.http1.persistence.requestEnded()
-            _ = downstream.pointee.http1.persistence.requestEnded()
+            if upstream.pointee.session == nil { upstream.pointee.http1.persistence.requestEnded() }
+            if exchange.pointee.stream == nil { _ = downstream.pointee.http1.persistence.requestEnded() }
         case .malformed(let defect):
             // RFC 9112 section 8: an incomplete request must not reach the backend as a complete one.
             let isCut = defect == .incomplete
@@ -59,10 +58,7 @@ extension Engine {
     private mutating func receiveBody(
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
     ) {
-        let outcome = BodyPump.run(
-            from: &upstream.pointee.channel, &upstream.pointee.http1.body, to: &downstream.pointee.channel,
-            &exchange.pointee.responseBody,
-            trailers: &exchange.pointee.responseFields, &buffers)
+        let outcome = pumpResponse(exchange, downstream, upstream)
         switch outcome {
         case .starved, .blocked: break
         case .yielded: wake(exchange)
@@ -74,6 +70,10 @@ extension Engine {
             exchange.pointee.record.reason = .clientGone
             abandon(exchange, downstream)
         case .ended:
+            if upstream.pointee.session != nil {
+                leaveStream(exchange, upstream, isComplete: exchange.pointee.marks.contains(.requestDone))
+                return responseEnded(exchange, downstream)
+            }
             let hasLeftover = !upstream.pointee.channel.input.isEmpty || !upstream.pointee.channel.output.isEmpty
             let next = upstream.pointee.http1.persistence.responseEnded(
                 framing: exchange.pointee.responseHead.framing, hasLeftover: hasLeftover)
@@ -81,5 +81,59 @@ extension Engine {
             if next == .reuse { release(upstream) } else { close(upstream) }
             responseEnded(exchange, downstream)
         }
+    }
+
+    // MARK: - Whichever protocols
+
+    @inline(__always)
+    private mutating func pumpRequest(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
+    ) -> BodyPump.Outcome {
+        let source = exchange.pointee.stream.flatMap { Exchange.client(downstream, $0) }
+        if let sink = exchange.pointee.upstreamStream.flatMap({ Exchange.backend(upstream, $0) }) {
+            enqueue(upstream)
+            guard let source else {
+                return BodyPump.run(
+                    from: &downstream.pointee.channel, &downstream.pointee.http1.body, to: sink,
+                    &exchange.pointee.requestBody, trailers: &exchange.pointee.trailers, &buffers)
+            }
+            return BodyPump.run(
+                from: source, &exchange.pointee.requestQueue, to: sink, &exchange.pointee.requestBody)
+        }
+        guard let source else {
+            return BodyPump.run(
+                from: &downstream.pointee.channel, &downstream.pointee.http1.body, to: &upstream.pointee.channel,
+                &exchange.pointee.requestBody, trailers: &exchange.pointee.trailers, &buffers)
+        }
+        enqueue(downstream)
+        return BodyPump.run(
+            from: source, &exchange.pointee.requestQueue, to: &upstream.pointee.channel,
+            &exchange.pointee.requestBody, &buffers)
+    }
+
+    @inline(__always)
+    private mutating func pumpResponse(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
+    ) -> BodyPump.Outcome {
+        let source = exchange.pointee.upstreamStream.flatMap { Exchange.backend(upstream, $0) }
+        if let sink = exchange.pointee.stream.flatMap({ Exchange.client(downstream, $0) }) {
+            enqueue(downstream)
+            guard let source else {
+                return BodyPump.run(
+                    from: &upstream.pointee.channel, &upstream.pointee.http1.body, to: sink,
+                    &exchange.pointee.responseBody, trailers: &exchange.pointee.responseFields, &buffers)
+            }
+            return BodyPump.run(
+                from: source, &exchange.pointee.responseQueue, to: sink, &exchange.pointee.responseBody)
+        }
+        guard let source else {
+            return BodyPump.run(
+                from: &upstream.pointee.channel, &upstream.pointee.http1.body, to: &downstream.pointee.channel,
+                &exchange.pointee.responseBody, trailers: &exchange.pointee.responseFields, &buffers)
+        }
+        enqueue(upstream)
+        return BodyPump.run(
+            from: source, &exchange.pointee.responseQueue, to: &downstream.pointee.channel,
+            &exchange.pointee.responseBody, &buffers)
     }
 }

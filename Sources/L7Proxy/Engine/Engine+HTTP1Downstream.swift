@@ -78,35 +78,16 @@ extension Engine {
     /// Answers what is no request, and gives the connection up: where the next request begins is not known.
     mutating func refuse(_ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ defect: MalformedMessage) {
         if defect == .unsupportedVersion, HTTP2Preface.begins(downstream.pointee.channel.input.bytes) {
-            return refuseHTTP2(exchange, downstream)
+            // RFC 9113 section 3.3: the first bytes of a connection say so, and no later ones.
+            if downstream.pointee.boundSerial == 0, downstream.pointee.channel.input.start == 0 {
+                counters.requests -= 1
+                free(exchange)
+                return beginHTTP2(downstream)
+            }
         }
         let reply = HTTP1LocalReply(to: defect)
-        exchange.pointee.record.reason =
-            switch reply.status {
-            case 414: .targetTooLong
-            case 431: .headTooLarge
-            case 501: .methodNotSupported
-            default: .malformedRequest
-            }
+        exchange.pointee.record.reason = ReasonCode(defect)
         send(reply, for: exchange, downstream)
-        finish(exchange)
-        perform(downstream.pointee.http1.persistence.requestFailed(), on: downstream)
-    }
-
-    /// Tells a client of HTTP/2 in its own frames that this is not spoken here, so that it need not guess: the server's
-    /// preface, which is SETTINGS, and GOAWAY with HTTP_1_1_REQUIRED (RFC 9113 sections 3.4, 6.8 and 7).
-    private mutating func refuseHTTP2(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        exchange.pointee.record.reason = .http2NotServed
-        if downstream.pointee.channel.output.borrow(&buffers) {
-            let frames: InlineArray<26, UInt8> = [
-                0, 0, 0, 4, 0, 0, 0, 0, 0,
-                0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13,
-            ]
-            let space = downstream.pointee.channel.output.space
-            for index in frames.indices { space[index] = frames[index] }
-            downstream.pointee.channel.output.end += frames.count
-            _ = downstream.pointee.channel.flush()
-        }
         finish(exchange)
         perform(downstream.pointee.http1.persistence.requestFailed(), on: downstream)
     }
@@ -153,6 +134,7 @@ extension Engine {
     mutating func responseEnded(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
         exchange.pointee.marks.insert(.responseDone)
         exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
+        if let stream = exchange.pointee.stream { return responseGiven(exchange, downstream, stream) }
         let next = downstream.pointee.http1.persistence.responseEnded()
         if next == .discardRequestBody {
             let announced = downstream.pointee.http1.body.knownRemaining

@@ -37,6 +37,30 @@ extension Engine {
         return true
     }
 
+    /// Writes the head of the request for a stream into ``headWriter``. - Returns: Whether it can be sent.
+    mutating func writeHTTP2Request(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
+        guard let downstream = exchange.pointee.downstream, let message = exchange.pointee.message else { return false }
+        let ruleHeaders = exchange.pointee.rule?.pointee.request ?? HeaderPlan()
+        let backendHeaders = exchange.pointee.backend?.pointee.request ?? HeaderPlan()
+        ruleHeaders.drop(from: &exchange.pointee.requestFields, in: message)
+        backendHeaders.drop(from: &exchange.pointee.requestFields, in: message)
+        var changes = RequestForwarding()
+        if hasRewrite(exchange) { rewrite(exchange, &changes) }
+        var forwarding = HTTP2RequestForwarding()
+        forwarding.host = changes.host
+        forwarding.target = changes.target
+        headWriter.beginRequest(exchange.pointee.head, &exchange.pointee.requestFields, in: message, forwarding)
+        if configuration.addsForwardedFor {
+            let name = FieldName.xForwardedFor.text
+            let text = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+            downstream.pointee.clientText.withBytes { headWriter.copyField(named: text, $0) }
+        }
+        ruleHeaders.add(to: &headWriter, unlessDroppedBy: backendHeaders)
+        backendHeaders.add(to: &headWriter)
+        guard case .success = headWriter.finish() else { return false }
+        return true
+    }
+
     /// HTTP/2 in clear by upgrade was withdrawn (RFC 9113 section 3.1), and what it needs is not forwarded.
     private func mayUpgrade(_ exchange: ExchangePointer, _ message: UnsafeRawPointer) -> Bool {
         guard let place = exchange.pointee.requestFields.first(.upgrade) else { return false }

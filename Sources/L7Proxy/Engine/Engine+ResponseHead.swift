@@ -3,25 +3,36 @@
 import LinuxIO
 import MeshModel
 
-/// The heads of a response, as they come from a backend and as they go to the client.
+/// The heads of a response, as they come from a backend and as they go to the client, whatever the protocols.
 extension Engine {
+    /// Takes the head of the response, if it is here.
     mutating func receiveHead(
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
     ) {
+        guard upstream.pointee.session == nil else {
+            guard exchange.pointee.marks.contains(.headArrived),
+                let message = exchange.pointee.upstreamStream.map({ UnsafeRawPointer($0.slot.pointee.head.bytes) }),
+                !retriesStatus(exchange)
+            else { return }
+            _ = passHead(exchange, downstream, upstream, message)
+            return
+        }
         while true {
             let bytes = upstream.pointee.channel.input.bytes
             switch upstream.pointee.http1.parser.parse(bytes, into: &exchange.pointee.responseFields) {
             case .failed: return attemptFailed(exchange, .broken, .backendMalformed)
             case .complete(let length):
+                guard let message = bytes.baseAddress else { return }
                 exchange.pointee.responseHead = upstream.pointee.http1.parser.head
                 if exchange.pointee.responseHead.isInterim {
-                    guard passInterim(exchange, downstream, upstream) else { return }
+                    guard passInterim(exchange, downstream, message) else { return }
+                    upstream.pointee.http1.persistence.responseBegan(exchange.pointee.responseHead)
                     upstream.pointee.channel.input.start += length
                     upstream.pointee.http1.parser.resetAfterInterim()
                     continue
                 }
                 if retriesStatus(exchange) { return }
-                guard writeHead(exchange, downstream, upstream) else { return }
+                guard passHead(exchange, downstream, upstream, message) else { return }
                 upstream.pointee.channel.input.start += length
                 return
             case .incomplete: break
@@ -39,14 +50,15 @@ extension Engine {
     /// Passes a 1xx on, except to an HTTP/1.0 client, which knows none (RFC 9110 section 15.2).
     ///
     /// - Returns: Whether it was dealt with; otherwise there is no room for it now.
-    private mutating func passInterim(
-        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
+    mutating func passInterim(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ message: UnsafeRawPointer
     ) -> Bool {
-        upstream.pointee.http1.persistence.responseBegan(exchange.pointee.responseHead)
+        if let stream = exchange.pointee.stream {
+            passInterim(exchange, downstream, stream, message)
+            return true
+        }
         guard exchange.pointee.head.minorVersion > 0 else { return true }
-        guard let message = upstream.pointee.channel.input.bytes.baseAddress,
-            makeRoom(exchange, downstream, exchange.pointee.responseHead.length)
-        else { return false }
+        guard makeRoom(exchange, downstream, exchange.pointee.responseHead.length) else { return false }
         var writer = HTTP1HeadWriter(downstream.pointee.channel.output.space)
         _ = writer.beginResponse(exchange.pointee.responseHead, &exchange.pointee.responseFields, in: message)
         // One that cannot be passed on is left out: interim responses are for information.
@@ -58,7 +70,7 @@ extension Engine {
         return true
     }
 
-    /// Sees to it that a head of so many bytes fits. - Returns: Whether it does now.
+    /// Sees to it that a head of so many bytes fits into the output of HTTP/1. - Returns: Whether it does now.
     private mutating func makeRoom(
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ length: UInt32
     ) -> Bool {
@@ -95,19 +107,63 @@ extension Engine {
         return true
     }
 
-    /// Writes the head of the final response. - Returns: Whether it was written; then the body follows.
-    private mutating func writeHead(
-        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
+    /// Passes the head of the final response on. - Returns: Whether it was; then the body follows.
+    private mutating func passHead(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer,
+        _ message: UnsafeRawPointer
     ) -> Bool {
         let head = exchange.pointee.responseHead
-        guard let message = upstream.pointee.channel.input.bytes.baseAddress,
-            makeRoom(exchange, downstream, head.length)
-        else { return false }
-        if head.framing == .tunnel, !exchange.pointee.marks.contains(.requestDone) {
-            // The rest of the body and the first bytes of the tunnel could not be told apart.
+        let stream = exchange.pointee.stream
+        if stream == nil, !makeRoom(exchange, downstream, head.length) { return false }
+        if head.framing == .tunnel, stream != nil || !exchange.pointee.marks.contains(.requestDone) {
+            // The rest of the body and the first bytes of the tunnel could not be told apart; HTTP/2 has no 101.
             attemptFailed(exchange, .broken, .backendMalformed)
             return false
         }
+        let ruleHeaders = exchange.pointee.rule?.pointee.response ?? HeaderPlan()
+        let backendHeaders = exchange.pointee.backend?.pointee.response ?? HeaderPlan()
+        backendHeaders.drop(from: &exchange.pointee.responseFields, in: message)
+        ruleHeaders.drop(from: &exchange.pointee.responseFields, in: message)
+        if !exchange.pointee.corsFields.isEmpty { dropCORS(exchange, message) }
+        let old = exchange.pointee.responseBody
+        exchange.pointee.responseBody = BodyFlow()
+        exchange.pointee.responseBody.sourceEnded = old.sourceEnded
+        exchange.pointee.responseBody.trailed = old.trailed
+        exchange.pointee.responseBody.mayTrail = head.framing == .chunked
+        let isWritten =
+            if let stream {
+                writeHead(exchange, downstream, stream, message, ruleHeaders, backendHeaders)
+            } else {
+                writeHead(exchange, downstream, message, ruleHeaders, backendHeaders)
+            }
+        guard isWritten else {
+            answer(exchange, .responseHeadTooLarge)
+            return false
+        }
+        exchange.pointee.marks.insert(.responseBegan)
+        exchange.pointee.record.status = head.status
+        exchange.pointee.record.answeredAt = nanoseconds
+        exchange.pointee.requestBody.keeps = false
+        if stream != nil { exchange.pointee.requestQueue.forget(&buffers) }
+        // No other attempt follows: a long body need not keep an old configuration.
+        leaveSnapshot(exchange)
+        if upstream.pointee.session == nil {
+            upstream.pointee.http1.persistence.responseBegan(head)
+            if head.framing == .tunnel {
+                beginTunnel(exchange, downstream, upstream)
+            } else {
+                upstream.pointee.http1.body = HTTP1BodyReader(head.framing, ofResponse: true, limits: limits)
+            }
+        }
+        return true
+    }
+
+    /// Writes it to a connection of HTTP/1. - Returns: Whether it had room.
+    private mutating func writeHead(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ message: UnsafeRawPointer,
+        _ ruleHeaders: HeaderPlan, _ backendHeaders: HeaderPlan
+    ) -> Bool {
+        let head = exchange.pointee.responseHead
         let version = exchange.pointee.head.minorVersion
         let sent = HTTP1HeadWriter.framing(of: head, forMinorVersion: version)
         // A client that was not told to continue may or may not send its body: it cannot be read on from there.
@@ -120,48 +176,23 @@ extension Engine {
         forwarding.keepsUpgrade = head.status == 101 || head.status == 426
         forwarding.closes = persistence.responseBegan(
             framing: sent, abandonsBody: isUntold || exchange.pointee.marks.contains(.uploadBroken))
-
-        let ruleHeaders = exchange.pointee.rule?.pointee.response ?? HeaderPlan()
-        let backendHeaders = exchange.pointee.backend?.pointee.response ?? HeaderPlan()
-        backendHeaders.drop(from: &exchange.pointee.responseFields, in: message)
-        ruleHeaders.drop(from: &exchange.pointee.responseFields, in: message)
-        if !exchange.pointee.corsFields.isEmpty { dropCORS(exchange, message) }
         var writer = HTTP1HeadWriter(downstream.pointee.channel.output.space)
         _ = writer.beginResponse(head, &exchange.pointee.responseFields, in: message, forwarding)
         backendHeaders.add(to: &writer, unlessDroppedBy: ruleHeaders)
         ruleHeaders.add(to: &writer)
         if !exchange.pointee.corsFields.isEmpty { writer.add(exchange.pointee.corsFields) }
-        guard case .success(let count) = writer.finish() else {
-            answer(exchange, .responseHeadTooLarge)
-            return false
-        }
+        guard case .success(let count) = writer.finish() else { return false }
         downstream.pointee.channel.output.end += count
         downstream.pointee.http1.persistence = persistence
-        upstream.pointee.http1.persistence.responseBegan(head)
-        exchange.pointee.marks.insert(.responseBegan)
-        exchange.pointee.record.status = head.status
-        exchange.pointee.record.answeredAt = nanoseconds
-        exchange.pointee.requestBody.keeps = false
-        // No other attempt follows: a long body need not keep an old configuration.
-        leaveSnapshot(exchange)
-        if head.framing == .tunnel {
-            beginTunnel(exchange, downstream, upstream)
-        } else {
-            exchange.pointee.responseBody = BodyFlow()
-            upstream.pointee.http1.body = HTTP1BodyReader(head.framing, ofResponse: true, limits: limits)
-            exchange.pointee.responseBody.writesChunks = sent == .chunked
-        }
+        exchange.pointee.responseBody.writesChunks = sent == .chunked
         return true
     }
 
     private func dropCORS(_ exchange: ExchangePointer, _ message: UnsafeRawPointer) {
         for field in exchange.pointee.corsFields where field.name != "Vary" {
             var name = field.name
-            name.withUTF8 { name in
-                let name = UnsafeRawBufferPointer(name)
-                while let place = exchange.pointee.responseFields.first(named: name, in: message) {
-                    exchange.pointee.responseFields.drop(place)
-                }
+            name.withUTF8 {
+                exchange.pointee.responseFields.remove(named: UnsafeRawBufferPointer($0), in: message)
             }
         }
     }

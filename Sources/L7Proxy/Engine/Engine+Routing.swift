@@ -43,7 +43,7 @@ extension Engine {
             guard chooseBackend(exchange, rule) else { return }
         }
         let timeout = requestTimeout(exchange, downstream)
-        if timeout > 0 { exchange.pointee.requestDeadline = exchange.pointee.beganAt + timeout }
+        if timeout > 0 { exchange.pointee.limitTime(timeout) }
         startAttempt(exchange)
     }
 
@@ -182,16 +182,5 @@ extension Engine {
         return CORSPolicy.Request(
             method: method ?? "", origin: value(.origin), requestMethod: value(.accessControlRequestMethod),
             requestHeaders: value(.accessControlRequestHeaders))
-    }
-}
-
-extension HTTP1HeadWriter {
-    mutating func add(_ fields: [HeaderField]) {
-        for field in fields {
-            var (name, value) = (field.name, field.value)
-            name.withUTF8 { name in
-                value.withUTF8 { self.field(named: UnsafeRawBufferPointer(name), UnsafeRawBufferPointer($0)) }
-            }
-        }
     }
 }

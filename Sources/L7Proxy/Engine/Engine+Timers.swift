@@ -24,6 +24,7 @@ extension Engine {
         case .lingering, .discarding: return close(downstream, resetting: !downstream.pointee.channel.output.isEmpty)
         case .open: break
         }
+        guard downstream.pointee.session == nil else { return http2Fired(downstream) }
         guard let exchange = downstream.pointee.exchange else {
             let isFirst = downstream.pointee.boundSerial == 0
             let limit = isFirst ? configuration.headTimeout : configuration.idleTimeout
@@ -62,6 +63,41 @@ extension Engine {
         answer(exchange, awaitsClient ? .bodyTimeout : .responseStalled)
     }
 
+    /// Looks after a connection of HTTP/2: how long it has been idle, and which of its exchanges stand still.
+    private mutating func http2Fired(_ downstream: DownstreamPointer) {
+        guard downstream.pointee.exchange != nil else {
+            let passed = now - downstream.pointee.quietSince
+            if passed < configuration.idleTimeout {
+                return setTimer(downstream, in: configuration.idleTimeout - passed)
+            }
+            return retire(downstream)
+        }
+        while let exchange = firstStalled(downstream) {
+            let awaitsClient =
+                !exchange.pointee.requestBody.sourceEnded && exchange.pointee.requestQueue.isEmpty
+                && !exchange.pointee.marks.contains(.uploadBroken)
+            answer(exchange, awaitsClient ? .bodyTimeout : .responseStalled)
+        }
+        setTimer(downstream, in: min(configuration.idleTimeout, configuration.stallTimeout))
+    }
+
+    /// An exchange of which nothing has moved for the time that is allowed.
+    private func firstStalled(_ downstream: DownstreamPointer) -> ExchangePointer? {
+        var next = downstream.pointee.exchange
+        while let exchange = next {
+            next = exchange.pointee.nextOnDownstream
+            let queued = UInt64(exchange.pointee.requestQueue.count + exchange.pointee.responseQueue.count)
+            let mark = exchange.pointee.requestBody.moved &+ exchange.pointee.responseBody.moved &+ queued
+            if mark != exchange.pointee.progressMark {
+                exchange.pointee.progressMark = mark
+                exchange.pointee.progressAt = now
+            } else if now - exchange.pointee.progressAt >= configuration.stallTimeout {
+                return exchange
+            }
+        }
+        return nil
+    }
+
     private mutating func upstreamFired(_ upstream: UpstreamPointer) {
         switch upstream.pointee.phase {
         case .closed: break
@@ -69,10 +105,14 @@ extension Engine {
             counters.failedDials += 1
             dialFailed(upstream, .connectTimeout)
         case .open:
+            let isHTTP2 = upstream.pointee.session != nil
+            if isHTTP2, upstream.pointee.exchange != nil {
+                return setTimer(upstream, in: configuration.upstreamIdleTimeout)
+            }
             // In use: it is set again when the connection becomes idle.
-            guard upstream.pointee.isIdle else { return }
+            guard upstream.pointee.isIdle || isHTTP2 else { return }
             let passed = now - upstream.pointee.idleSince
-            if passed >= configuration.upstreamIdleTimeout { return close(upstream) }
+            if passed >= configuration.upstreamIdleTimeout { return isHTTP2 ? retire(upstream) : close(upstream) }
             setTimer(upstream, in: configuration.upstreamIdleTimeout - passed)
         }
     }

@@ -8,7 +8,7 @@ extension Engine {
     /// Asks for as many connections as there are requests without one, within the limit of the pool.
     mutating func dialIfNeeded(_ pool: PoolPointer) {
         // One at a time in a loop whose condition is read anew: a refusal answers a request, which may begin others.
-        while pool.pointee.waitingCount > pool.pointee.dialing,
+        while pool.pointee.neededDials > pool.pointee.dialing,
             pool.pointee.connections < configuration.connectionsPerPool
         {
             guard let (upstream, handle) = upstreams.take() else {
@@ -66,11 +66,13 @@ extension Engine {
             }
             upstream.pointee.phase = .open
             upstream.pointee.openedAt = now
-            upstream.pointee.pool?.pointee.dialing -= 1
             timers.cancel(upstream.pointee.timer)
+            if upstream.pointee.pool?.pointee.key.isHTTP2 ?? false { return beginHTTP2(upstream) }
+            upstream.pointee.pool?.pointee.dialing -= 1
             serve(upstream)
         case .open:
-            if let downstream = upstream.pointee.exchange?.pointee.downstream { return drive(downstream) }
+            if upstream.pointee.session != nil { return driveHTTP2(upstream) }
+            if let exchange = upstream.pointee.exchange { return advance(exchange) }
             // An idle connection has nothing to say: bytes, an end or an error make it useless.
             guard upstream.pointee.channel.state.contains(.readable) else { return }
             if upstream.pointee.isIdle, StreamSocket.isQuiet(upstream.pointee.channel.descriptor) {
@@ -98,7 +100,7 @@ extension Engine {
 
     /// The response is complete and the connection can carry another request.
     mutating func release(_ upstream: UpstreamPointer) {
-        upstream.pointee.exchange = nil
+        if let exchange = upstream.pointee.exchange { upstream.pointee.remove(exchange) }
         let isOld = now - upstream.pointee.openedAt >= configuration.upstreamLifetime
         let ended = !upstream.pointee.channel.state.isDisjoint(with: [.inputEnded, .broken, .endAnnounced])
         if isOld || ended || isDraining && upstream.pointee.pool?.pointee.firstWaiting == nil { return close(upstream) }
@@ -111,7 +113,12 @@ extension Engine {
         // Held, so that it does not go with its connection.
         pool.pointee.connections += 1
         close(upstream)
-        failFirstWaiting(pool, reason)
+        // A connection of HTTP/2 would have served all of them.
+        var failing = pool.pointee.key.isHTTP2 ? pool.pointee.waitingCount : 1
+        while failing > 0 {
+            failing -= 1
+            failFirstWaiting(pool, reason)
+        }
         pool.pointee.connections -= 1
         dialIfNeeded(pool)
         pools.removeIfUnused(pool)
@@ -132,21 +139,25 @@ extension Engine {
             pool.pointee.removeWaiting(exchange)
             pools.removeIfUnused(pool)
         }
-        if let upstream = exchange.pointee.upstream { close(upstream) }
+        guard let upstream = exchange.pointee.upstream else { return }
+        if upstream.pointee.session == nil { close(upstream) } else { leaveStream(exchange, upstream) }
     }
 
     mutating func close(_ upstream: UpstreamPointer) {
         guard upstream.pointee.phase != .closed else { return }
-        let wasDialing = upstream.pointee.phase == .requested || upstream.pointee.phase == .connecting
+        let isPlain = upstream.pointee.session == nil
+        let isOpen = upstream.pointee.phase == .open
+        let wasDialing = !isOpen || !isPlain && !upstream.pointee.isSettled
         upstream.pointee.phase = .closed
         upstream.pointee.channel.close(&buffers)
         timers.cancel(upstream.pointee.timer)
         counters.upstreams -= 1
-        closedUpstreams.push(upstream)
-        if let exchange = upstream.pointee.exchange {
+        if isPlain, let exchange = upstream.pointee.exchange {
             exchange.pointee.upstream = nil
-            upstream.pointee.exchange = nil
+            upstream.pointee.remove(exchange)
         }
+        // What has come by streams is still passed on; the last to go gives the connection back.
+        if upstream.pointee.exchange == nil { closedUpstreams.push(upstream) }
         endConnection(upstream)
         guard let pool = upstream.pointee.pool else { return }
         upstream.pointee.pool = nil

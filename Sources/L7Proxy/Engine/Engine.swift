@@ -9,9 +9,10 @@ import MeshModel
 /// access at run time. What is closed is given back at the end of the loop's turn: a pointer that was valid when a method
 /// was called stays valid until it returns.
 ///
-/// Files: accepting and reading requests (`Engine+Downstream`), routing (`Engine+Routing`), attempts and pools
-/// (`Engine+Attempt`, `Engine+Upstream`), the flow of both messages (`Engine+Flow`), how exchanges end (`Engine+Ending`),
-/// time (`Engine+Timers`), commands of other threads (`Engine+Commands`).
+/// Files: accepting and driving (`Engine+Downstream`), routing (`Engine+Routing`), attempts and pools (`Engine+Attempt`,
+/// `Engine+Upstream`), heads and the flow of both messages (`Engine+RequestHead`, `Engine+ResponseHead`, `Engine+Flow`),
+/// what is of one protocol (`Engine+HTTP1...`, `Engine+HTTP2...`), how exchanges end (`Engine+Ending`), time
+/// (`Engine+Timers`), commands of other threads (`Engine+Commands`).
 struct Engine: ~Copyable {
     let configuration: EngineConfiguration
     let limits: HTTP1Limits
@@ -23,6 +24,10 @@ struct Engine: ~Copyable {
     let poller: Poller
 
     var buffers: BufferPool
+    /// Of all sessions of HTTP/2.
+    let memory = HTTP2MemoryPool()
+    /// Takes one head of HTTP/2 after another.
+    var headWriter: HTTP2HeadWriter
     var timers: TimerWheel
     var downstreams: Slab<Downstream>
     var upstreams: Slab<Upstream>
@@ -35,6 +40,8 @@ struct Engine: ~Copyable {
 
     /// Connections that may go on at once, after the others have had their turn.
     var queue = PointerQueue<Downstream>()
+    var upstreamQueue = PointerQueue<Upstream>()
+    var exchangeQueue = PointerQueue<Exchange>()
     /// What was closed in this turn.
     var closedDownstreams = PointerQueue<Downstream>()
     var closedUpstreams = PointerQueue<Upstream>()
@@ -79,6 +86,7 @@ struct Engine: ~Copyable {
         self.nanoseconds = nanoseconds
         now = nanoseconds / 1_000_000
         buffers = BufferPool(limit: configuration.buffers)
+        headWriter = HTTP2HeadWriter(fields: configuration.fieldCount, targetBytes: BufferPool.blockSize)
         var timers = TimerWheel(now: nanoseconds / 1_000_000)
         workerTimer = timers.makeTimer(for: 0)
         self.timers = timers
@@ -107,19 +115,15 @@ struct Engine: ~Copyable {
     mutating func run() {
         while !isStopping { turn() }
         closeEverything()
+        reap()
     }
 
     mutating func turn() {
-        let count = poller.wait(milliseconds: queue.isEmpty ? timers.wait(from: now) : 0)
+        let count = poller.wait(milliseconds: hasQueued ? 0 : timers.wait(from: now))
         nanoseconds = SystemClock.monotonic
         now = nanoseconds / 1_000_000
         for index in 0..<count { dispatch(poller[index]) }
-        var waiting = queue.count
-        while waiting > 0, let downstream = queue.pop() {
-            waiting -= 1
-            downstream.pointee.isQueued = false
-            drive(downstream)
-        }
+        takeTurns()
         while let owner = timers.popDue(at: now) { fire(Token(rawValue: owner)) }
         reap()
         gauges.set(counters)
@@ -128,6 +132,32 @@ struct Engine: ~Copyable {
             sink._withUnsafeGuaranteedRef { $0.turnEnded() }
         }
         if isDraining, downstreams.liveCount == 0 { finishDrain() }
+    }
+
+    @inline(__always)
+    private var hasQueued: Bool { !queue.isEmpty || !exchangeQueue.isEmpty || !upstreamQueue.isEmpty }
+
+    /// Lets go on whoever has asked for it. First those that cause frames, then those that send them.
+    @inline(__always)
+    private mutating func takeTurns() {
+        var waiting = exchangeQueue.count
+        while waiting > 0, let exchange = exchangeQueue.pop() {
+            waiting -= 1
+            exchange.pointee.isQueued = false
+            if exchange.pointee.stream != nil { advance(exchange) }
+        }
+        waiting = queue.count
+        while waiting > 0, let downstream = queue.pop() {
+            waiting -= 1
+            downstream.pointee.isQueued = false
+            drive(downstream)
+        }
+        waiting = upstreamQueue.count
+        while waiting > 0, let upstream = upstreamQueue.pop() {
+            waiting -= 1
+            upstream.pointee.isQueued = false
+            driveHTTP2(upstream)
+        }
     }
 
     @inline(__always)
@@ -151,8 +181,20 @@ struct Engine: ~Copyable {
     /// Gives back what was closed in this turn.
     private mutating func reap() {
         while let exchange = freedExchanges.pop() { exchanges.give(back: exchange.pointee.handle.index) }
-        while let downstream = closedDownstreams.pop() { downstreams.give(back: downstream.pointee.handle.index) }
-        while let upstream = closedUpstreams.pop() { upstreams.give(back: upstream.pointee.handle.index) }
+        while let downstream = closedDownstreams.pop() {
+            if let session = downstream.pointee.session {
+                session.release()
+                downstream.pointee.session = nil
+            }
+            downstreams.give(back: downstream.pointee.handle.index)
+        }
+        while let upstream = closedUpstreams.pop() {
+            if let session = upstream.pointee.session {
+                session.release()
+                upstream.pointee.session = nil
+            }
+            upstreams.give(back: upstream.pointee.handle.index)
+        }
     }
 
     /// Another turn for a connection that can go on.
@@ -163,6 +205,20 @@ struct Engine: ~Copyable {
         queue.push(downstream)
     }
 
+    @inline(__always)
+    mutating func enqueue(_ upstream: UpstreamPointer) {
+        guard !upstream.pointee.isQueued, upstream.pointee.phase == .open else { return }
+        upstream.pointee.isQueued = true
+        upstreamQueue.push(upstream)
+    }
+
+    @inline(__always)
+    mutating func enqueue(_ exchange: ExchangePointer) {
+        guard !exchange.pointee.isQueued else { return }
+        exchange.pointee.isQueued = true
+        exchangeQueue.push(exchange)
+    }
+
     /// xorshift64* (Marsaglia 2003, Vigna 2016): for weights and waits, not for secrets.
     @inline(__always)
     mutating func nextRandom() -> UInt64 {
@@ -170,40 +226,5 @@ struct Engine: ~Copyable {
         random ^= random << 25
         random ^= random >> 27
         return random &* 0x2545_f491_4f6c_dd1d
-    }
-}
-
-/// Pointers in the order in which they came. Grows to the most that were in it at once, and then allocates no more.
-struct PointerQueue<Element: ~Copyable>: ~Copyable {
-    private var ring: UnsafeMutablePointer<UnsafeMutablePointer<Element>>
-    private var capacity = 64
-    private var head = 0
-    private(set) var count = 0
-
-    init() { ring = .allocate(capacity: 64) }
-
-    deinit { ring.deallocate() }
-
-    var isEmpty: Bool { count == 0 }
-
-    mutating func push(_ element: UnsafeMutablePointer<Element>) {
-        if count == capacity {
-            let grown = UnsafeMutablePointer<UnsafeMutablePointer<Element>>.allocate(capacity: capacity * 2)
-            for index in 0..<count { (grown + index).initialize(to: ring[(head + index) % capacity]) }
-            ring.deallocate()
-            ring = grown
-            head = 0
-            capacity *= 2
-        }
-        (ring + (head + count) % capacity).initialize(to: element)
-        count += 1
-    }
-
-    mutating func pop() -> UnsafeMutablePointer<Element>? {
-        guard count > 0 else { return nil }
-        let element = ring[head]
-        head = (head + 1) % capacity
-        count -= 1
-        return element
     }
 }

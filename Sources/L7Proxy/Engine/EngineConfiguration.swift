@@ -7,6 +7,8 @@ public struct EngineConfiguration: Sendable {
     /// Field lines of a head, 16 bytes each for an open request: parsing work and memory of a flood of tiny fields.
     public var fieldCount = 128
 
+    /// Of HTTP/2, on both sides. Heads must fit into a block of HTTP/1, where they may go.
+    public var http2 = HTTP2Limits()
     /// Workers that share the limits which a policy sets for the node.
     public var workers = 1
 
@@ -55,6 +57,9 @@ public struct EngineConfiguration: Sendable {
     public init() {
         limits.headBytes = 20 * 1024
         limits.trailerBytes = 4 * 1024
+        http2.headerListBytes = 20 * 1024
+        http2.trailerListBytes = 8 * 1024
+        http2.fields = 128
     }
 
     /// Head limits that the blocks can hold; what is configured beyond them is cut.

@@ -46,6 +46,10 @@ struct Exchange: ~Copyable {
         static let headTimed = Marks(rawValue: 1 << 8)
         /// Some of the request's body was consumed.
         static let bodyBegan = Marks(rawValue: 1 << 11)
+        /// The head of the response is here, from a stream of HTTP/2.
+        static let headArrived = Marks(rawValue: 1 << 12)
+        /// A gRPC call: its client reads trailers, not statuses.
+        static let isGRPC = Marks(rawValue: 1 << 13)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)
     }
@@ -62,12 +66,29 @@ struct Exchange: ~Copyable {
     // Of the request.
     var downstream: DownstreamPointer?
     var upstream: UpstreamPointer?
+    /// Of the client's connection, if that is of HTTP/2.
+    var stream: HTTP2Stream?
+    /// Of the backend's connection, if that is of HTTP/2.
+    var upstreamStream: HTTP2Stream?
+    // Neighbours among the exchanges of either connection.
+    var nextOnDownstream: ExchangePointer?
+    var previousOnDownstream: ExchangePointer?
+    var nextOnUpstream: ExchangePointer?
+    var previousOnUpstream: ExchangePointer?
+    /// Waits in the engine's queue for another turn.
+    var isQueued = false
     var stage: Stage = .head
     var marks: Marks = []
     var head: RequestHead
     var responseHead: ResponseHead
     var requestBody = BodyFlow()
     var responseBody = BodyFlow()
+    /// What has come by a stream of HTTP/2 and has not gone on.
+    var requestQueue = BodyQueue()
+    var responseQueue = BodyQueue()
+    var interims: UInt8 = 0
+    /// By which the backend has ended its stream.
+    var resetCode = HTTP2ErrorCode.noError
 
     // Routing. Plans live as long as the snapshot that is held.
     var hold: UnsafeMutablePointer<SnapshotHold>?
@@ -83,6 +104,8 @@ struct Exchange: ~Copyable {
     var nextWaiting: ExchangePointer?
     var previousWaiting: ExchangePointer?
     var retries: UInt32 = 0
+    /// Repetitions of what no backend has looked at.
+    var refusals: UInt8 = 0
     var beganAt: UInt64 = 0
     var requestDeadline: UInt64 = 0
     var attemptDeadline: UInt64 = 0
@@ -107,9 +130,11 @@ struct Exchange: ~Copyable {
             origin: ConnectionOrigin(destination: none, destinationPort: 0, client: none, clientPort: 0))
     }
 
-    /// The memory that offsets of the request's head and fields are for: the front of the client's block.
+    /// The memory that offsets of the request's head and fields are for: the front of the client's block, or the
+    /// stream's own.
     @inline(__always) var message: UnsafeRawPointer? {
-        downstream.flatMap { UnsafeRawPointer($0.pointee.channel.input.base) }
+        if let stream { return UnsafeRawPointer(stream.slot.pointee.head.bytes) }
+        return downstream.flatMap { UnsafeRawPointer($0.pointee.channel.input.base) }
     }
 
     /// Whether all of the request is in the client's block, from which it can be sent again.
@@ -119,12 +144,17 @@ struct Exchange: ~Copyable {
     mutating func begin(for downstream: DownstreamPointer, now: UInt64, milliseconds: UInt64) {
         self.downstream = downstream
         upstream = nil
+        stream = nil
+        upstreamStream = nil
         stage = .head
         marks = []
         head = RequestHead()
         responseHead = ResponseHead()
         requestBody = BodyFlow()
         responseBody = BodyFlow()
+        interims = 0
+        resetCode = .noError
+        refusals = 0
         hold = nil
         service = nil
         rule = nil

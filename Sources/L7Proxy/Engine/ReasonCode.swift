@@ -13,7 +13,6 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     // The request.
     case malformedRequest, targetTooLong, headTooLarge, headTimeout, bodyMalformed, bodyTimeout, bodyTooLarge
     case methodNotSupported, ambiguousPath, denied, rateLimited, faultInjected, hopsExhausted
-    case http2NotServed
 
     // Routing.
     case noRoute, ruleNotSupported, invalidBackend, noWeight, noEndpoint, unknownDestination
@@ -28,11 +27,22 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     // Neither side's answer could be finished.
     case clientGone, responseCut, drainDeadline
 
+    /// Of a request that cannot be read.
+    init(_ defect: MalformedMessage) {
+        self =
+            switch defect.requestStatus {
+            case 414: .targetTooLong
+            case 431: .headTooLarge
+            case 501: .methodNotSupported
+            default: .malformedRequest
+            }
+    }
+
     /// The status of the local reply; 0 if there is none to give. The one table of statuses: logs and metrics have that
     /// of the record.
     public var status: UInt16 {
         switch self {
-        case .forwarded, .tunnelEnded, .redirected, .http2NotServed, .clientGone, .responseCut, .drainDeadline: 0
+        case .forwarded, .tunnelEnded, .redirected, .clientGone, .responseCut, .drainDeadline: 0
         case .preflight: 204
         case .malformedRequest, .bodyMalformed, .ambiguousPath: 400
         case .denied: 403

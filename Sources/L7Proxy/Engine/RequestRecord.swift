@@ -20,6 +20,8 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
         public static let dryRunDiffers = Flags(rawValue: 1 << 5)
         /// A limit in a dry run would have refused it.
         public static let dryRunLimited = Flags(rawValue: 1 << 6)
+        /// The client spoke HTTP/2.
+        public static let http2 = Flags(rawValue: 1 << 7)
     }
 
     public var origin: ConnectionOrigin

@@ -19,6 +19,14 @@ struct Upstream: BitwiseCopyable {
     var channel = Channel()
     var phase: Phase = .closed
     var http1 = HTTP1UpstreamCodec()
+    /// The connection speaks HTTP/2. Retained until the connection is given back.
+    var session: Unmanaged<HTTP2ClientSession>?
+    /// The backend has told its settings.
+    var isSettled = false
+    /// It takes no more requests, and is closed when those that it carries have ended.
+    var isLeaving = false
+    /// Waits in the engine's queue for another turn.
+    var isQueued = false
     /// The newest of the exchanges that it carries; HTTP/1 carries one at a time.
     var exchange: ExchangePointer?
     var pool: PoolPointer?
@@ -38,6 +46,35 @@ struct Upstream: BitwiseCopyable {
     var receivedBefore: UInt64 = 0
 }
 
+extension Upstream {
+    /// The exchange is carried from now on.
+    @inline(__always)
+    mutating func add(_ exchange: ExchangePointer) {
+        exchange.pointee.previousOnUpstream = nil
+        exchange.pointee.nextOnUpstream = self.exchange
+        if let first = self.exchange { first.pointee.previousOnUpstream = exchange }
+        self.exchange = exchange
+    }
+
+    @inline(__always)
+    mutating func remove(_ exchange: ExchangePointer) {
+        let (next, previous) = (exchange.pointee.nextOnUpstream, exchange.pointee.previousOnUpstream)
+        if let previous { previous.pointee.nextOnUpstream = next } else { self.exchange = next }
+        if let next { next.pointee.previousOnUpstream = previous }
+        exchange.pointee.nextOnUpstream = nil
+        exchange.pointee.previousOnUpstream = nil
+    }
+
+    /// An exchange whose response is not whole.
+    var firstIncomplete: ExchangePointer? {
+        var candidate = exchange
+        while let found = candidate, found.pointee.responseBody.sourceEnded {
+            candidate = found.pointee.nextOnUpstream
+        }
+        return candidate
+    }
+}
+
 /// The connections to one endpoint from one pod, or into one pod for one identity outside the mesh.
 ///
 /// They are apart for each of these, because the kernel judges a leg by it (namespace, identity, policy).
@@ -48,11 +85,13 @@ struct UpstreamPool: BitwiseCopyable {
         var network: UInt64
         /// As ``LegRequest/outsider``.
         var outsider: UInt32?
+        var isHTTP2 = false
 
         @inline(__always)
         var hash: UInt32 {
             var word = address.low ^ (address.high &* 0x9e37_79b9_7f4a_7c15) ^ (network &* 0xc2b2_ae3d_27d4_eb4f)
-            word = (word ^ UInt64(port) ^ UInt64(outsider ?? 0) << 16) &* 0xff51_afd7_ed55_8ccd
+            word ^= UInt64(port) ^ UInt64(outsider ?? 0) << 16 ^ (isHTTP2 ? 1 << 63 : 0)
+            word &*= 0xff51_afd7_ed55_8ccd
             return UInt32(truncatingIfNeeded: word >> 32)
         }
     }
@@ -66,7 +105,7 @@ struct UpstreamPool: BitwiseCopyable {
     var idleCount = 0
     /// Of any phase.
     var connections = 0
-    /// Not connected yet.
+    /// Not connected yet; of HTTP/2, those whose settings are not known yet.
     var dialing = 0
     var firstWaiting: ExchangePointer?
     var lastWaiting: ExchangePointer?
@@ -74,6 +113,14 @@ struct UpstreamPool: BitwiseCopyable {
 
     /// Whether the table has it. One operation may find it unused more than once.
     var isRegistered = false
+
+    /// Connections that are not there yet and that those who wait need.
+    var neededDials: Int {
+        key.isHTTP2 ? (waitingCount + Self.streamsExpected - 1) / Self.streamsExpected : waitingCount
+    }
+
+    /// Streams that backends usually allow on a connection (RFC 9113 section 6.5.2 recommends no less).
+    private static let streamsExpected = 100
 
     var isUnused: Bool { isRegistered && connections == 0 && waitingCount == 0 }
 

@@ -14,7 +14,7 @@ public struct HTTP1ResponseParser: Sendable, BitwiseCopyable {
     }
 
     /// Interim responses to one request. A backend that sends them without end would keep a request alive for ever.
-    private static let maximumInterimResponses: UInt8 = 16
+    static let maximumInterimResponses: UInt8 = 16
 
     public let limits: HTTP1Limits
     /// What was parsed. Valid once ``parse(_:into:)`` has answered ``HeadProgress/complete(length:)``.

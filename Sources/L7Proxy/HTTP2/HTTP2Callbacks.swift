@@ -164,12 +164,15 @@ enum HTTP2Callbacks {
         let core = HTTP2Callbacks.core(lent)
         guard let frame else { return 0 }
         switch nghttp2_frame_type(UInt32(frame.pointee.hd.type)) {
-        case NGHTTP2_DATA: core.pointee.noteWork()
-        case NGHTTP2_HEADERS:
-            let id = frame.pointee.hd.stream_id
-            if core.pointee.isServer, let slot = core.pointee.stream(id), slot.pointee.resetsAfterHead {
-                slot.pointee.resetsAfterHead = false
-                nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.noError.rawValue)
+        case NGHTTP2_DATA, NGHTTP2_HEADERS:
+            let header = frame.pointee.hd
+            if header.type == isData { core.pointee.noteWork() }
+            guard core.pointee.isServer, header.flags & endStream != 0, let slot = core.pointee.stream(header.stream_id)
+            else { return 0 }
+            slot.pointee.endSent = true
+            if slot.pointee.resetsAfterEnd {
+                slot.pointee.resetsAfterEnd = false
+                nghttp2_submit_rst_stream(session, 0, header.stream_id, HTTP2ErrorCode.noError.rawValue)
             }
         case NGHTTP2_RST_STREAM:
             switch HTTP2ErrorCode(rawValue: frame.pointee.rst_stream.error_code) {

@@ -147,6 +147,6 @@ extension HTTP2Core {
         nghttp2_submit_response(session, id, writer.fields, writer.count, nil)
         // RFC 9113 section 8.1: the rest of the request is not wanted. nghttp2 sends nothing more on a stream that it has
         // been told to reset, so it is told when the answer has been sent.
-        slot.pointee.resetsAfterHead = !ended
+        slot.pointee.resetsAfterEnd = !ended
     }
 }

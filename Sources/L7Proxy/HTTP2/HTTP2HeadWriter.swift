@@ -145,6 +145,20 @@ public struct HTTP2HeadWriter: ~Copyable {
         append(name, ASCII.trimmed(value))
     }
 
+    /// The same with text that need not stay where it is: it is copied.
+    mutating func copyField(named name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        guard let name = stored(name), let value = stored(value) else { return fail(.noRoom) }
+        field(named: name, value)
+    }
+
+    private mutating func stored(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        guard text.count - textCount >= bytes.count else { return nil }
+        let place = UnsafeMutableRawBufferPointer(rebasing: text[textCount..<(textCount + bytes.count)])
+        place.copyMemory(from: bytes)
+        textCount += bytes.count
+        return UnsafeRawBufferPointer(place)
+    }
+
     /// Ends the list.
     ///
     /// - Returns: How many fields it has, or why it must not be sent.

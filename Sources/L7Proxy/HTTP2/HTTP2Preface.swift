@@ -12,7 +12,8 @@ public enum HTTP2Preface {
     /// What every client sends first, 24 bytes. No HTTP/1 request begins so: `PRI` was reserved for it.
     public static let text: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-    /// Whether the bytes begin with the preface's first line, which a parser of HTTP/1 takes for a request line.
+    /// Whether the bytes begin with the preface's first line, which a parser of HTTP/1 takes for a request line of a
+    /// version that it does not know: so telling the protocols apart costs HTTP/1 nothing.
     static func begins(_ bytes: UnsafeRawBufferPointer) -> Bool { bytes.count >= 16 && verdict(on: bytes) != .other }
 
     /// - Parameter bytes: All that the client has sent so far.

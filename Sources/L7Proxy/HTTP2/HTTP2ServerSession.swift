@@ -44,6 +44,20 @@ public final class HTTP2ServerSession: HTTP2Session {
         guard status == 0 else { throw .library(operation: "interim response", code: status) }
     }
 
+    /// The response is given whole, and the rest of the request is not wanted: the client is told when all of the
+    /// response is sent (RFC 9113 section 8.1). nghttp2 sends nothing more on a stream that it has been told to reset.
+    public func resetAfterEnd(_ stream: HTTP2Stream) {
+        guard stream.isOpen else { return }
+        if stream.slot.pointee.endSent {
+            nghttp2_submit_rst_stream(core.pointee.session, 0, stream.id, HTTP2ErrorCode.noError.rawValue)
+        } else {
+            stream.slot.pointee.resetsAfterEnd = true
+        }
+    }
+
+    /// Whether an orderly end has begun.
+    public var isDraining: Bool { core.pointee.drain != .no }
+
     /// Begins an orderly end (RFC 9113 section 6.8): the client is told that there will be one, so that it opens no more
     /// streams. When it has answered the PING that goes with it, so that no request is under way unseen, it is told
     /// which stream was the last. The connection is finished when that one is.

@@ -16,6 +16,19 @@ extension HTTP2Session {
         nghttp2_session_consume(core.pointee.session, stream.id, consumed)
     }
 
+    /// Keeps what was received on the stream, beyond the stream's end too, until ``release(_:)``.
+    public final func hold(_ stream: HTTP2Stream) {
+        guard stream.isCurrent else { return }
+        stream.slot.pointee.isHeld = true
+    }
+
+    /// Ends what ``hold(_:)`` began: after the stream's end was reported, nothing may be read of it any more.
+    public final func release(_ stream: HTTP2Stream) {
+        guard stream.isCurrent, stream.slot.pointee.isHeld else { return }
+        stream.slot.pointee.isHeld = false
+        if stream.slot.pointee.isOver { core.pointee.forget(stream.slot) }
+    }
+
     /// Offers bytes of the body, in place of what was offered and not taken before.
     ///
     /// They are lent until ``HTTP2Event/sent(_:_:)`` has told that they were taken, until other bytes are offered, or

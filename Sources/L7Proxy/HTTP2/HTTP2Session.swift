@@ -166,7 +166,8 @@ public class HTTP2Session {
                 if !stream.slot.pointee.isBroken { handler.handle(event) }
             case .closed(let stream, _):
                 handler.handle(event)
-                core.pointee.forget(stream.slot)
+                stream.slot.pointee.isOver = true
+                if !stream.slot.pointee.isHeld { core.pointee.forget(stream.slot) }
             default: handler.handle(event)
             }
         }

@@ -12,8 +12,12 @@ struct HTTP2StreamSlot: ~Copyable {
     var isBroken = false
     /// Why, for its end may come in order before the reset does.
     var brokenCode = HTTP2ErrorCode.noError
-    /// It is reset when the answer to a refused request has been sent.
-    var resetsAfterHead = false
+    /// Our message is out, and whether the stream is reset then: the rest of the peer's is not wanted.
+    var endSent = false
+    var resetsAfterEnd = false
+    /// The owner still reads what was received on it, though the stream may be over and that reported.
+    var isHeld = false
+    var isOver = false
     /// nghttp2 knows it no more.
     var isClosed = false
     /// Its head, not an interim one, is whole: the next header block is a trailer section.
@@ -73,7 +77,10 @@ struct HTTP2StreamSlot: ~Copyable {
         isReported = false
         isBroken = false
         brokenCode = .noError
-        resetsAfterHead = false
+        endSent = false
+        resetsAfterEnd = false
+        isHeld = false
+        isOver = false
         isClosed = false
         hasFinalHead = false
         method = .other

@@ -13,7 +13,6 @@ extension ReplyReason {
             case .headTimeout, .bodyTimeout: .clientTimeout
             case .bodyTooLarge: .bodyTooLarge
             case .methodNotSupported: .unsupportedUpgrade
-            case .http2NotServed: .unsupportedProtocol
             case .ambiguousPath: .ambiguousPath
             case .denied: .policyDenied
             case .rateLimited: .rateLimited

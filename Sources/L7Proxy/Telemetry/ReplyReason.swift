@@ -10,7 +10,6 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 
     // The request.
     case malformedRequest, headerTooLarge, bodyTooLarge, ambiguousPath, expectationFailed, unsupportedUpgrade
-    case unsupportedProtocol
     // Decided here.
     case noRoute, invalidRoute, policyDenied, rateLimited, circuitOpen, faultAbort, redirected, corsPreflight
     case retryBudgetSpent, draining, overloaded
@@ -29,7 +28,6 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .ambiguousPath: "ambiguous_path"
         case .expectationFailed: "expectation_failed"
         case .unsupportedUpgrade: "unsupported_upgrade"
-        case .unsupportedProtocol: "unsupported_protocol"
         case .noRoute: "no_route"
         case .invalidRoute: "invalid_route"
         case .policyDenied: "policy_denied"
@@ -60,7 +58,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     public var responseFlags: StaticString {
         switch self {
         case .none, .expectationFailed, .unsupportedUpgrade, .redirected, .corsPreflight: "-"
-        case .malformedRequest, .headerTooLarge, .ambiguousPath, .bodyTooLarge, .unsupportedProtocol: "DPE"
+        case .malformedRequest, .headerTooLarge, .ambiguousPath, .bodyTooLarge: "DPE"
         case .noRoute, .invalidRoute: "NR"
         case .policyDenied: "UAEX"
         case .rateLimited: "RL"
@@ -89,7 +87,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .requestTimeout, .backendRequestTimeout, .clientTimeout, .upstreamIdleTimeout: 4
         case .policyDenied: 7
         case .bodyTooLarge, .rateLimited: 8
-        case .noRoute, .unsupportedUpgrade, .unsupportedProtocol: 12
+        case .noRoute, .unsupportedUpgrade: 12
         case .invalidRoute, .circuitOpen, .faultAbort, .redirected, .retryBudgetSpent, .draining, .overloaded,
             .noHealthyEndpoint, .upstreamConnectFailure, .upstreamConnectTimeout, .upstreamTLSFailure, .upstreamReset:
             14

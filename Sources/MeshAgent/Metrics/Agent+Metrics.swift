@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LinuxIO
+import MeshAdmin
 import MeshVersion
 
 extension Agent {

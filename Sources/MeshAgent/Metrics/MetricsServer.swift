@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import LinuxIO
-import Logging
 
 /// Serves `GET /metrics` by HTTP/1.1 to Prometheus, one request for each connection.
 ///

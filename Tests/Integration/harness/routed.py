@@ -83,11 +83,15 @@ class Steady:
 
 
 class Routed:
-    """Pods b and c serve; a (namespace test) and o (namespace other) ask."""
+    """Pods b and c serve; a (namespace test) and o (namespace other) ask.
 
-    def __init__(self, options=(), outsiders=()):
-        """options: further words of the agent's command line. outsiders: further pods, not in the mesh (`u`)."""
+    options: further words of the agent's command line; outsiders: further pods, not in the mesh (`u`); protocols: the appProtocol of Services' ports by name; servers:
+    what serves in a pod in place of web.py.
+    """
+
+    def __init__(self, options=(), outsiders=(), protocols=None, servers=None):
         self._options = list(options)
+        self._protocols, self._programs = protocols or {}, servers or {}
         self.meshed = Meshed(pods=("a", "b", "c", "o", *outsiders))
         self.agent = self.meshed.agent
         self._proxy = NodeProxy(self.agent)
@@ -102,12 +106,11 @@ class Routed:
     def _start(self):
         selectors = {"web": "b", "v1": "b", "v2": "c", "empty": "nobody", "plain": "c"}
         self._proxy.restart_agent(lambda: self.agent.write_config("services.yaml", *(
-            manifests.service(name, {"app": app}, [(PORT, TARGET)],
-                              [ADDRESSES[name]] + ([WEB6] if name == "web" else []))
-            for name, app in selectors.items())), words=self._options)
+            self._service(name, app) for name, app in selectors.items())), words=self._options)
         self.serving()
         for pod in ("b", "c"):
-            server = self.meshed.spawn(pod, sys.executable, _PROGRAM, "serve", pod, str(TARGET),
+            program, *arguments = self._programs.get(pod, "web.py serve").split()
+            server = self.meshed.spawn(pod, sys.executable, _PROGRAM.with_name(program), *arguments, pod, str(TARGET),
                                        stdout=subprocess.PIPE, text=True)
             self._servers.append(server)
             assert server.stdout.readline() == "ready\n"
@@ -117,6 +120,13 @@ class Routed:
     def proxy(self):
         """What `meshctl status` says of proxy and factory."""
         return self._proxy.report()
+
+    def _service(self, name, app):
+        made = manifests.service(name, {"app": app}, [(PORT, TARGET)],
+                                 [ADDRESSES[name]] + ([WEB6] if name == "web" else []))
+        if name in self._protocols:
+            made["spec"]["ports"][0]["appProtocol"] = self._protocols[name]
+        return made
 
     def serving(self, but=None):
         """The process of the proxy that serves with everything that it has been told."""

@@ -181,7 +181,7 @@ import Testing
         #expect(refused.contains("\r\nretry-after: 1\r\n"))
         #expect(refused.contains("\r\nratelimit-policy: \"route\";q=2;w=2\r\n"))
         #expect(refused.contains("\r\nratelimit: \"route\";r=0;t="), "\(refused)")
-        #expect(rig.recorder.all.last?.reason == .rateLimited)
+        #expect(Poll.until { rig.recorder.all.last?.reason == .rateLimited })
         // What was used up stays so under the next configuration.
         rig.publish([backend.port], policies: try Self.limited(.route, burst: 2))
         #expect(Self.refused(client) != nil)

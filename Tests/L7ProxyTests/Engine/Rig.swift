@@ -46,13 +46,15 @@ final class Rig: Sendable {
     let port: UInt16
     let recorder = Recorder()
     private let generation = Mutex<UInt64>(1)
+    private let appProtocol: String?
 
     /// - Parameters:
     ///   - backends: Ports on loopback of the endpoints of `shop/web`; of further Services by name.
+    ///   - appProtocol: Of all Services' ports.
     ///   - legs: Instead of plain sockets.
     init(
         _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
-        policies: Policies = Policies(), destination: StreamEndpoint? = nil,
+        appProtocol: String? = nil, policies: Policies = Policies(), destination: StreamEndpoint? = nil,
         configure: (inout EngineConfiguration) -> Void = { _ in },
         legs: LegSource? = nil
     ) throws {
@@ -65,6 +67,7 @@ final class Rig: Sendable {
         configuration.addsForwardedFor = false
         configure(&configuration)
         let recorder = recorder
+        self.appProtocol = appProtocol
         worker = try ProxyWorker(
             configuration: configuration,
             origins: { socket in
@@ -106,11 +109,14 @@ final class Rig: Sendable {
             return generation
         }
         worker.publish(
-            Self.snapshot(backends, others: others, rules: rules, policies: policies, generation: number))
+            Self.snapshot(
+                backends, others: others, rules: rules, policies: policies, appProtocol: appProtocol,
+                generation: number))
     }
 
     static func snapshot(
         _ backends: [UInt16], others: [String: [UInt16]], rules: [HTTPRoute.Rule]?, policies: Policies = Policies(),
+        appProtocol: String? = nil,
         generation: UInt64
     ) -> ProxySnapshot {
         func endpoints(_ ports: [UInt16]) -> [ClusterEndpoint] {
@@ -118,14 +124,15 @@ final class Rig: Sendable {
         }
         var services = [
             ProxyService(
-                name: service, port: 80, addresses: [address], endpoints: endpoints(backends), policy: policies.service)
+                name: service, port: 80, addresses: [address], endpoints: endpoints(backends), policy: policies.service,
+                appProtocol: appProtocol)
         ]
         var objects = [Service(metadata: ObjectMetadata(name: "web", namespace: "shop"), ports: [.init(port: 80)])]
         for (name, ports) in others.sorted(by: { $0.key < $1.key }) {
             services.append(
                 ProxyService(
                     name: NamespacedName(namespace: "shop", name: name), port: 80, addresses: [],
-                    endpoints: endpoints(ports), policy: policies.service))
+                    endpoints: endpoints(ports), policy: policies.service, appProtocol: appProtocol))
             objects.append(Service(metadata: ObjectMetadata(name: name, namespace: "shop"), ports: [.init(port: 80)]))
         }
         let table = rules.map { rules in

@@ -99,6 +99,7 @@ struct PlanMemory {
         var traits = Self.traits(rule.actions)
         if rule.failure != nil { traits.insert(.failure) }
         if rule.retry != nil { traits.insert(.retry) }
+        if rule.route.kind == MeshRoute.Kind.grpc.rawValue { traits.insert(.grpc) }
         let weights = rule.backends.map(\.weight)
         let shares = AliasTable(weights: weights.contains { $0 > 0 } ? weights : [])
         return RulePlan(
@@ -131,7 +132,8 @@ struct PlanMemory {
             return LimitPlan(subject: subject, isDryRun: limit.isDryRun, name: arena.bytes(Array(name.utf8)))
         }
         return ServicePlan(
-            index: index, port: service.port, key: key, limits: arena.buffer(limits), fault: policy.fault,
+            index: index, port: service.port, isHTTP2: service.isHTTP2, key: key, limits: arena.buffer(limits),
+            fault: policy.fault,
             authorization: find.map { authorization(service, $0) } ?? .none, connectTimeout: policy.connectTimeout,
             requestTimeout: policy.requestTimeout, backendTimeout: policy.backendTimeout)
     }

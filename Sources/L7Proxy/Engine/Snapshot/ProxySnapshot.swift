@@ -23,15 +23,21 @@ public struct ProxyService: Sendable {
     /// Those that may get requests, and those that only serve what they have.
     public var endpoints: [ClusterEndpoint]
     public var policy: ServicePolicy
+    /// Its `appProtocol` (KEP-3726), which says what its endpoints speak.
+    public var appProtocol: String?
+
+    /// Whether requests are sent to it by HTTP/2 with prior knowledge.
+    var isHTTP2: Bool { appProtocol == "kubernetes.io/h2c" || appProtocol == "grpc" }
 
     public init(
         name: NamespacedName, port: UInt16, addresses: [IPAddress], endpoints: [ClusterEndpoint],
-        policy: ServicePolicy = ServicePolicy()
+        policy: ServicePolicy = ServicePolicy(), appProtocol: String? = nil
     ) {
         self.name = name
         self.port = port
         self.addresses = addresses
         self.endpoints = endpoints
+        self.appProtocol = appProtocol
         self.policy = policy
     }
 
@@ -43,7 +49,7 @@ public struct ProxyService: Sendable {
                 addresses: service.clusterIPs + service.externalIPs + service.loadBalancerIPs,
                 endpoints: backends(port.port).map {
                     ClusterEndpoint($0.address, port: $0.port, weight: $0.weight)
-                })
+                }, appProtocol: port.appProtocol)
         }
     }
 }

@@ -7,6 +7,8 @@ struct ServicePlan: BitwiseCopyable {
     /// In the snapshot.
     var index: Int32
     var port: UInt16
+    /// Its backends speak HTTP/2 without being asked.
+    var isHTTP2: Bool
     var key: KeyPlan
     var limits: UnsafeBufferPointer<LimitPlan>
     var fault: FaultInjection?
@@ -56,6 +58,8 @@ struct RulePlan: BitwiseCopyable {
         static let rewrite = Traits(rawValue: 1 << 3)
         static let mirrors = Traits(rawValue: 1 << 4)
         static let retry = Traits(rawValue: 1 << 5)
+        /// Of a GRPCRoute: its backends speak HTTP/2.
+        static let grpc = Traits(rawValue: 1 << 6)
         /// Anything of which the steady path knows nothing before a backend is chosen.
         static let special: Traits = [.failure, .redirect, .cors]
     }

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import L7Proxy
+import MeshModel
+
+/// What libFuzzer calls with each input: what a stranger's CONNECT may say. The first byte chooses what the rest is.
+///
+/// Beyond not crashing and not reading out of bounds: what is found is made of what may stand there.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzHBONE(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    guard count > 1 else { return 0 }
+    let input = UnsafeRawBufferPointer(start: start + 1, count: count - 1)
+    switch start[0] % 3 {
+    case 0: target(input)
+    case 1:
+        guard let host = HBONEForwarded.host(input) else { return 0 }
+        precondition(!host.isEmpty && host.upperBound <= input.count, "a host outside of the field")
+        precondition(input[host].allSatisfy { $0 > 0x20 && $0 < 0x7f }, "a host that is no text")
+    default: baggage(input)
+    }
+    return 0
+}
+
+private func target(_ input: UnsafeRawBufferPointer) {
+    let text = String(decoding: input, as: UTF8.self)
+    switch HBONETarget(input) {
+    case nil: return
+    case .address(let address, let port)?:
+        precondition(port != 0 && text.hasSuffix(String(port)), "another port: \(text)")
+        let again = Array((address.isIPv4 ? "\(address):\(port)" : "[\(address)]:\(port)").utf8)
+        precondition(
+            again.withUnsafeBytes { HBONETarget($0) } == .address(address, port: port), "written otherwise: \(text)")
+    case .service(let hostBytes, let port)?:
+        precondition(port != 0 && hostBytes > 0 && hostBytes <= 253 && hostBytes < input.count, "no host: \(text)")
+        precondition(IPAddress(String(decoding: input[..<hostBytes], as: UTF8.self)) == nil, "an address: \(text)")
+    }
+}
+
+/// Two lines, so that what spans them is seen.
+private func baggage(_ input: UnsafeRawBufferPointer) {
+    guard let message = input.baseAddress else { return }
+    var baggage = HBONEBaggage()
+    let middle = input.count / 2
+    baggage.add(ByteRange(offset: 0, length: UInt32(middle)), in: message)
+    baggage.add(ByteRange(offset: UInt32(middle), length: UInt32(input.count - middle)), in: message)
+    for key in HBONEBaggage.Key.allCases where !baggage[key].isEmpty {
+        let range = baggage[key]
+        precondition(Int(range.offset) + Int(range.length) <= input.count, "a value outside of the message")
+        let value = UnsafeRawBufferPointer(rebasing: input[Int(range.offset)..<Int(range.offset) + Int(range.length)])
+        let again = HBONEBaggage.text([(key, String(decoding: value, as: UTF8.self))])
+        precondition(again.count == key.text.utf8CodeUnitCount + 1 + value.count, "a value that cannot be written")
+    }
+}
