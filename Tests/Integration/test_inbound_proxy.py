@@ -4,7 +4,7 @@
 import pytest
 
 from harness.capture import INGRESS, Rules, cookie_of
-from harness.manifests import app, network_policy
+from harness.manifests import app, authorization_policy, network_policy
 from harness.meshed import Applied
 from harness.routed import TARGET, Client, Routed
 from harness.world import eventually
@@ -45,6 +45,21 @@ def test_the_proxy_hands_it_on_to_the_pod_itself(routed, ruled, family):
     assert found["peer"] == [pod.address(family), TARGET]
     for _ in range(2):
         assert ask(routed, family, keep=True)["answer"]["pod"] == "b"
+
+
+def test_requests_from_outside_are_judged(routed, family):
+    policies = Applied(routed.agent)
+    try:
+        policies(authorization_policy("b-opens", {"app": "b"}, "ALLOW", [{"to": [{"operation": {"paths": ["/open*"]}}]}]))
+        eventually(lambda: ask(routed, family, path="/closed").get("status") == 403, timeout=10, what="a refusal")
+        found = ask(routed, family, path="/open/door")
+        assert (found["answer"]["pod"], found["answer"]["path"]) == ("b", "/open/door")
+        assert found["answer"]["headers"]["x-forwarded-for"] == routed.meshed.pod("u").address(family)
+    finally:
+        policies.close()
+    found = eventually(lambda: (one := ask(routed, family, path="/closed")).get("status") == 200 and one, timeout=10,
+                       what="the end of the policy")
+    assert "x-forwarded-for" not in found["answer"]["headers"]
 
 
 def test_policy_of_addresses_still_holds(routed, ruled):
