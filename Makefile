@@ -21,7 +21,7 @@ SLICE_GIGABYTES ?= 3
 SLICE_SECONDS ?= 60
 SLICE_MINUTES ?= 1
 # Test targets of values, which may run side by side. The others load programs, make namespaces or wait for times.
-VALUE_TESTS := MeshModelTests|MeshManifestsTests|ProxyProtocolTests
+VALUE_TESTS := MeshModelTests|MeshManifestsTests|ProxyProtocolTests|IdentityTests|TLSEngineTests|IdentityProvidersTests
 
 export PYTHON
 

@@ -30,8 +30,8 @@ public enum TLSLibrary {
 
     /// Sets a heap for private keys apart. To be called once, before the first key.
     ///
-    /// - Parameter bytes: A power of two. When it is full, keys and handshakes are refused: a handshake holds some 200
-    ///   bytes while it is going on, a private key some 300.
+    /// - Parameter bytes: A power of two. When it is full, keys and handshakes are refused, which
+    ///   ``keptApartBytes`` warns of.
     public static func keepKeysApart(bytes: Int = 1 << 20) -> SecureHeap {
         precondition(bytes > 0 && bytes & (bytes - 1) == 0, "the size of the secure heap must be a power of two")
         if CRYPTO_secure_malloc_initialized() == 1 { return .locked }
@@ -40,5 +40,11 @@ public enum TLSLibrary {
         case 2: return .unlocked
         default: return .refused
         }
+    }
+
+    /// Bytes of the secure heap that are in use; 0 without one.
+    public static var keptApartBytes: Int {
+        // OpenSSL 3.0 takes a lock that only a secure heap has.
+        CRYPTO_secure_malloc_initialized() == 1 ? CRYPTO_secure_used() : 0
     }
 }

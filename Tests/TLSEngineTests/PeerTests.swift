@@ -8,7 +8,8 @@ import Testing
 /// Our ends against Python's ssl module and OpenSSL's own programs, over sockets that do not block.
 ///
 /// One after another: each has a process.
-@Suite(.serialized) struct PeerTests {
+@Suite(.serialized, .enabled(if: TestProcess.canRun, "needs python3 and openssl: scripts/bootstrap.sh --test"))
+struct PeerTests {
     private let mesh: TestMesh
 
     init() throws {
@@ -45,7 +46,7 @@ import Testing
 
     @Test func ourServerAgainstPython() throws {
         let listener = try TestListener()
-        let python = try TestProcess.python(["client", "\(listener.port)"], options(svid("web")))
+        let python = try TestProcess.tlsPeer(["client", "\(listener.port)"], options(svid("web")))
         let end = try server(listener.accept())
         try end.handshake()
         #expect(end.session.peer == (try mesh.id("web")))
@@ -56,7 +57,7 @@ import Testing
     }
 
     @Test func ourClientAgainstPython() throws {
-        let python = try TestProcess.python(["server"], options(svid("web")))
+        let python = try TestProcess.tlsPeer(["server"], options(svid("web")))
         let end = try client(TestSocket(connectedTo: python.port()))
         try end.handshake()
         #expect(end.session.peer == (try mesh.id("web")))
@@ -80,7 +81,7 @@ import Testing
             what == "no certificate" ? nil : svid("web"),
             alpn: what == "no protocol" ? [] : what == "another protocol" ? ["http/1.1"] : ["h2"],
             maximum: what == "TLS 1.2" ? "1.2" : "1.3")
-        let python = try TestProcess.python(["client", "\(listener.port)"], options)
+        let python = try TestProcess.tlsPeer(["client", "\(listener.port)"], options)
         let end = try server(listener.accept())
         let error = try #require(throws: TLSError.self) { try end.handshake() }
         #expect(error.reason.contains(reason), "\(error)")
@@ -94,7 +95,7 @@ import Testing
         let listener = try TestListener()
         let files = try TestFiles(mesh, svid("web"))
         let process = try TestProcess(
-            "/usr/bin/openssl",
+            TestProcess.openssl,
             [
                 "s_client", "-connect", "127.0.0.1:\(listener.port)", "-cert", files.chain, "-cert_chain", files.chain,
                 "-key", files.key, "-CAfile", files.roots, "-alpn", "h2", "-quiet", "-verify_return_error",
@@ -111,7 +112,7 @@ import Testing
     @Test func opensslServer() throws {
         let files = try TestFiles(mesh, svid("web"))
         let process = try TestProcess(
-            "/usr/bin/openssl",
+            TestProcess.openssl,
             [
                 "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-cert", files.chain, "-cert_chain", files.chain,
                 "-key", files.key, "-CAfile", files.roots, "-alpn", "h2", "-Verify", "3", "-verify_return_error",

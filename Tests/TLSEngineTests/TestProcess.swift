@@ -20,6 +20,14 @@ enum PEM {
 
 /// A program that a test talks to by its standard input and output, line by line.
 final class TestProcess {
+    static let python = ProcessInfo.processInfo.environment["PYTHON"] ?? "/usr/bin/python3"
+    static let openssl = "/usr/bin/openssl"
+
+    /// `make test-root` does not take no for an answer.
+    static let canRun =
+        getenv("MESH_REQUIRE_ROOT") != nil
+        || [python, openssl].allSatisfy { FileManager.default.isExecutableFile(atPath: $0) }
+
     private let process = Process()
     private let input = Pipe()
     private let output = Pipe()
@@ -34,10 +42,9 @@ final class TestProcess {
     }
 
     /// `Peer/tls_peer.py`.
-    static func python(_ arguments: [String], _ options: [String: Any]) throws -> TestProcess {
+    static func tlsPeer(_ arguments: [String], _ options: [String: Any]) throws -> TestProcess {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
             "Peer/tls_peer.py")
-        let python = ProcessInfo.processInfo.environment["PYTHON"] ?? "/usr/bin/python3"
         let peer = try TestProcess(python, [script.path] + arguments)
         let line = try JSONSerialization.data(withJSONObject: options)
         try peer.write(String(decoding: line, as: UTF8.self) + "\n")

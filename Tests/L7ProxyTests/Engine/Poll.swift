@@ -10,9 +10,9 @@ enum Poll {
         return true
     }
 
-    /// Whether `condition` becomes true within two seconds.
+    /// Whether `condition` becomes true within ten seconds.
     static func until(_ condition: () -> Bool) -> Bool {
-        for _ in 0..<2000 {
+        for _ in 0..<10_000 {
             if condition() { return true }
             _ = pause()
         }
