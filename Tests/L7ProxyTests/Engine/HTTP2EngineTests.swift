@@ -155,7 +155,7 @@ import Testing
         let rig = try Rig([backend.port], appProtocol: "kubernetes.io/h2c")
         let client = HTTP2TestClient(rig.client())
         let stream = client.peer.request(
-            "POST / HTTP/1.1\r\nHost: web\r\n\r\n", body: Self.bytes(4_000_000), isLast: true)
+            "POST / HTTP/1.1\r\nHost: web\r\n\r\n", body: Self.bytes(800_000), isLast: true)
         client.run { ($0.sent[stream?.id ?? 0] ?? 0) >= 98_000 }
         client.run { _ in seen.received >= 60_000 }
         #expect(Poll.until { seen.received == 65_535 }, "the backend's window")
@@ -167,7 +167,7 @@ import Testing
 
     @Test(arguments: [nil, "kubernetes.io/h2c"])
     func rfc9113Section5_2ASlowClientStopsTheBackendAndNotTheProxysMemory(_ appProtocol: String?) throws {
-        let size = 4_000_000
+        let size = 800_000
         let seen = HTTP2Seen()
         let backend =
             if appProtocol == nil {
