@@ -77,7 +77,7 @@ final class ProxyWorld {
 
     func remove() {
         supervisor.stop()
-        _ = try? turn(limit: .seconds(2)) { (try? configuration.factoryCgroup.processes())?.isEmpty ?? true }
+        _ = try? turn { (try? configuration.factoryCgroup.processes())?.isEmpty ?? true }
         try? Cgroup(path: String(configuration.factoryCgroup.path.dropLast("/factory".count))).remove()
         unlink(configuration.socket)
         rmdir(directory)
