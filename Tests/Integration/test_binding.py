@@ -49,7 +49,10 @@ def wait_for(node, name, state, pid):
         report = workload(node, name)
         there = report and (report["netns"], report["redirection"]["state"]) == (f"/proc/{pid}/ns/net", state)
         return there and report
-    return eventually(reached, what=f"{name} {state} by process {pid}")
+    try:
+        return eventually(reached, what=f"{name} {state} by process {pid}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {workload(node, name)}\n{node.agent.log_tail(40)}") from error
 
 
 def test_a_pod_of_a_process_is_in_the_mesh(node, resident, family):

@@ -40,6 +40,24 @@ import Testing
         #expect((status.connections, status.accepted, status.refused) == (1, 1, 0))
     }
 
+    /// As in a process that takes over from another: connections are there before the routes are.
+    @Test func aListenerWaitsForTheFirstConfiguration() throws {
+        let backend = try NamedBackend("web")
+        let world = try World()
+        let client = world.client()
+        client.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+        let status = try world.status()
+        #expect(status.listeners == 1 && status.accepted == 0)
+        try world.configure([Self.web([backend.port]), World.client])
+        var response: (head: String, body: String)?
+        try world.turn {
+            client.receive()
+            response = client.takeResponse()
+            return response != nil
+        }
+        #expect(response?.body == "web")
+    }
+
     @Test func aConnectionFromOutsideGetsALegOfThePodThatItIsFor() throws {
         let backend = try NamedBackend("pod")
         let port = backend.port
@@ -146,6 +164,7 @@ import Testing
             .failure(SystemError("getsockopt(MESH_SO_ORIGIN)", errnoCode: ENOENT)), .success(World.origin(in: 99)),
         ])
         let world = try World(origins: { (_) throws(SystemError) in try answers.withLock { $0.removeFirst() }.get() })
+        try world.configure([World.client])
         let (first, second) = (world.client(), world.client())
         for client in [first, second] {
             try world.turn {

@@ -50,6 +50,10 @@ final class ProxySupervisor {
     private var observer: (added: (Listener, SharedDescriptor) -> Void, removed: (ListenerKey) -> Void)?
     /// Connections whose peer has not said hello yet.
     private var strangers: [ObjectIdentifier: ProxyConnection] = [:]
+    /// How often the adoption of one that has connected was waited for once more.
+    private var adoptionTurns = 0
+    private static let adoptionTurn = Duration.milliseconds(20)
+    private static let mostAdoptionTurns = 100
     private let started = ContinuousClock.now
 
     /// Connections that have not said who they are.
@@ -197,6 +201,11 @@ final class ProxySupervisor {
             if let old = timers[timer] { loop.cancel(old) }
             timers[timer] = loop.schedule(after: delay) { [unowned self] in
                 timers[timer] = nil
+                // Where the agent's own start took as long, a proxy is at the door and has not been heard yet.
+                if timer == .adoption, !strangers.isEmpty, adoptionTurns < Self.mostAdoptionTurns {
+                    adoptionTurns += 1
+                    return perform(.schedule(.adoption, after: Self.adoptionTurn))
+                }
                 input(.timer(timer))
             }
         case .cancel(let timer):
