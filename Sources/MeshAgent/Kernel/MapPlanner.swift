@@ -208,12 +208,20 @@ struct MapPlanner {
         if old != nil { fillSlot(.cidr(cidr, row)) } else { plan.prepare.append(.cidr(cidr, row)) }
     }
 
+    /// Writes for the addresses of a pod that is new to the mesh.
+    private struct Enrolling {
+        /// The generation to come names the pod, the one in force does not.
+        var known: [MapOperation] = []
+        /// Both do.
+        var inForce: [MapOperation] = []
+    }
+
     private mutating func planAddresses() {
         // Without its link a pod that leaves is open to all, as it shall be; its addresses and its row go after it.
         for cookie in keys.workloads.sorted() where image.workloads[cookie] == nil && tables.lookups.contains(cookie) {
             plan.garbage.append(.detachLookup(cookie))
         }
-        var enrolling: [NetnsCookie: [MapOperation]] = [:]
+        var enrolling: [NetnsCookie: Enrolling] = [:]
         for address in keys.addresses {
             guard let desired = image.addresses[address] else {
                 if let old = tables.addresses[address] { planRemoval(of: address, old) }
@@ -221,18 +229,19 @@ struct MapPlanner {
             }
             planAddress(address, desired, &enrolling)
         }
-        // Side by side: between the two, new connections to this pod are refused.
+        // The link finds the pod by the inactive slot (bpf/sockmap/lookup.h) before connect() does by the active one: nobody
+        // on the way meets a link that does not know the address, or an address whose link is not there.
         for cookie in keys.workloads.sorted()
         where image.workloads[cookie]?.takesLookup == true && !tables.lookups.contains(cookie) {
-            plan.prepare.append(.attachLookup(cookie))
-            plan.prepare += enrolling.removeValue(forKey: cookie) ?? []
+            let rows = enrolling.removeValue(forKey: cookie) ?? Enrolling()
+            plan.prepare += rows.known + [.attachLookup(cookie)] + rows.inForce
         }
-        for cookie in enrolling.keys.sorted() { plan.prepare += enrolling[cookie] ?? [] }
+        for cookie in enrolling.keys.sorted() { plan.prepare += enrolling[cookie]?.inForce ?? [] }
         plan.garbage += leaving
     }
 
     private mutating func planAddress(
-        _ address: IPAddress, _ desired: KernelImage.Address, _ enrolling: inout [NetnsCookie: [MapOperation]]
+        _ address: IPAddress, _ desired: KernelImage.Address, _ enrolling: inout [NetnsCookie: Enrolling]
     ) {
         let old = tables.addresses[address]
         let pod = old?.netns[tables.generation] ?? 0
@@ -240,10 +249,11 @@ struct MapPlanner {
         // A pod that is new to the mesh has no policy in the generation in force, so its address may name it at once,
         // beside the sk_lookup link that needs the name.
         let isEnrolling = pod == 0 && desired.netns != 0 && tables.workloads[desired.netns] == nil
-        if isEnrolling { row.netns[tables.generation] = desired.netns }
         row.flags |= old?.flags ?? 0
         if isEnrolling {
-            enrolling[desired.netns, default: []].append(.address(address, row))
+            enrolling[desired.netns, default: Enrolling()].known.append(.address(address, row))
+            row.netns[tables.generation] = desired.netns
+            enrolling[desired.netns]?.inForce.append(.address(address, row))
         } else if row != old {
             if row.flags == old?.flags {
                 fillSlot(.address(address, row))
