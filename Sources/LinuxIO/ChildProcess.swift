@@ -53,6 +53,14 @@ public struct ChildProcess: ~Copyable {
     /// Sends a signal; a process that has ended is fine.
     public func signal(_ number: CInt) { _ = clinux_pidfd_signal(pidfd.rawValue, number) }
 
+    /// Kills it, and blocks until it has ended.
+    ///
+    /// - Returns: whether it has within `limit`.
+    public func kill(waitingAtMost limit: Duration) -> Bool {
+        signal(SIGKILL)
+        return (try? pollForInput(descriptor, atMost: limit)) ?? false
+    }
+
     /// How it ended: the exit code, or 128 and the number of the signal that killed it, as a shell says it. `nil` if it
     /// has not ended, or is not ours to ask.
     public func reap() -> CInt? {

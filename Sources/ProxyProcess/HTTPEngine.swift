@@ -57,9 +57,8 @@ public final class HTTPEngine: ProxyEngine {
     private var onDrained: (() -> Void)?
     /// Questions for metrics that not all workers have answered.
     private var questions: [UInt64: Question] = [:]
-    /// Whether there has been a configuration. Listeners that come before it wait.
-    private var isConfigured = false
-    private var waiting: [ListenerKey: (Listener, SharedDescriptor)] = [:]
+    /// Listeners that came before the first configuration; `nil`: there has been one.
+    private var waiting: [ListenerKey: (Listener, SharedDescriptor)]? = [:]
     private var lastQuestion: UInt64 = 0
 
     private struct Question {
@@ -141,9 +140,8 @@ public final class HTTPEngine: ProxyEngine {
     public func apply(_ configuration: ProxyConfiguration) throws(EngineRefusal) {
         let snapshot = try snapshots.build(configuration)
         for worker in workers { worker.publish(snapshot) }
-        isConfigured = true
-        let ready = waiting
-        waiting = [:]
+        guard let ready = waiting else { return }
+        waiting = nil
         for (listener, socket) in ready.values { serve(listener, socket) }
     }
 
@@ -151,9 +149,9 @@ public final class HTTPEngine: ProxyEngine {
 
     public func serve(_ listener: Listener, _ socket: SharedDescriptor) {
         stopServing(listener.key)
-        guard isConfigured else {
-            // What is accepted before the routes are there could only be refused; the kernel keeps it.
-            waiting[listener.key] = (listener, socket)
+        // What is accepted before the routes are there could only be refused; the kernel keeps it.
+        guard waiting == nil else {
+            waiting?[listener.key] = (listener, socket)
             return
         }
         lastTag += 1
@@ -167,7 +165,7 @@ public final class HTTPEngine: ProxyEngine {
     }
 
     public func stopServing(_ key: ListenerKey) {
-        waiting[key] = nil
+        waiting?[key] = nil
         guard let tag = tags.removeValue(forKey: key) else { return }
         leaving[tag] = workers.count
         for worker in workers {
@@ -218,7 +216,7 @@ public final class HTTPEngine: ProxyEngine {
         guard draining == nil else { return }
         draining = Set(workers.indices)
         onDrained = done
-        waiting = [:]
+        waiting?.removeAll()
         for key in tags.keys { stopServing(key) }
         let (seconds, attoseconds) = deadline.components
         let milliseconds = UInt64(max(0, seconds)) * 1000 + UInt64(max(0, attoseconds)) / 1_000_000_000_000_000

@@ -11,6 +11,7 @@ from harness.capture import Proxy, Rules
 from harness.meshed import Applied, Meshed
 from harness.node import sweep
 from harness.processes import root_of_repository
+from harness.routed import Routed
 from harness.services import TARGET, Backends, Datagrams, Services, web
 from harness.world import MODES, World, eventually
 
@@ -64,6 +65,14 @@ def policies(meshed):
     applied = Applied(meshed.agent)
     yield applied
     applied.close()
+
+
+@pytest.fixture(scope="module")
+def routed():
+    """A node with a proxy, whose routes tests change. Files that need other options or servers make their own."""
+    made = Routed()
+    yield made
+    made.close()
 
 
 @pytest.fixture

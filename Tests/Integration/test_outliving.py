@@ -10,17 +10,10 @@ import pytest
 
 from harness.agent import binary
 from harness.processes import is_running
-from harness.routed import Routed, Steady, http_route, to
+from harness.routed import Steady, http_route, to
 from harness.world import eventually
 
 SOON = 0.5
-
-
-@pytest.fixture(scope="module")
-def routed():
-    made = Routed()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -11,15 +11,8 @@ import pytest
 from harness import manifests
 from harness.meshed import OTHER
 from harness.processes import CommandFailed
-from harness.routed import ADDRESSES, PORT, WEB6, Routed, http_route, to
+from harness.routed import ADDRESSES, PORT, WEB6, http_route, to
 from harness.world import eventually
-
-
-@pytest.fixture(scope="module")
-def routed():
-    made = Routed()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -170,6 +170,11 @@ extension Engine {
             let isSpent = exchange.pointee.choice.marks.contains(.budgetSpent)
             return answer(exchange, isSpent ? .retryBudgetSpent : reason)
         }
+        backOff(exchange, wait)
+    }
+
+    /// Begins the next attempt after `wait` milliseconds.
+    mutating func backOff(_ exchange: ExchangePointer, _ wait: UInt64) {
         exchange.pointee.retries += 1
         counters.retries += 1
         exchange.pointee.stage = .backoff

@@ -98,12 +98,7 @@ extension Engine {
         else { return false }
         endAttempt(exchange, .response(status: status))
         leaveUpstream(exchange)
-        exchange.pointee.retries += 1
-        counters.retries += 1
-        exchange.pointee.stage = .backoff
-        exchange.pointee.attemptDeadline = 0
-        exchange.pointee.backoffUntil = now + wait
-        armTimer(exchange)
+        backOff(exchange, wait)
         return true
     }
 

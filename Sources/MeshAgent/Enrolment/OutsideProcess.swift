@@ -21,16 +21,9 @@ struct OutsideProcess: Hashable, Sendable {
     ///   - pods: netns cookies by the identity of their namespace file.
     ///   - hooked: the cgroup that the programs are attached to.
     static func all(in pods: [FileIdentity: NetnsCookie], outside hooked: Cgroup) -> [NetnsCookie: [OutsideProcess]] {
-        guard !pods.isEmpty, let directory = opendir("/proc") else { return [:] }
-        defer { closedir(directory) }
+        guard !pods.isEmpty else { return [:] }
         var found: [NetnsCookie: [OutsideProcess]] = [:]
-        var count = 0
-        while count < limit, let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            guard let pid = Int32(name) else { continue }
-            count += 1
+        for pid in ProcessTable.all(atMost: limit) {
             guard let file = PodProbe.file(at: "/proc/\(pid)/ns/net"), let cookie = pods[file],
                 let cgroup = try? Cgroup.ofProcess(pid), !cgroup.isWithin(hooked)
             else { continue }

@@ -75,14 +75,8 @@ enum RedirectDrain {
 
     /// One process of each network namespace.
     private static func processes() -> [pid_t] {
-        guard let directory = opendir("/proc") else { return [] }
-        defer { closedir(directory) }
         var found: [UInt64: pid_t] = [:]
-        while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            guard let pid = pid_t(name) else { continue }
+        for pid in ProcessTable.all() {
             var status = stat()
             if stat("/proc/\(pid)/ns/net", &status) == 0 { found[UInt64(status.st_ino)] = pid }
         }

@@ -13,19 +13,7 @@ struct RunningProxy: Hashable, Sendable {
     /// Those whose command line says that they look for their agent at `socket`. One in another PID namespace is not
     /// seen.
     static func all(of socket: String) -> [RunningProxy] {
-        guard let directory = opendir("/proc") else { return [] }
-        defer { closedir(directory) }
-        var found: [RunningProxy] = []
-        var count = 0
-        while count < limit, let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            guard let pid = pid_t(name) else { continue }
-            count += 1
-            if looks(pid, for: socket) { found.append(RunningProxy(pid: pid)) }
-        }
-        return found
+        ProcessTable.all(atMost: limit).filter { looks($0, for: socket) }.map(RunningProxy.init)
     }
 
     private static func looks(_ pid: pid_t, for socket: String) -> Bool {
@@ -43,8 +31,6 @@ struct RunningProxy: Hashable, Sendable {
         guard let process = try? ChildProcess(attachingTo: pid) else { return true }
         // The number may have become another process's before it was attached to.
         guard Self.looks(pid, for: socket) else { return true }
-        process.signal(SIGKILL)
-        var entry = pollfd(fd: process.descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&entry, 1, 2000) == 1
+        return process.kill(waitingAtMost: .seconds(2))
     }
 }

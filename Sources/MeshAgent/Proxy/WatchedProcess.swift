@@ -26,9 +26,7 @@ final class WatchedProcess {
     /// Kills it and waits for its end, at most two seconds.
     func killAndWait() {
         forget()
-        kill()
-        var entry = pollfd(fd: process.descriptor, events: Int16(POLLIN), revents: 0)
-        if poll(&entry, 1, 2000) == 1 { ended() }
+        if process.kill(waitingAtMost: .seconds(2)) { ended() }
     }
 
     /// Nobody wants to hear of its end any more.
