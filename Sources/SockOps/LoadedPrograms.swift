@@ -6,9 +6,11 @@ import LinuxIO
 
 /// What is loaded in the kernel under the names of this project, whoever loaded it.
 enum LoadedPrograms {
+    typealias Program = (id: UInt32, name: String, mapIDs: [UInt32])
+
     /// The loaded programs with names of ours.
-    static func all() throws(BPFError) -> [(id: UInt32, name: String, mapIDs: [UInt32])] {
-        var found: [(id: UInt32, name: String, mapIDs: [UInt32])] = []
+    static func all() throws(BPFError) -> [Program] {
+        var found: [Program] = []
         try forEachID("programs", bpf_prog_get_next_id) { id throws(BPFError) in
             // Gone between the two calls: ENOENT.
             guard let program = try present({ () throws(BPFError) in try BPFProgram(id: id) }),
@@ -35,19 +37,26 @@ enum LoadedPrograms {
         return found
     }
 
-    /// Programs of ours that work on one of `maps`, as `program: NAME (number ID)` with the links that run them.
-    static func describe(using maps: Set<UInt32>) throws(BPFError) -> [String] {
-        try describe(all().filter { !maps.isDisjoint(with: $0.mapIDs) })
+    /// Those of ours that `isWanted`, as `program: NAME (number ID)` with the links that run them.
+    static func describe(_ isWanted: (Program) -> Bool) throws(BPFError) -> [String] {
+        let programs = try all().filter(isWanted)
+        let links = try links(of: Set(programs.map(\.id)))
+        return programs.map { program in
+            let running = links.filter { $0.programID == program.id }.map { ", attached by link \($0.id)" }
+            return "program: \(program.name) (number \(program.id))\(running.joined())"
+        }
     }
 
-    /// Programs of ours that work on maps which no node of this machine has pinned.
+    /// The numbers of the programs of ours that work on maps which no node of this machine has pinned.
     ///
     /// Such a program is what an uninstalled node has left, or belongs to a start or a self-test of this moment.
-    static func describeOrphans() throws(BPFError) -> [String] {
+    static func orphans() throws(BPFError) -> Set<UInt32> {
+        // The programs first: what a node pins between the two looks counts as pinned.
+        let programs = try all()
         let roots = try BPFError.telling { () throws(SystemError) in try Mounts.current().bpffs }
         var pinned: Set<UInt32> = []
         for root in Set(roots) { pinned.formUnion(try pinnedMaps(below: root)) }
-        return try describe(all().filter { !$0.mapIDs.isEmpty && pinned.isDisjoint(with: $0.mapIDs) })
+        return Set(programs.filter { !$0.mapIDs.isEmpty && pinned.isDisjoint(with: $0.mapIDs) }.map(\.id))
     }
 
     /// The maps that are pinned as `mesh_*` below `directory`.
@@ -60,16 +69,6 @@ enum LoadedPrograms {
             } catch  where error.errnoCode == ENOENT || error.errnoCode == EINVAL {}
         }
         return ids
-    }
-
-    private static func describe(
-        _ programs: [(id: UInt32, name: String, mapIDs: [UInt32])]
-    ) throws(BPFError) -> [String] {
-        let links = try links(of: Set(programs.map(\.id)))
-        return programs.map { program in
-            let running = links.filter { $0.programID == program.id }.map { ", attached by link \($0.id)" }
-            return "program: \(program.name) (number \(program.id))\(running.joined())"
-        }
     }
 
     /// Nil instead of ENOENT: what is listed can go before it is opened.

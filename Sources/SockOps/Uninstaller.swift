@@ -58,9 +58,16 @@ public struct Uninstaller: Sendable {
 
     /// What the kernel and the file systems still have of this node, as `kind: object`; empty if nothing.
     ///
-    /// Among it every loaded program of this project that no pinned node accounts for.
+    /// Among it every loaded program of this project that no pinned node accounts for, if it stays: those of another
+    /// node's start or self-test are of the moment, and are waited for.
     public func leftovers() throws(BPFError) -> [String] {
-        try remains() + LoadedPrograms.describeOrphans()
+        let start = ContinuousClock.now
+        var orphans = try LoadedPrograms.orphans()
+        while !orphans.isEmpty, ContinuousClock.now - start < Self.patience {
+            usleep(20_000)
+            orphans.formIntersection(try LoadedPrograms.orphans())
+        }
+        return try remains() + LoadedPrograms.describe { orphans.contains($0.id) }
     }
 
     /// As ``leftovers()``, without what is only loaded.
@@ -95,7 +102,7 @@ public struct Uninstaller: Sendable {
     private func awaitNothingLeft(using maps: Set<UInt32>) throws(BPFError) -> [String] {
         let start = ContinuousClock.now
         while true {
-            let left = try remains() + LoadedPrograms.describe(using: maps)
+            let left = try remains() + LoadedPrograms.describe { !maps.isDisjoint(with: $0.mapIDs) }
             if left.isEmpty || ContinuousClock.now - start > Self.patience { return left }
             usleep(20_000)
         }

@@ -176,8 +176,9 @@ def test_uninstall_leaves_nothing_and_breaks_nothing(node):
     assert server.recv(100) == b"uninstall"
     stop_peers(node)
     node.agent.ctl("uninstall", *places, check=False)  # the cgroup can go now that its processes have ended
-    done = node.agent.ctl("uninstall", "--check", *places, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # Another worker's agent that starts this moment, on a busy machine, can outlast the patience of one check.
+    eventually(lambda: node.agent.ctl("uninstall", "--check", *places, check=False).returncode == 0,
+               what="a check that finds nothing")
 
 
 def stop_peers(node):
