@@ -97,8 +97,15 @@ class Agent:
             metadata = item["metadata"]
             self.ctl("policy", "delete", item["kind"], f"{metadata['namespace']}/{metadata['name']}")
 
+    def runtime_argv(self, pod, *argv):
+        """The command in the pod's namespace and in the hooked cgroup, as a runtime starts a container: not by meshctl."""
+        cgroup = self.cgroup / f"runtime-{pod.name}"
+        cgroup.mkdir(exist_ok=True)
+        return ["sh", "-c", f"echo $$ > {cgroup}/cgroup.procs && exec \"$@\"", "sh", *pod.enter(*argv)]
+
     def run_argv(self, pod, *argv, namespace=manifests.NAMESPACE):
-        return [binary("meshctl"), "run", "--socket", self.socket, "--pod", f"{namespace}/{pod.name}", "--", *argv]
+        return [binary("meshctl"), "run", "--socket", self.socket, "--timeout", f"{PATIENCE:.0f}s",
+                "--pod", f"{namespace}/{pod.name}", "--", *argv]
 
     def kill(self):
         """kill -9, as the out-of-memory killer does."""
