@@ -111,7 +111,7 @@ import Testing
             let port = world.port
             // What else the machine does only adds to a time, so the least of some counts.
             var (least, deaths) = (Duration.seconds(60), 0)
-            while deaths<3, least>.milliseconds(2000) {
+            while least > .milliseconds(2000), deaths < 3 {
                 let old = try #require(world.supervisor.serving)
                 kill(old, SIGKILL)
                 deaths += 1
