@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import manifests
 from .node import cgroup2_mount, remove_cgroup
-from .processes import PATIENCE, root_of_repository, run, spawn, stop
+from .processes import PATIENCE, CommandFailed, root_of_repository, run, spawn, stop
 
 
 def binary(name):
@@ -65,7 +65,10 @@ class Agent:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"mesh-agent does not answer after {timeout} s: {self.log_tail()}")
             time.sleep(0.005)
-        self.ctl("status", "--wait", timeout=timeout)
+        try:
+            self.ctl("status", "--wait", timeout=timeout)
+        except CommandFailed as failure:
+            raise RuntimeError(f"{failure}: {self.log_tail()}") from failure
 
     def _listens(self):
         """Whether an agent is behind the socket file, which one that was killed leaves."""
