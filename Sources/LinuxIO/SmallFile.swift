@@ -10,27 +10,16 @@ public enum SmallFile {
     public static func read(_ path: String, limit: Int = 16 << 20) throws(SystemError) -> [UInt8] {
         let file = try OwnedDescriptor(open: path, flags: O_RDONLY)
         let raw = file.rawValue
-        var bytes: [UInt8] = []
-        let chunk = 16384
-        while true {
-            var count = 0
-            var failure: SystemError?
-            let start = bytes.count
-            bytes.append(contentsOf: repeatElement(0, count: chunk))
-            bytes.withUnsafeMutableBytes { buffer in
-                do throws(SystemError) {
-                    count = try SystemError.check("read", path) {
-                        Glibc.read(raw, buffer.baseAddress?.advanced(by: start), chunk)
-                    }
-                } catch {
-                    failure = error
+        return try withUnsafeTemporaryAllocation(byteCount: 16384, alignment: 1) { (buffer) throws(SystemError) in
+            var bytes: [UInt8] = []
+            while true {
+                let count = try SystemError.check("read", path) { Glibc.read(raw, buffer.baseAddress, buffer.count) }
+                if count == 0 { return bytes }
+                // Copied as a whole: where every process of the machine is looked at, a byte at a time takes seconds.
+                bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+                guard bytes.count <= limit else {
+                    throw SystemError("read", path, errnoCode: EFBIG, hint: "larger than \(limit) bytes")
                 }
-            }
-            if let failure { throw failure }
-            bytes.removeLast(chunk - count)
-            if count == 0 { return bytes }
-            guard bytes.count <= limit else {
-                throw SystemError("read", path, errnoCode: EFBIG, hint: "larger than \(limit) bytes")
             }
         }
     }

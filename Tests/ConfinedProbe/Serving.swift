@@ -87,12 +87,12 @@ final class Serving: ProxyProcess.LegSource {
         guard try receive(log.read.rawValue).hasSuffix("}\n") else { return EPROTO }
         var isDrained = false
         engine.drain(within: .milliseconds(20)) { isDrained = true }
-        for _ in 0..<500 where !isDrained { try loop.turn(waitingAtMost: .milliseconds(2)) }
+        for _ in 0..<5000 where !isDrained { try loop.turn(waitingAtMost: .milliseconds(2)) }
         return isDrained ? 0 : ETIMEDOUT
     }
 
     private func accept() throws -> OwnedDescriptor? {
-        for _ in 0..<500 {
+        for _ in 0..<5000 {
             var peer = StreamEndpoint.loopback(port: 0)
             let accepted = StreamSocket.accept(backend.rawValue, from: &peer)
             if accepted >= 0 { return OwnedDescriptor(adopting: CInt(accepted)) }
@@ -103,7 +103,7 @@ final class Serving: ProxyProcess.LegSource {
 
     private func send(_ text: String, to descriptor: CInt) throws {
         let bytes = Array(text.utf8)
-        for _ in 0..<500 {
+        for _ in 0..<5000 {
             if StreamSocket.send(descriptor, bytes, bytes.count) == bytes.count { return }
             try loop.turn(waitingAtMost: .milliseconds(2))
         }
@@ -111,7 +111,7 @@ final class Serving: ProxyProcess.LegSource {
 
     private func receive(_ descriptor: CInt) throws -> String {
         var memory = [UInt8](repeating: 0, count: 4096)
-        for _ in 0..<500 {
+        for _ in 0..<5000 {
             let count = recv(descriptor, &memory, memory.count, 0)
             if count > 0 { return String(decoding: memory[..<count], as: UTF8.self) }
             try loop.turn(waitingAtMost: .milliseconds(2))

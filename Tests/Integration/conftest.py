@@ -85,7 +85,7 @@ def pods(meshed):
         manifests.write(path, manifests.namespace("test", {"team": "red"}),
                         manifests.namespace("other", {"team": "blue"}), *objects)
     yield write
-    path.write_text(original)
+    manifests.replace(path, original)
     eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Pod object that names a process, not a namespace: `sockmesh.io/pid`."""
 
+import os
+
 import pytest
 
 from harness.manifests import app, network_policy
@@ -18,11 +20,15 @@ def node():
 
 @pytest.fixture
 def resident(node):
-    """resident(pod) is a process that lives in a pod's namespace and does nothing."""
+    """resident(pod) is a process that lives in a pod and does nothing. In the hooked cgroup: a pod with a process outside
+    of it is failed as soon as that is found."""
     processes = []
 
     def start(name):
-        processes.append(spawn(*node.pod(name).enter("sleep", "1000")))
+        pod = node.pod(name)
+        processes.append(spawn(*node.agent.runtime_argv(pod, "sleep", "1000")))
+        link = f"/proc/{processes[-1].pid}/ns/net"
+        eventually(lambda: os.path.samefile(link, pod.path), what=f"a process in the namespace of {name}")
         return processes[-1]
     yield start
     for process in processes:

@@ -203,17 +203,19 @@ def test_skipped_ports_are_not_captured(proxied, rules, proxy):
     original = (proxied.agent.config / "objects.yaml").read_text()
     objects = [proxied.pod_object("a", {"role": "client"}, annotations={"sockmesh.io/skip-outbound-ports": str(SKIPPED)}),
                proxied.pod_object("b", {"role": "server"}), proxied.pod_object("c"), proxied.pod_object("u")]
-    proxied.agent.write_config("objects.yaml", manifests.namespace("test", {"team": "red"}), *objects)
     server = proxied.server("b", SKIPPED)
     try:
+        proxied.agent.write_config("objects.yaml", manifests.namespace("test", {"team": "red"}), *objects)
+        # The agent writes the pod's row anew, over a rule that is there before it.
+        eventually(lambda: rules.skips_ports(proxy.cookie), what="the annotation")
         rules.needs_l7(proxy.cookie, EGRESS, SKIPPED)
-        eventually(lambda: proxied.outcome("a", "b", SKIPPED) == "ok" and not nobody_waits(server),
-                   what="the skipped port")
+        assert proxied.outcome("a", "b", SKIPPED) == "ok"
+        assert not nobody_waits(server) and nobody_waits(proxy.outbound[4])
     finally:
         server.close()
-        (proxied.agent.config / "objects.yaml").write_text(original)
-        while not nobody_waits(proxy.outbound[4]):
-            proxy.outbound[4].accept()[0].close()
+        rules.undo()
+        manifests.replace(proxied.agent.config / "objects.yaml", original)
+        eventually(lambda: not rules.skips_ports(proxy.cookie), what="the end of the annotation")
 
 
 def test_a_verdict_of_l7_leads_to_the_proxy_and_its_leg_out_again(proxied, targets, rules, proxies, family):

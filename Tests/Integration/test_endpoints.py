@@ -30,7 +30,7 @@ def change_pods(meshed):
                 changes[item["metadata"]["name"]](item)
         manifests.write(path, *objects)
     yield rewrite
-    path.write_text(original)
+    manifests.replace(path, original)
     eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
 
 
@@ -203,10 +203,11 @@ def test_affinity_ends_after_its_time(meshed, services, backends):
     first = chosen()
     while time.monotonic() - began < 1.5 * seconds:
         time.sleep(0.3)
+        again = time.monotonic()
         now = chosen()
         # A machine that stood still says nothing.
         assert now == first or time.monotonic() - last > seconds, "each use keeps the choice for its time again"
-        last = time.monotonic()
+        first, last = now, again
     for _ in range(6):
         time.sleep(seconds + 0.1)
         if chosen() != first:

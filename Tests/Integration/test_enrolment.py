@@ -10,7 +10,7 @@ import pytest
 
 from harness.manifests import app, network_policy
 from harness.meshed import Meshed
-from harness.processes import run, spawn
+from harness.processes import PATIENCE, run, spawn
 from harness.remote import Peer
 from harness.world import eventually
 
@@ -47,10 +47,8 @@ def watch(node, expected, seconds, *attempt):
 
 
 def stray(node, pod):
-    """A process in the pod's namespace and in the node's hooked cgroup, as a runtime would start it: not by meshctl."""
-    cgroup = node.agent.cgroup / f"runtime-{pod.name}"
-    cgroup.mkdir(exist_ok=True)
-    return Peer(["sh", "-c", f"echo $$ > {cgroup}/cgroup.procs && exec \"$@\"", "sh", *pod.enter()], pod.name)
+    """A process in the pod's namespace and in the node's hooked cgroup."""
+    return Peer(node.agent.runtime_argv(pod), pod.name)
 
 
 def test_an_address_taken_from_the_interface_sheds_no_policy(node):
@@ -119,7 +117,7 @@ def test_a_pod_that_is_not_fit_does_not_leak(node):
     assert node.outcome("d", "b", PORT) == "EPERM"
     node.agent.write_config("d.yaml", node.pod_object("d"))
     redirection(node, "d", "enabled")
-    assert waiting.wait(10) == 0, "meshctl run waits until the pod is enrolled"
+    assert waiting.wait(PATIENCE) == 0, "meshctl run waits until the pod is enrolled"
     assert node.outcome("d", "b", PORT) == "ok"
     assert node.outcome("a", "d", PORT) == "ok"
     server.close()
@@ -157,6 +155,6 @@ def test_a_process_outside_the_cgroup_is_a_failure_that_is_seen(node):
     finally:
         os.kill(outside.pid, signal.SIGKILL)
         outside.wait()
-    node.agent.ctl("status", "--wait", "--timeout", "5s")
+    node.agent.ctl("status", "--wait")
     assert node.outcome("a", "b", PORT) == "EPERM"
     listener.close()

@@ -88,10 +88,10 @@ def test_a_balancer_that_must_see_the_traffic_sees_it(meshed, services, backends
         client.connect((BALANCER[family], PORT))
     # No route leads from this node to a balancer.
     assert caught.value.errno in (errno.EINPROGRESS, errno.ENETUNREACH)
-    met = backends["b", family].poll(select.POLLIN, 200)
-    assert met == (select.POLLIN if mode == "VIP" else 0)
-    if met:
+    if mode == "VIP":
         backends["b", family].accept()[0].close()
+    else:
+        assert backends["b", family].poll(select.POLLIN, 200) == 0
     client.close()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import manifests
+from harness.processes import PATIENCE
 from harness.routed import ADDRESSES, PORT, Routed, to
 from harness.world import eventually
 
@@ -35,15 +36,15 @@ def routed():
         *({**method(name), "backendRefs": [to("v1")]} for name in (
             "Fail", "Collect", "Stream", "Chat", "Wait", "Cancelled")),
         {**method("Broken"), "backendRefs": [to("empty")]}]))
-    eventually(lambda: call(made, "Unary").get("answer") == "hello from c", timeout=15, what="the route")
+    eventually(lambda: call(made, "Unary").get("answer") == "hello from c", what="the route")
     yield made
     made.close()
 
 
-def call(routed, name, kind="unary", count=0, timeout=20):
+def call(routed, name, kind="unary", count=0, timeout=PATIENCE):
     done = subprocess.run(
         routed.meshed.argv("a", sys.executable, _PROGRAM, "call", ADDRESSES["web"], str(PORT), name, kind, str(count),
-                           str(timeout)), capture_output=True, text=True, timeout=60)
+                           str(timeout)), capture_output=True, text=True, timeout=2 * PATIENCE)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -68,14 +69,14 @@ def test_streams_pass_in_every_direction(routed):
 def test_a_cancelled_call_is_cancelled_at_the_backend(routed):
     before = int(call(routed, "Cancelled")["answer"].split()[0])
     assert call(routed, "Wait", "cancel")["answer"] == "begun"
-    eventually(lambda: int(call(routed, "Cancelled")["answer"].split()[0]) > before, timeout=10, what="the cancellation")
+    eventually(lambda: int(call(routed, "Cancelled")["answer"].split()[0]) > before, what="the cancellation")
 
 
 def test_a_deadline_ends_the_call_on_both_sides(routed):
     before = int(call(routed, "Cancelled")["answer"].split()[0])
-    found = call(routed, "Wait", "stream", 0, timeout=1)
+    found = call(routed, "Wait", "deadline", timeout=2)
     assert found["code"] == "DEADLINE_EXCEEDED"
-    eventually(lambda: int(call(routed, "Cancelled")["answer"].split()[0]) > before, timeout=10, what="the end")
+    eventually(lambda: int(call(routed, "Cancelled")["answer"].split()[0]) > before, what="the end")
 
 
 def test_the_proxys_own_answers_are_statuses(routed):

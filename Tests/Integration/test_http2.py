@@ -22,7 +22,7 @@ def routed():
              "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}}],
          "backendRefs": [to("v2")]},
         {"backendRefs": [to("v1")]}]))
-    eventually(lambda: curl(made, "/h2/ready")[1] == "200", timeout=10, what="the route")
+    eventually(lambda: curl(made, "/h2/ready")[1] == "200", what="the route")
     yield made
     made.close()
 

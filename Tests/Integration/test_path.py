@@ -55,6 +55,7 @@ def test_closed_connections_are_reported(world, family):
     """Bytes each way, path and duration, one event for each connection."""
     if world.mode == "plain":
         return
+    began = time.monotonic()
     client, server = world.connect(family)
     port = client.getsockname()[1]
     exchange(client, server, 10, 10_000)
@@ -71,15 +72,21 @@ def test_closed_connections_are_reported(world, family):
     assert event["bytesRedirected"] == (100_500 if world.redirects else 0)
     assert event["sent"]["path"] == ("redirect" if world.redirects else "tcp")
     assert event["destination"]["workload"] == "test/b"
-    assert 0 < event["durationSeconds"] < 60
+    assert 0 < event["durationSeconds"] < time.monotonic() - began
 
 
 def test_socket_statistics(world):
     """Plain: TCP_INFO counts bytes. Redirected: it stands still."""
     client, server = world.connect(client_options=[NODELAY])
     exchange(client, server, 10, 10_000)
-    bytes_acked, = struct.unpack_from("=Q", client.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 192), 120)
-    assert bytes_acked < 100 if world.redirects else bytes_acked >= 100_000
+
+    def bytes_acked():
+        return struct.unpack_from("=Q", client.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 192), 120)[0]
+    if world.redirects:
+        assert bytes_acked() < 100
+    else:
+        # A receiver may put the acknowledgement of the last bytes off.
+        eventually(lambda: bytes_acked() >= 100_000, what="the acknowledgement")
 
 
 @pytest.mark.parametrize("level, option", [(socket.IPPROTO_TCP, TCP_INQ), (socket.SOL_SOCKET, SO_TIMESTAMPNS)],

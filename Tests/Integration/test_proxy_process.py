@@ -120,6 +120,6 @@ def test_uninstall_without_an_agent_leaves_no_proxy(node):
     assert present.returncode == 1 and f"process: mesh-proxy {proxy}" in present.stdout
     done = agent.ctl("uninstall", *flags)
     assert f"process: mesh-proxy {proxy}" in done.stdout
-    eventually(lambda: not is_running(proxy), timeout=10, what="the end of the proxy")
+    eventually(lambda: not is_running(proxy), what="the end of the proxy")
     eventually(lambda: agent.ctl("uninstall", "--check", *flags, check=False).returncode == 0,
                what="a check that finds nothing")

@@ -39,7 +39,7 @@ def test_weights(meshed, services, backends):
         met = backends.ask(V4, times=1000)
         assert abs(met["b"] - 750) < 5 * (1000 * 0.75 * 0.25) ** 0.5, met
     finally:
-        (meshed.agent.config / "objects.yaml").write_text(original)
+        manifests.replace(meshed.agent.config / "objects.yaml", original)
         eventually(lambda: meshed.agent.json("status")["ready"], what="readiness")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.manifests import app, network_policy
 from harness.meshed import Meshed
-from harness.processes import run, stop
+from harness.processes import PATIENCE, run, stop
 from harness.remote import PeerFailed
 from harness.world import eventually
 
@@ -78,7 +78,7 @@ class Asking(threading.Thread):
 
     def end(self):
         self._ending.set()
-        self.join(20)
+        self.join(PATIENCE)
         return self.wrong
 
 
@@ -99,7 +99,7 @@ def test_a_new_layout_takes_over_under_traffic(node, server):
     pouring, draining = client.start_pour(total), far.start_drain(total)
     node.agent.start()
     assert all(w["redirection"]["state"] == "enabled" for w in node.agent.json("workloads"))
-    assert draining.result(60) == [total, None]
+    assert draining.result() == [total, None]
     assert pouring.result() == total
     eventually(lambda: not any((node.agent.bpffs / old / "links").iterdir()), what="the end of the old programs")
     time.sleep(1.5)
@@ -144,11 +144,16 @@ def test_a_pod_that_the_new_agent_cannot_see_stays_under_the_old_layout(node, se
     current, old = become_old(node.agent)
     run("ip", "netns", "delete", node.pod("a").netns)
     node.agent.start(wait=False)
-    deadline = time.monotonic() + 5
+    both = sorted([current, old])
+
+    def taken_over():
+        assert node.outcome("a", "b", PORT) == "EPERM"
+        return versions(node.agent) == both and old in node.agent.ctl("status", check=False).stdout
+    eventually(taken_over, what="a report of the old layout")
+    deadline = time.monotonic() + 3  # it tries to take over each second
     while time.monotonic() < deadline:
         assert node.outcome("a", "b", PORT) == "EPERM"
-    assert versions(node.agent) == sorted([current, old])
-    eventually(lambda: old in node.agent.ctl("status", check=False).stdout, what="a report of it")
+    assert versions(node.agent) == both
     node.peer("a").close()
     del node._peers["a"]
     eventually(lambda: versions(node.agent) == [current], what="the end of the old layout")

@@ -63,7 +63,7 @@ struct SandboxTests {
         }
         #expect(sent == 4)
         var ready = pollfd(fd: receiver.rawValue, events: Int16(POLLIN), revents: 0)
-        #expect(poll(&ready, 1, 5000) == 1)
+        #expect(poll(&ready, 1, 20_000) == 1)
         #expect(throws: SystemError.self) {
             try Sandbox.join(first, second, device: "mesh0", addresses: (1, 2), prefixLength: 30)
         }

@@ -33,7 +33,7 @@ private struct FakePod: ~Copyable {
 
     deinit {
         // The processes have ended; the kernel may take a moment to see them gone.
-        for _ in 0..<100 where rmdir(cgroup.path) != 0 && errno == EBUSY { usleep(10_000) }
+        for _ in 0..<1000 where rmdir(cgroup.path) != 0 && errno == EBUSY { usleep(10_000) }
     }
 }
 

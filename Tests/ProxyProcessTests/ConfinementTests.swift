@@ -20,7 +20,7 @@ import Testing
     private static func run(_ program: String, _ arguments: [String]) throws -> CInt {
         let child = try ChildProcess(starting: try path(of: program), arguments: arguments)
         var ready = pollfd(fd: child.descriptor, events: Int16(POLLIN), revents: 0)
-        #expect(poll(&ready, 1, 20000) == 1)
+        #expect(poll(&ready, 1, 50_000) == 1)
         let status = child.reap()
         return try #require(status)
     }

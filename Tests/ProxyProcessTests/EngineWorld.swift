@@ -83,11 +83,11 @@ final class EngineWorld {
 
     /// - Parameter done: not asked again when it has said yes.
     func turn(until done: () -> Bool) throws {
-        for _ in 0..<2000 {
-            if done() { return }
+        let start = ContinuousClock.now
+        while !done() {
+            try #require(start.duration(to: .now) < .seconds(20), "\(log) \(heard)")
             try loop.turn(waitingAtMost: .milliseconds(2))
         }
-        try #require(Bool(false), "\(log) \(heard)")
     }
 
     // MARK: - Configuration

@@ -78,8 +78,11 @@ import Testing
         }
 
         func turn(until done: () -> Bool) throws {
-            for _ in 0..<2000 where !done() { try loop.turn(waitingAtMost: .milliseconds(5)) }
-            try #require(done(), "\(log) \(heard) \(closed ?? "")")
+            let start = ContinuousClock.now
+            while !done() {
+                try #require(start.duration(to: .now) < .seconds(20), "\(log) \(heard) \(closed ?? "")")
+                try loop.turn(waitingAtMost: .milliseconds(5))
+            }
         }
     }
 

@@ -104,9 +104,9 @@ extension KernelTests {
     }
 }
 
-/// Polls for a second: for what the kernel does from a work queue.
+/// Polls for twenty seconds: for what the kernel does from a work queue.
 func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-    for _ in 0..<100 {
+    for _ in 0..<2000 {
         if try condition() { return true }
         usleep(10_000)
     }

@@ -20,7 +20,7 @@ struct SocketMakerTests {
         try made.run { () throws(SystemError) in
             let child = try ChildProcess(starting: "/sbin/ip", arguments: ["link", "set", "lo", "up"])
             var ready = pollfd(fd: child.descriptor, events: Int16(POLLIN), revents: 0)
-            _ = poll(&ready, 1, 5000)
+            _ = poll(&ready, 1, 20_000)
             guard child.reap() == 0 else { throw SystemError("ip link set lo up", errnoCode: EINVAL) }
         }
         return made

@@ -143,7 +143,7 @@ def main():
         for server in node.servers.values():
             stop(server)
         try:
-            eventually(lambda: watched[0].descriptors() <= watched[0].descriptors_before + 4, timeout=10)
+            eventually(lambda: watched[0].descriptors() <= watched[0].descriptors_before + 4)
         except AssertionError:
             pass  # said below
         for one in watched:

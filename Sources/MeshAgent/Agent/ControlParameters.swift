@@ -40,10 +40,15 @@ struct ControlParameters: Equatable {
             nodeBudget: (memory ?? 4 << 20) * 1024 / 8)
     }
 
+    /// Writes what depends on ``members``, which changes while the programs run.
+    func storeHighWater(in control: borrowing MappedValue<mesh_control>) {
+        control.store(highWater, to: \.high_water)
+    }
+
     /// Writes them where the programs read them.
     func store(in control: borrowing MappedValue<mesh_control>) {
         control.store(nodeNetns, to: \.node_netns)
-        control.store(highWater, to: \.high_water)
+        storeHighWater(in: control)
         // 712 bytes of kernel memory each, rounded up to 1 KiB by the allocator (struct sk_msg).
         control.store(512, to: \.message_cap)
         control.store(1024, to: \.small_write)

@@ -271,7 +271,7 @@ final class Node {
         }
         if members != parameters.members {
             parameters.members = members
-            parameters.store(in: writer.plane.maps.control)
+            parameters.storeHighWater(in: writer.plane.maps.control)
         }
         if let addresses = try? Self.nodeAddresses() { state.setNodeAddresses(addresses) }
         state.retry()

@@ -49,7 +49,7 @@ struct Status: ParsableCommand {
         try Console.print(last, as: output.output, table: StatusText.render)
     }
 
-    /// Tries again as long as nobody listens: an agent that was just started makes its socket last.
+    /// Tries again as long as nobody listens or answers: an agent that was just started may take its time.
     private func connect(
         before deadline: ContinuousClock.Instant, _ progress: inout ProgressLine
     ) throws(AdminError) -> AdminClient {
@@ -57,7 +57,7 @@ struct Status: ParsableCommand {
             do throws(AdminError) {
                 return try agent.connect()
             } catch {
-                guard error.code == .unreachable || error.code == .busy else { throw error }
+                guard [.unreachable, .busy, .timeout].contains(error.code) else { throw error }
                 guard ContinuousClock.now < deadline else { throw error }
                 progress.show(error.message)
                 usleep(50_000)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import manifests
 from .node import cgroup2_mount, remove_cgroup
-from .processes import PATIENCE, root_of_repository, run, spawn, stop
+from .processes import PATIENCE, CommandFailed, root_of_repository, run, spawn, stop
 
 
 def binary(name):
@@ -65,7 +65,10 @@ class Agent:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"mesh-agent does not answer after {timeout} s: {self.log_tail()}")
             time.sleep(0.005)
-        self.ctl("status", "--wait", timeout=timeout)
+        try:
+            self.ctl("status", "--wait", timeout=timeout)
+        except CommandFailed as failure:
+            raise RuntimeError(f"{failure}: {self.log_tail()}") from failure
 
     def _listens(self):
         """Whether an agent is behind the socket file, which one that was killed leaves."""
@@ -97,8 +100,15 @@ class Agent:
             metadata = item["metadata"]
             self.ctl("policy", "delete", item["kind"], f"{metadata['namespace']}/{metadata['name']}")
 
+    def runtime_argv(self, pod, *argv):
+        """The command in the pod's namespace and in the hooked cgroup, as a runtime starts a container: not by meshctl."""
+        cgroup = self.cgroup / f"runtime-{pod.name}"
+        cgroup.mkdir(exist_ok=True)
+        return ["sh", "-c", f"echo $$ > {cgroup}/cgroup.procs && exec \"$@\"", "sh", *pod.enter(*argv)]
+
     def run_argv(self, pod, *argv, namespace=manifests.NAMESPACE):
-        return [binary("meshctl"), "run", "--socket", self.socket, "--pod", f"{namespace}/{pod.name}", "--", *argv]
+        return [binary("meshctl"), "run", "--socket", self.socket, "--timeout", f"{PATIENCE:.0f}s",
+                "--pod", f"{namespace}/{pod.name}", "--", *argv]
 
     def kill(self):
         """kill -9, as the out-of-memory killer does."""

@@ -140,6 +140,7 @@ class Rules:
     # At the far ends of the arrays, where the agent has put nothing.
     _SET, _MAP, _PAGE = 8000, 4000, 8100
     _CAPTURE, _CAPTURE_CLASS = 1, 2
+    _FLAGS, _SKIP_PORTS, _PROBE_PORTS = 8, 1 << 4, 1 << 6
 
     def __init__(self, agent):
         self.control = Control(agent)
@@ -182,8 +183,15 @@ class Rules:
     def probe(self, cookie, port):
         key = struct.pack("=QHBBI", cookie, port, INGRESS, 0, 0)
         self._change(self._workloads, struct.pack("=Q", cookie), self._WORKLOAD, {
-            8: struct.unpack(self._WORKLOAD, self._workloads[struct.pack("=Q", cookie)])[8] | 1 << 6})
+            self._FLAGS: self._flags(cookie) | self._PROBE_PORTS})
         self._probes[key] = struct.pack("=I", 1)
+
+    def _flags(self, cookie):
+        return struct.unpack(self._WORKLOAD, self._workloads[struct.pack("=Q", cookie)])[self._FLAGS]
+
+    def skips_ports(self, cookie):
+        """Whether the agent has taken ports of a pod out of the mesh."""
+        return bool(self._flags(cookie) & self._SKIP_PORTS)
 
     def route_class(self, cookie, number):
         self._change(self._workloads, struct.pack("=Q", cookie), self._WORKLOAD, {9: number})

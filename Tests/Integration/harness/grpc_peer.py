@@ -47,7 +47,7 @@ class _Echo:
             over.set()
         context.add_callback(ended)
         yield b"begun"
-        over.wait(20)
+        over.wait()
 
     def count_cancelled(self, request, context):
         return str(self.cancelled).encode()
@@ -93,6 +93,10 @@ def _call(channel, method, kind, count, timeout):
             answers.append(len(item))
             sent.release()
         return {"answer": answers}
+    if kind == "deadline":
+        # The connections are there: the time is the call's alone.
+        channel.unary_unary(f"/{_SERVICE}/Cancelled")(b"")
+        return {"answer": [item.decode() for item in channel.unary_stream(path)(b"", timeout=timeout)]}
     if kind == "cancel":
         call = channel.unary_stream(path)(b"", timeout=timeout)
         first = next(call)

@@ -88,9 +88,14 @@ def text(*objects):
 
 
 def write(path, *objects):
-    """Replaces a file in one step, so that a watcher never reads half of it."""
+    """Makes or replaces a file of these objects; as `replace`."""
+    return replace(path, text(*objects))
+
+
+def replace(path, content):
+    """Makes or replaces a file in one step, so that a watcher never reads half of it."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{next(_numbers)}.tmp")
-    temporary.write_text(text(*objects))
+    temporary.write_text(content)
     os.rename(temporary, path)
     return path

@@ -2,6 +2,7 @@
 """A node made of network namespaces: one with a bridge for the node itself, one for each pod on a veth of it."""
 
 import atexit
+import contextlib
 import itertools
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import time
 from pathlib import Path
 
-from .processes import is_running, run
+from .processes import PATIENCE, is_running, run
 
 PREFIX = "meshtest"
 _NETNS = Path("/run/netns")
@@ -131,7 +132,7 @@ def remove_cgroup(path):
     if not path.is_dir():
         return
     (path / "cgroup.kill").write_text("1")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     for directory in [*sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True), path]:
         while True:
             try:
@@ -155,6 +156,7 @@ def sweep():
             if place == _NETNS:
                 run("ip", "netns", "delete", entry.name, check=False)
             elif place in (Path("/sys/fs/bpf"), Path("/run")):
-                shutil.rmtree(entry)
+                shutil.rmtree(entry, ignore_errors=True)
             else:
-                remove_cgroup(entry)
+                with contextlib.suppress(FileNotFoundError):  # another worker removes it as well
+                    remove_cgroup(entry)

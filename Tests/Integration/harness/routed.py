@@ -78,7 +78,7 @@ class Steady:
 
     def until(self, moment):
         """The report, when a request that began after this time.monotonic() was answered."""
-        return eventually(lambda: (found := self.report())["latest"] > moment and found, timeout=20,
+        return eventually(lambda: (found := self.report())["latest"] > moment and found,
                           what="an answer to a later request")
 
 

@@ -139,7 +139,7 @@ import Testing
         let rules: [HTTPRoute.Rule] = [
             .init(
                 matches: [HTTPRouteMatch(path: .prefix("/"))],
-                retry: RouteRetry(codes: [503], attempts: 3, backoff: GatewayDuration(milliseconds: 200)))
+                retry: RouteRetry(codes: [503], attempts: 50, backoff: GatewayDuration(milliseconds: 100)))
         ]
         let rig = try Rig([backend.port], rules: rules)
         let client = rig.client()

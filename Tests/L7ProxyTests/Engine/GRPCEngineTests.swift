@@ -82,7 +82,7 @@ import Testing
         let client = HTTP2TestClient(rig.client())
         // The connections are there: the time is the call's alone.
         #expect(client.finish(Self.call(client)))
-        let call = Self.call(client, "/shop.Web/Wait", "grpc-timeout: 400m\r\n")
+        let call = Self.call(client, "/shop.Web/Wait", "grpc-timeout: 1S\r\n")
         #expect(client.finish(call))
         #expect(Self.status(client.message(call)) == "4", "DEADLINE_EXCEEDED")
         #expect(Poll.until { seen.closed.contains(.cancel) }, "the backend is told that nobody waits")

@@ -10,12 +10,13 @@ enum Poll {
         return true
     }
 
-    /// Whether `condition` becomes true within ten seconds.
+    /// Whether `condition` becomes true within twenty seconds.
     static func until(_ condition: () -> Bool) -> Bool {
-        for _ in 0..<10_000 {
-            if condition() { return true }
+        let start = ContinuousClock.now
+        while !condition() {
+            guard start.duration(to: .now) < .seconds(20) else { return false }
             _ = pause()
         }
-        return false
+        return true
     }
 }

@@ -16,11 +16,7 @@ final class Recorder: Sendable {
 
     /// Waits until there are so many.
     func wait(for count: Int) -> [RequestRecord] {
-        for _ in 0..<2000 {
-            let all = all
-            if all.count >= count { return all }
-            _ = Poll.pause()
-        }
+        _ = Poll.until { all.count >= count }
         return all
     }
 
@@ -165,11 +161,8 @@ final class Rig: Sendable {
     func counters() -> WorkerCounters {
         let box = Box()
         worker.counters { counters in box.value.withLock { $0 = counters } }
-        for _ in 0..<2000 {
-            if let counters = box.value.withLock({ $0 }) { return counters }
-            _ = Poll.pause()
-        }
-        return WorkerCounters()
+        _ = Poll.until { box.value.withLock { $0 != nil } }
+        return box.value.withLock { $0 } ?? WorkerCounters()
     }
 
     private final class Box: Sendable {

@@ -141,7 +141,7 @@ import Testing
                 .init(matches: Self.prefix("/whole"), timeouts: RouteTimeouts(request: .init(milliseconds: 30))),
                 .init(
                     matches: Self.prefix("/attempt"), timeouts: RouteTimeouts(backendRequest: .init(milliseconds: 30))),
-                .init(matches: Self.prefix("/cut"), timeouts: RouteTimeouts(request: .init(milliseconds: 30))),
+                .init(matches: Self.prefix("/cut"), timeouts: RouteTimeouts(request: .init(milliseconds: 500))),
             ])
         let client = rig.client()
         #expect(get(client, "/whole").hasPrefix("HTTP/1.1 504 "))
@@ -167,8 +167,11 @@ import Testing
             [backend.port],
             rules: [
                 .init(
-                    timeouts: RouteTimeouts(backendRequest: .init(milliseconds: 30)),
-                    retry: RouteRetry(codes: [503], attempts: 1, backoff: .init(milliseconds: 4)))
+                    matches: Self.prefix("/time"),
+                    // The second attempt has to be answered within it.
+                    timeouts: RouteTimeouts(backendRequest: .init(milliseconds: 1000)),
+                    retry: RouteRetry(codes: [503], attempts: 1, backoff: .init(milliseconds: 4))),
+                .init(retry: RouteRetry(codes: [503], attempts: 1, backoff: .init(milliseconds: 4))),
             ])
         let client = rig.client()
         #expect(get(client, "/status").hasPrefix("HTTP/1.1 200 "))

@@ -11,7 +11,7 @@ final class TestConnection: Sendable {
     private let buffered = Mutex<[UInt8]>([])
 
     /// - Parameter descriptor: Owned from now on.
-    init(_ descriptor: CInt, timeout: Int = 5) {
+    init(_ descriptor: CInt, timeout: Int = 20) {
         self.descriptor = descriptor
         let flags = fcntl(descriptor, F_GETFL)
         _ = fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK)

@@ -42,7 +42,7 @@ import Testing
         let rig = try Rig(
             [1],
             configure: {
-                $0.connectTimeout = 40
+                $0.connectTimeout = 1000
                 $0.waitingPerPool = 1
             }, legs: { _ in .pending })
         let first = rig.client()
@@ -95,7 +95,7 @@ import Testing
         busy.send(Self.get)
         #expect(Poll.until { rig.counters().connections == 2 && backend.connections == 1 })
         let drained = Gate()
-        rig.worker.drain(milliseconds: 5000) { drained.open() }
+        rig.worker.drain(milliseconds: 60_000) { drained.open() }
         #expect(idle.readToEnd() == ("", .end))
         idle.close()
         #expect(!drained.isOpen)
