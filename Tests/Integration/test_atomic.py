@@ -22,9 +22,9 @@ from test_oracle import NAMED, NAMESPACES, PORTS, Generator
 pytestmark = pytest.mark.alone
 
 # Of one or two policies each; a long run raises it.
-UPDATES = int(os.environ.get("MESH_ATOMIC_UPDATES", "80"))
+UPDATES = int(os.environ.get("MESH_ATOMIC_UPDATES", "40"))
 # Of changes under real connects: at least so long and so many; a long run raises them.
-CONNECT_SECONDS = int(os.environ.get("MESH_ATOMIC_SECONDS", "15"))
+CONNECT_SECONDS = int(os.environ.get("MESH_ATOMIC_SECONDS", "8"))
 CONNECT_UPDATES = 20 * CONNECT_SECONDS
 PROBE = Path(__file__).with_name("harness") / "flip_probe.py"
 
