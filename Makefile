@@ -27,7 +27,8 @@ export PYTHON
 
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
-.PHONY: help build bpf demo test test-unit test-root bench bench-l7 bench-routes soak soak-bytes soak-l7 fuzz lint format presubmit install clean
+.PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values test-values-and-fuzz \
+	test-integration bench bench-l7 bench-routes soak soak-bytes soak-l7 fuzz lint format presubmit install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -50,21 +51,39 @@ demo: ## show the mesh at work on this machine: 10 seconds, once built (root)
 test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (root)
 	scripts/bootstrap.sh --test
 	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=line lint build
-	$(MAKE) BOOTSTRAP=no test-root
+	# The tests of the kernel go one after another, so they leave a core to what needs no quiet.
+	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target test-kernel test-values-and-fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
+	$(MAKE) BOOTSTRAP=no test-integration
 	# Neither measures a time, so they share the machine.
-	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target \
-		soak fuzz SOAK_GIGABYTES=$(SLICE_GIGABYTES) SOAK_MINUTES=$(SLICE_MINUTES) FUZZ_SECONDS=$(SLICE_SECONDS)
+	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target soak-bytes soak-l7 \
+		SOAK_GIGABYTES=$(SLICE_GIGABYTES) SOAK_MINUTES=$(SLICE_MINUTES)
 
 test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 	$(SWIFT) test
 	$(SWIFT) test --package-path Benchmarks
 
 test-root: build ## all Swift tests and the integration tests; fails, not skips, without root
-	@[ "$$(id -u)" -eq 0 ] || { echo "make test-root: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
-	# One after another: tests of the kernel look at the whole machine, and two cores are few for time limits.
+	$(MAKE) BOOTSTRAP=no test-kernel
+	$(MAKE) BOOTSTRAP=no test-values
+	$(MAKE) BOOTSTRAP=no test-integration
+
+# The parts of the tests. They want what `make build` builds.
+need-root:
+	@[ "$$(id -u)" -eq 0 ] || { echo "make test: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
+
+test-kernel: need-root
+	# One after another: these tests look at the whole machine, and two cores are few for time limits.
 	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --no-parallel --skip '^($(VALUE_TESTS))\.'
-	MESH_REQUIRE_ROOT=1 $(SWIFT) test --skip-build --filter '^($(VALUE_TESTS))\.'
-	$(SWIFT) test --package-path Benchmarks
+
+test-values:
+	# The lock on the build would make it wait for the end of test-kernel; neither builds.
+	MESH_REQUIRE_ROOT=1 nice $(SWIFT) test --ignore-lock --skip-build --filter '^($(VALUE_TESTS))\.'
+	nice $(SWIFT) test --package-path Benchmarks
+
+test-values-and-fuzz: test-values
+	nice scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
+
+test-integration: need-root
 	# Three for two cores: one of them often waits for an agent, or for what must not come.
 	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 3 --dist loadfile
 	$(PYTHON) -m pytest Tests/Integration -m alone

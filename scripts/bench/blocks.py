@@ -5,6 +5,7 @@ import random
 import statistics
 
 from arms import DOWNGRADES
+from cases import limit_of
 
 
 def steal():
@@ -32,14 +33,30 @@ def interleave(names, blocks, measure, most_steal=0.01):
     return done, repeated
 
 
-def run_case(case, arms, blocks, seconds):
-    """Measures a case on all arms."""
+def run_case(case, arms, blocks, seconds, most):
+    """Measures a case on all arms: `blocks` blocks, and so many again, up to `most`, while the interval of the ratio has
+    the limit within it. More blocks narrow the interval, whichever side of the limit it comes to lie on."""
     before = {name: arm.counters() for name, arm in arms.items()}
-    done, repeated = interleave(list(arms), blocks, lambda name: arms[name].measure(case, seconds))
-    values = {name: [[result[case.value] for result in block[name]] for block in done] for name in arms}
-    extras = {name: [result for block in done for result in block[name]] for name in arms}
-    after = {name: arm.counters() for name, arm in arms.items()}
-    return summarise(case, values, extras, repeated, change(before.get("mesh", {}), after.get("mesh", {})))
+    done, repeated = [], 0
+    while True:
+        more, again = interleave(
+            list(arms), min(blocks, most - len(done)), lambda name: arms[name].measure(case, seconds))
+        done += more
+        repeated += again
+        values = {name: [[result[case.value] for result in block[name]] for block in done] for name in arms}
+        extras = {name: [result for block in done for result in block[name]] for name in arms}
+        after = {name: arm.counters() for name, arm in arms.items()}
+        result = summarise(case, values, extras, repeated, change(before.get("mesh", {}), after.get("mesh", {})))
+        if len(done) >= most or not is_open(case, result):
+            return result
+
+
+def is_open(case, result):
+    """Whether the limit lies within the interval of the ratio."""
+    if "ratio" not in result:
+        return False
+    low, high = result["spread"]
+    return low <= limit_of(case, result.get("downgraded", False))[1] <= high
 
 
 def change(before, after):
@@ -50,7 +67,7 @@ def summarise(case, values, extras, repeated, counters):
     """One entry of `results`."""
     means = {name: [statistics.fmean(pair) for pair in pairs] for name, pairs in values.items()}
     result = {
-        "case": case.name, "metric": case.metric,
+        "case": case.name, "metric": case.metric, "blocks": len(values["plain"]),
         "arms": {name: round(statistics.median(series), 4) for name, series in means.items()}}
     if "mesh" in means:
         result["ratio"], result["spread"] = ratio(means["mesh"], means["plain"])

@@ -63,14 +63,20 @@ def all_cases():
     return cases
 
 
+def limit_of(case, downgraded):
+    """(its kind, the number) of the limit that counts for what the case did."""
+    (kind, number), *others = case.limits.items()
+    if others:
+        kind = "downgraded" if downgraded else "redirected"
+        number = case.limits[kind]
+    return kind, number
+
+
 def verdict(case, ratio, spread, downgraded):
     """(text of the limit, whether it is kept). The spread's nearer end counts where the limit says so."""
-    limits = case.limits
-    if "at_most" in limits:
-        return f"<= {limits['at_most']:.2f}", ratio <= limits["at_most"]
-    if "not_above" in limits:
-        return f"<= {limits['not_above']:.2f} within spread", spread[0] <= limits["not_above"]
-    if "at_least" in limits:
-        return f">= {limits['at_least']:.2f}", ratio >= limits["at_least"]
-    limit = limits["downgraded" if downgraded else "redirected"]
-    return f">= {limit:.2f} ({'downgraded' if downgraded else 'redirected'})", ratio >= limit
+    kind, number = limit_of(case, downgraded)
+    if kind == "at_most":
+        return f"<= {number:.2f}", ratio <= number
+    if kind == "not_above":
+        return f"<= {number:.2f} within spread", spread[0] <= number
+    return f">= {number:.2f}" + ("" if kind == "at_least" else f" ({kind})"), ratio >= number
