@@ -12,6 +12,7 @@ import pytest
 
 from harness.processes import PATIENCE, run, spawn, stop
 from harness.relay import Relay
+from harness.world import eventually
 
 HEADER = 48  # bytes before the stream, which the relay leaves alone
 
@@ -99,12 +100,17 @@ def server(meshload):
     ["stream", "--write-size", "1M", "--no-delay", "--seconds", "0.2"]], ids=" ".join)
 def test_measurements(server, meshload, options):
     port, _ = server("server")
-    result = json.loads(run(meshload, *options, "--address", "127.0.0.1", "--port", port).stdout)
+    count = "bytes" if options[0] == "stream" else "requests"
+
+    def measured():
+        """A run in which this process had a turn: a fifth of a second can pass without one on a busy machine."""
+        result = json.loads(run(meshload, *options, "--address", "127.0.0.1", "--port", port).stdout)
+        return result[count] > 0 and result
+    result = eventually(measured, what="a measurement")
     assert result["mode"] == options[0]
     if options[0] == "stream":
-        assert result["bytes"] > 0 and result["gbytes_per_second"] > 0
+        assert result["gbytes_per_second"] > 0
     else:
-        assert result["requests"] > 0
         assert 0 < result["p50_us"] <= result["p99_us"] <= result["max_us"] * 1.02
 
 

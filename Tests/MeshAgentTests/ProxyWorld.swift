@@ -77,7 +77,16 @@ final class ProxyWorld {
 
     func remove() {
         supervisor.stop()
-        _ = try? turn { (try? configuration.factoryCgroup.processes())?.isEmpty ?? true }
+        let start = ContinuousClock.now
+        var left: [pid_t] = []
+        repeat {
+            _ = try? loop.turn(waitingAtMost: .milliseconds(2))
+            left = (try? configuration.factoryCgroup.processes()) ?? []
+        } while !left.isEmpty && start.duration(to: .now) < .seconds(20)
+        for pid in left {
+            let status = (try? SmallFile.readText("/proc/\(pid)/status")) ?? "gone"
+            Issue.record("process \(pid) is left in the factory's cgroup: \(status)")
+        }
         try? Cgroup(path: String(configuration.factoryCgroup.path.dropLast("/factory".count))).remove()
         unlink(configuration.socket)
         rmdir(directory)
