@@ -58,6 +58,11 @@ final class MetricsSink: RequestSink {
     override func metrics() -> MetricsSnapshot? { counters.snapshot() }
 
     override func record(_ record: borrowing RequestRecord, _ text: borrowing RequestText) {
+        if record.flags.contains(.mirror) {
+            counters.countMirror(ReplyReason(record.reason))
+            log?.record(record, text)
+            return
+        }
         var isCall = false
         if let message = text.message {
             for field in text.fields where field.name == .contentType {

@@ -29,6 +29,7 @@ extension Engine {
     ) {
         exchange.pointee.marks.insert(.bodyBegan)
         let outcome = pumpRequest(exchange, downstream, upstream)
+        if exchange.pointee.mirror != nil { feedMirrors(exchange) }
         if configuration.bodyBytes > 0, exchange.pointee.requestBody.moved > configuration.bodyBytes {
             return answer(exchange, .bodyTooLarge)
         }
@@ -38,7 +39,10 @@ extension Engine {
         case .ended:
             exchange.pointee.marks.insert(.requestDone)
             if upstream.pointee.session == nil { upstream.pointee.http1.persistence.requestEnded() }
-            if exchange.pointee.stream == nil { _ = downstream.pointee.http1.persistence.requestEnded() }
+            if exchange.pointee.mirror != nil { endMirrors(exchange) }
+            if exchange.pointee.stream == nil, !downstream.pointee.isMirror {
+                _ = downstream.pointee.http1.persistence.requestEnded()
+            }
         case .malformed(let defect):
             // RFC 9112 section 8: an incomplete request must not reach the backend as a complete one.
             let isCut = defect == .incomplete
@@ -70,6 +74,10 @@ extension Engine {
             exchange.pointee.record.reason = .clientGone
             abandon(exchange, downstream)
         case .ended:
+            if exchange.pointee.marks.contains(.isMirror), !exchange.pointee.marks.contains(.requestDone) {
+                // Nobody asks for the rest of a copy.
+                return finish(exchange)
+            }
             if upstream.pointee.session != nil {
                 leaveStream(exchange, upstream, isComplete: exchange.pointee.marks.contains(.requestDone))
                 return responseEnded(exchange, downstream)
@@ -89,7 +97,9 @@ extension Engine {
     private mutating func pumpRequest(
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
     ) -> BodyPump.Outcome {
+        if exchange.pointee.marks.contains(.isMirror) { return pumpCopy(exchange, upstream) }
         let source = exchange.pointee.stream.flatMap { Exchange.client(downstream, $0) }
+        if source == nil, exchange.pointee.mirror != nil { return pumpTapped(exchange, downstream, upstream) }
         if let sink = exchange.pointee.upstreamStream.flatMap({ Exchange.backend(upstream, $0) }) {
             enqueue(upstream)
             guard let source else {
@@ -115,6 +125,7 @@ extension Engine {
     private mutating func pumpResponse(
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
     ) -> BodyPump.Outcome {
+        if exchange.pointee.marks.contains(.isMirror) { return dropResponse(exchange, upstream) }
         let source = exchange.pointee.upstreamStream.flatMap { Exchange.backend(upstream, $0) }
         if let sink = exchange.pointee.stream.flatMap({ Exchange.client(downstream, $0) }) {
             enqueue(downstream)

@@ -67,11 +67,13 @@ extension Engine {
                 return
             }
             guard exchange.pointee.requestQueue.append(bytes, &buffers) else { return answer(exchange, .outOfMemory) }
+            if exchange.pointee.mirror != nil { copyToMirrors(bytes, of: exchange) }
             advance(exchange)
         case .end(let stream), .trailers(let stream):
             guard let exchange = Self.exchange(of: stream) else { return }
             exchange.pointee.requestBody.sourceEnded = true
             if case .trailers = event { exchange.pointee.requestBody.trailed = true }
+            if exchange.pointee.mirror != nil { endMirrors(exchange) }
             advance(exchange)
         case .sent(let stream, let count):
             guard let exchange = Self.exchange(of: stream), let upstream = exchange.pointee.upstream else { return }

@@ -189,7 +189,9 @@ extension Engine {
 
     private mutating func requestSent(_ stream: HTTP2Stream, _ count: Int) {
         guard let exchange = Self.exchange(of: stream), let downstream = exchange.pointee.downstream else { return }
-        if let source = exchange.pointee.stream.flatMap({ Exchange.client(downstream, $0) }) {
+        if exchange.pointee.marks.contains(.isMirror) {
+            BodyPump.sent(count, from: nil, &exchange.pointee.requestQueue, &exchange.pointee.requestBody, &buffers)
+        } else if let source = exchange.pointee.stream.flatMap({ Exchange.client(downstream, $0) }) {
             BodyPump.sent(count, from: source, &exchange.pointee.requestQueue, &exchange.pointee.requestBody, &buffers)
             enqueue(downstream)
         } else {

@@ -62,7 +62,7 @@ extension Engine {
     }
 
     /// HTTP/2 in clear by upgrade was withdrawn (RFC 9113 section 3.1), and what it needs is not forwarded.
-    private func mayUpgrade(_ exchange: ExchangePointer, _ message: UnsafeRawPointer) -> Bool {
+    func mayUpgrade(_ exchange: ExchangePointer, _ message: UnsafeRawPointer) -> Bool {
         guard let place = exchange.pointee.requestFields.first(.upgrade) else { return false }
         return !FieldList.contains(exchange.pointee.requestFields[place].valueRange.bytes(in: message), "h2c")
     }

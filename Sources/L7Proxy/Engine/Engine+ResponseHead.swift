@@ -57,7 +57,7 @@ extension Engine {
             passInterim(exchange, downstream, stream, message)
             return true
         }
-        guard exchange.pointee.head.minorVersion > 0 else { return true }
+        guard exchange.pointee.head.minorVersion > 0, !exchange.pointee.marks.contains(.isMirror) else { return true }
         guard makeRoom(exchange, downstream, exchange.pointee.responseHead.length) else { return false }
         var writer = HTTP1HeadWriter(downstream.pointee.channel.output.space)
         _ = writer.beginResponse(exchange.pointee.responseHead, &exchange.pointee.responseFields, in: message)
@@ -109,8 +109,9 @@ extension Engine {
     ) -> Bool {
         let head = exchange.pointee.responseHead
         let stream = exchange.pointee.stream
-        if stream == nil, !makeRoom(exchange, downstream, head.length) { return false }
-        if head.framing == .tunnel, stream != nil || !exchange.pointee.marks.contains(.requestDone) {
+        let isMirror = exchange.pointee.marks.contains(.isMirror)
+        if stream == nil, !isMirror, !makeRoom(exchange, downstream, head.length) { return false }
+        if head.framing == .tunnel, stream != nil || isMirror || !exchange.pointee.marks.contains(.requestDone) {
             // The rest of the body and the first bytes of the tunnel could not be told apart; HTTP/2 has no 101.
             attemptFailed(exchange, .broken, .backendMalformed)
             return false
@@ -128,6 +129,8 @@ extension Engine {
         let isWritten =
             if let stream {
                 writeHead(exchange, downstream, stream, message, ruleHeaders, backendHeaders)
+            } else if isMirror {
+                true
             } else {
                 writeHead(exchange, downstream, message, ruleHeaders, backendHeaders)
             }
@@ -139,7 +142,7 @@ extension Engine {
         exchange.pointee.record.status = head.status
         exchange.pointee.record.answeredAt = nanoseconds
         exchange.pointee.requestBody.keeps = false
-        if stream != nil { exchange.pointee.requestQueue.forget(&buffers) }
+        if stream != nil || isMirror { exchange.pointee.requestQueue.forget(&buffers) }
         // No other attempt follows: a long body need not keep an old configuration.
         leaveSnapshot(exchange)
         if upstream.pointee.session == nil {

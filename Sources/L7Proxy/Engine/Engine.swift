@@ -59,6 +59,8 @@ struct Engine: ~Copyable {
     var onDrained: [@Sendable () -> Void] = []
     var isStopping = false
     var listenersPaused = false
+    /// Copies for mirrors that are open.
+    var openMirrors = 0
     /// The sink was given something in this turn.
     var hasRecords = false
 
@@ -131,7 +133,8 @@ struct Engine: ~Copyable {
             hasRecords = false
             sink._withUnsafeGuaranteedRef { $0.turnEnded() }
         }
-        if isDraining, downstreams.liveCount == 0 { finishDrain() }
+        // Nobody waits for copies.
+        if isDraining, downstreams.liveCount == openMirrors { finishDrain() }
     }
 
     @inline(__always)

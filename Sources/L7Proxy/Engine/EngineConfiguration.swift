@@ -51,6 +51,13 @@ public struct EngineConfiguration: Sendable {
     /// Bytes of a request's body; 0: no limit. 413 if more is announced or comes.
     public var bodyBytes: UInt64 = 0
 
+    /// Copies for mirrors that are open at a time; further ones are not made.
+    public var mirrors = 1024
+    /// Bytes of a body that one copy may hold because its mirror is slow, or not connected yet; then it is given up.
+    public var mirrorBytes = 1 << 20
+    /// How long a copy may go on after its request has ended.
+    public var mirrorGrace: UInt64 = 15_000
+
     /// Whether requests tell the client's address in `X-Forwarded-For`, since backends see pooled connections.
     public var addsForwardedFor = true
 
