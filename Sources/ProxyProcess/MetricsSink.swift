@@ -70,7 +70,8 @@ final class MetricsSink: RequestSink {
             }
         }
         let sample = RequestSample(
-            kind: isCall ? .grpc : .http, status: record.status, reason: ReplyReason(record.reason),
+            kind: isCall ? .grpc : .http, status: record.status, grpcStatus: record.grpcStatus,
+            reason: ReplyReason(record.reason),
             duration: (record.endedAt &- record.startedAt) / 1_000_000, requestBytes: record.requestBytes,
             responseBytes: record.responseBytes)
         counters.count(sample, of: flow(record))

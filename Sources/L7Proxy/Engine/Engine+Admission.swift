@@ -157,6 +157,7 @@ extension Engine {
         switch answer {
         case .status(let status): self.answer(exchange, .faultInjected, status: status)
         case .grpcStatus(let status):
+            if exchange.pointee.marks.contains(.isGRPC) { exchange.pointee.record.grpcStatus = Int8(clamping: status) }
             self.answer(exchange, .faultInjected, status: 200) { writer in
                 withUnsafeTemporaryAllocation(byteCount: 4, alignment: 1) { buffer in
                     var number = ByteWriter(buffer)

@@ -85,6 +85,7 @@ extension Engine {
     /// Writes the record and gives the exchange back.
     mutating func finish(_ exchange: ExchangePointer) {
         exchange.pointee.record.endedAt = nanoseconds
+        if exchange.pointee.marks.contains(.isGRPC) { exchange.pointee.settleGRPCStatus() }
         exchange.pointee.record.requestBytes = exchange.pointee.requestBody.moved
         exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
         let hasHead = exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel

@@ -193,7 +193,9 @@ extension Engine {
         let hasBody = !isGRPC && !isFault && status != 204 && status != 304
         let isWritten: Result<Int, WriteFailure>
         if isGRPC {
-            isWritten = exchange.pointee.grpcReply(reason, status: status).begin(&headWriter, scratch: scratch)
+            let reply = exchange.pointee.grpcReply(reason, status: status)
+            exchange.pointee.record.grpcStatus = Int8(reply.status.rawValue)
+            isWritten = reply.begin(&headWriter, scratch: scratch)
         } else {
             headWriter.beginResponse(status: status, contentLength: hasBody ? UInt64(text.utf8CodeUnitCount) : nil)
             if hasBody { headWriter.field(.contentType, "text/plain") }

@@ -18,7 +18,8 @@ extension Engine {
         }
         upstream.pointee.session = Unmanaged.passRetained(session)
         upstream.pointee.idleSince = now
-        setTimer(upstream, in: configuration.upstreamIdleTimeout)
+        // Set once; when it fires it looks at what has come and gone meanwhile.
+        http2Fired(upstream)
         offerRoom(upstream)
         enqueue(upstream)
     }
@@ -116,7 +117,7 @@ extension Engine {
     }
 
     /// The connection is of no more use: requests without a whole response on it have failed.
-    private mutating func lose(_ upstream: UpstreamPointer) {
+    mutating func lose(_ upstream: UpstreamPointer) {
         guard let pool = upstream.pointee.pool else { return }
         // Held, so that it does not go with its connection.
         pool.pointee.connections += 1
@@ -136,6 +137,7 @@ extension Engine {
         switch event {
         case .interim(let stream): receiveInterim(stream, upstream)
         case .response(let stream, let isWhole):
+            upstream.pointee.life.messageCame()
             guard let exchange = Self.exchange(of: stream) else { return }
             swap(&exchange.pointee.responseFields, &stream.slot.pointee.head.fields)
             exchange.pointee.responseHead = stream.response
@@ -143,6 +145,7 @@ extension Engine {
             exchange.pointee.responseBody.sourceEnded = isWhole
             advance(exchange)
         case .data(let stream, let bytes):
+            upstream.pointee.life.messageCame()
             guard let exchange = Self.exchange(of: stream) else {
                 upstream.pointee.session?._withUnsafeGuaranteedRef { $0.consume(stream, bytes.count) }
                 return
@@ -152,7 +155,14 @@ extension Engine {
         case .end(let stream), .trailers(let stream):
             guard let exchange = Self.exchange(of: stream) else { return }
             exchange.pointee.responseBody.sourceEnded = true
-            if case .trailers = event { exchange.pointee.responseBody.trailed = true }
+            if case .trailers = event {
+                exchange.pointee.responseBody.trailed = true
+                if exchange.pointee.marks.contains(.isGRPC),
+                    let status = stream.withTrailers({ Exchange.grpcStatus($0, in: $1) })
+                {
+                    exchange.pointee.record.grpcStatus = status
+                }
+            }
             advance(exchange)
         case .sent(let stream, let count): requestSent(stream, count)
         case .closed(let stream, let code):

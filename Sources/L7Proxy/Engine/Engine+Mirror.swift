@@ -44,9 +44,9 @@ extension Engine {
         copy.pointee.service = snapshot._withUnsafeGuaranteedRef { $0.service(service) }
         copy.pointee.prefixLength = exchange.pointee.prefixLength
         copy.pointee.requestDeadline = exchange.pointee.requestDeadline
+        setTimer(client, in: configuration.stallTimeout)
         if copy.pointee.marks.contains(.fellBehind) { return giveUp(copy) }
         startAttempt(copy)
-        if copy.pointee.downstream != nil { setTimer(client, in: configuration.stallTimeout) }
     }
 
     /// The copy, and its client. - Returns: `nil` if there is no room for one more.

@@ -118,6 +118,11 @@ extension Engine {
         }
         let ruleHeaders = exchange.pointee.rule?.pointee.response ?? HeaderPlan()
         let backendHeaders = exchange.pointee.backend?.pointee.response ?? HeaderPlan()
+        if exchange.pointee.marks.contains(.isGRPC),
+            let status = Exchange.grpcStatus(exchange.pointee.responseFields, in: message)
+        {
+            exchange.pointee.record.grpcStatus = status
+        }
         backendHeaders.drop(from: &exchange.pointee.responseFields, in: message)
         ruleHeaders.drop(from: &exchange.pointee.responseFields, in: message)
         if !exchange.pointee.corsFields.isEmpty { dropCORS(exchange, message) }

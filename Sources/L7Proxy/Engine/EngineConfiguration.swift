@@ -44,6 +44,8 @@ public struct EngineConfiguration: Sendable {
     public var upstreamIdleTimeout: UInt64 = 30_000
     /// A backend's connection is not used again after this: endpoints' weights must take effect.
     public var upstreamLifetime: UInt64 = 3_600_000
+    /// Of connections to backends by HTTP/2 that owe a response: a backend that has gone without a word.
+    var keepAlive = LifeSign.Times(quiet: 15_000, interval: 305_000, answer: 10_000)
     /// How long a client's end is waited for after the last response (RFC 9112 section 9.6).
     public var lingerTimeout: UInt64 = 2_000
     /// Bytes of a request that are read and thrown away to keep the connection, or while it ends.

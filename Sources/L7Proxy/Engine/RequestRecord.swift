@@ -49,6 +49,8 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
     public var endpoint: ProxyEndpoint
     /// What the client was sent; 0: nothing.
     public var status: UInt16 = 0
+    /// That of the gRPC call: the backend's, or what its client makes of how it ended; -1: it is no call.
+    public var grpcStatus: Int8 = -1
     public var reason: ReasonCode = .forwarded
     public var method: Method = .other
     /// Attempts at a backend.
@@ -112,6 +114,9 @@ public struct WorkerCounters: Sendable, BitwiseCopyable, Equatable {
     public var mirrors: UInt64 = 0
     /// Copies that were not begun, or given up, because they would have taken too much memory.
     public var mirrorsDropped: UInt64 = 0
+    /// PINGs to backends, and connections that were given up because one was not answered.
+    public var pings: UInt64 = 0
+    public var deadUpstreams: UInt64 = 0
     public var upstreams: UInt64 = 0
     public var buffers: UInt64 = 0
     public var exchanges: UInt64 = 0

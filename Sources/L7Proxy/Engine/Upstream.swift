@@ -25,6 +25,8 @@ struct Upstream: BitwiseCopyable {
     var isSettled = false
     /// It takes no more requests, and is closed when those that it carries have ended.
     var isLeaving = false
+    /// Of HTTP/2: whether the backend lives.
+    var life = LifeSign()
     /// Waits in the engine's queue for another turn.
     var isQueued = false
     /// The newest of the exchanges that it carries; HTTP/1 carries one at a time.

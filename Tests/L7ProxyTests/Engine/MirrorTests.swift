@@ -44,14 +44,20 @@ import Testing
         for request in [Self.post("hello"), Self.chunked, "GET /g?q HTTP/1.1\r\nHost: web\r\n\r\n"] {
             client.send(request)
             #expect(client.readMessage().hasSuffix("main"))
+            // So that their connections are free again.
+            #expect(Poll.until { rig.counters().exchanges == 0 })
         }
         let records = Self.waitForCopies(rig, 6)
-        #expect(records.allSatisfy { $0.reason == .forwarded && $0.attempts == 1 })
+        #expect(records.map(\.reason) == [ReasonCode](repeating: .forwarded, count: 6))
         #expect(records.map(\.status).sorted() == [200, 200, 200, 500, 500, 500])
         #expect(records.map(\.requestBytes).sorted() == [0, 0, 5, 5, 7, 7])
-        let expected = main.requests.sorted()
+        // Chunks may be put together.
+        func plain(_ backend: TestBackend) -> [String] {
+            backend.requests.map { $0.replacing("3\r\nabc\r\n4\r\ndefg\r\n", with: "7\r\nabcdefg\r\n") }.sorted()
+        }
+        let expected = plain(main)
         #expect(expected.count == 3 && expected.allSatisfy { $0.contains("X-One: new\r\n") })
-        #expect(one.requests.sorted() == expected && two.requests.sorted() == expected)
+        #expect(plain(one) == expected && plain(two) == expected)
         #expect(one.connections == 1, "kept and used again")
         #expect(rig.counters().requests == 3 && rig.counters().mirrors == 6)
     }

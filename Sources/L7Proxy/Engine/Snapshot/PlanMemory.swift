@@ -90,7 +90,7 @@ struct PlanMemory {
     ) -> RulePlan {
         let backends = rule.backends.enumerated().map { place, backend in
             BackendPlan(
-                service: index(of: backend.target, find), index: Int32(place), traits: Self.traits(backend.actions),
+                service: Self.place(of: backend.target, find), index: Int32(place), traits: Self.traits(backend.actions),
                 request: plan(backend.actions.requestHeaders, arena),
                 response: plan(backend.actions.responseHeaders, arena),
                 mirrors: plan(backend.actions.mirrors, arena, find))
@@ -114,10 +114,10 @@ struct PlanMemory {
     private static func plan(
         _ mirrors: [RouteActions.Mirror], _ arena: Arena, _ find: (NamespacedName, UInt16) -> Int32
     ) -> UnsafeBufferPointer<MirrorPlan> {
-        arena.buffer(mirrors.map { MirrorPlan(service: index(of: $0.target, find), share: $0.share) })
+        arena.buffer(mirrors.map { MirrorPlan(service: place(of: $0.target, find), share: $0.share) })
     }
 
-    private static func index(
+    private static func place(
         of target: RouteBackendResolution, _ find: (NamespacedName, UInt16) -> Int32
     ) -> Int32 {
         guard case .service(let name, let port) = target else { return -1 }
