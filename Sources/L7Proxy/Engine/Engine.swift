@@ -98,7 +98,7 @@ struct Engine: ~Copyable {
             Exchange(index: index, fieldCount: configuration.fieldCount)
         }
         pools = UpstreamPoolTable(capacity: configuration.pools)
-        holds = SnapshotHolds(workers: configuration.workers)
+        holds = SnapshotHolds(workers: configuration.workers, configuration.nodeLimits)
         random = UInt64.random(in: 1...(.max))
         let pathRoom = RequestPath.scratchSize(for: Int(configuration.fittingLimits.headBytes))
         scratch = .allocate(byteCount: max(BufferPool.blockSize, pathRoom), alignment: 16)

@@ -9,8 +9,10 @@ public struct EngineConfiguration: Sendable {
 
     /// Of HTTP/2, on both sides. Heads must fit into a block of HTTP/1, where they may go.
     public var http2 = HTTP2Limits()
-    /// Workers that share the limits which a policy sets for the node.
+    /// Workers that share the connections and open requests which a policy allows the node.
     public var workers = 1
+    /// Limits of rates; the same for all workers of a node.
+    public var nodeLimits = NodeLimits()
 
     /// Clients' connections. More are reset when they are accepted: descriptors.
     public var connections = 65536
