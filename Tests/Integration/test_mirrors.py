@@ -45,9 +45,10 @@ def routed():
 
 def post(routed, path, client):
     done = subprocess.run(
-        routed.meshed.argv("a", "curl", "--silent", "--max-time", "60", client, "--data-binary", "@-", "--write-out",
+        routed.meshed.argv("a", "curl", "--silent", "--show-error", "--max-time", "20", client, "--data-binary", "@-", "--write-out",
                            "\n%{http_code}", f"http://{ADDRESSES['web']}{path}"),
         input=BODY, capture_output=True, timeout=120)
+    assert done.returncode == 0, (done.stderr, routed.agent.log_tail(30))
     body, _, status = done.stdout.decode().rpartition("\n")
     return status, json.loads(body) if status == "200" else None
 

@@ -9,8 +9,8 @@ import Synchronization
 /// place whose bucket is the fullest, and nothing is lost by that if it is full. All memory is taken at the beginning: 16
 /// bytes a place, twice as many places as keys.
 ///
-/// Every bucket is exact. Only where more keys share a set than there are places in it, and two workers want the same place
-/// at the same time, a token may be taken from the wrong one of two buckets.
+/// Buckets are exact as long as their keys fit. Once all places of a set have been used, and two workers want one for two
+/// new keys in the same moment, a token may be taken from the wrong one of the two.
 public final class RateLimiter: Sendable {
     /// What requests are counted by.
     public enum Subject: Hashable, Sendable {
@@ -22,7 +22,7 @@ public final class RateLimiter: Sendable {
         case header(String)
     }
 
-    /// The bucket of the key 0 is that of an empty place: a full one.
+    /// 0 is no key, but that of a place that was never used.
     private struct Place: ~Copyable {
         let key = Atomic<UInt64>(0)
         /// ``TokenBucket/fullAt``.
@@ -75,10 +75,11 @@ public final class RateLimiter: Sendable {
     ///   - key: of ``key(_:)``; any constant for those that are counted together.
     ///   - now: nanoseconds of a monotonic clock; the same one for all who call.
     public func take(_ key: UInt64, now: UInt64) -> RateLimitDecision {
+        let key = max(key, 1)
         let set = places + (Int(truncatingIfNeeded: key) & mask) * ways
         while true {
             if let known = find(key, set) { return charge(set + known, now) }
-            let (victim, old, fullAt) = fullest(set)
+            let (victim, old, fullAt) = weakest(set)
             // Whoever is first has it; the others look again, and find it if it was for their key.
             guard (set + victim).pointee.key.compareExchange(expected: old, desired: key, ordering: .relaxed).exchanged
             else { continue }
@@ -96,10 +97,12 @@ public final class RateLimiter: Sendable {
         return nil
     }
 
-    private func fullest(_ set: UnsafeMutablePointer<Place>) -> (way: Int, key: UInt64, fullAt: UInt64) {
+    /// The place that a new key takes: an unused one, else that with the fullest bucket.
+    private func weakest(_ set: UnsafeMutablePointer<Place>) -> (way: Int, key: UInt64, fullAt: UInt64) {
         var best = (way: 0, key: UInt64(0), fullAt: UInt64.max)
         for way in 0..<ways {
             let key = (set + way).pointee.key.load(ordering: .relaxed)
+            if key == 0 { return (way, 0, 0) }
             let fullAt = (set + way).pointee.fullAt.load(ordering: .relaxed)
             if fullAt < best.fullAt { best = (way, key, fullAt) }
         }

@@ -86,7 +86,10 @@ extension Engine {
     @inline(__always)
     private mutating func takeIdle(_ pool: PoolPointer, for exchange: ExchangePointer) -> UpstreamPointer? {
         // One of HTTP/2 stays in the list while it has room, and says itself when it ends.
-        if pool.pointee.key.isHTTP2 { return pool.pointee.firstIdle }
+        if pool.pointee.key.isHTTP2 {
+            guard let first = pool.pointee.firstIdle, mayCarry(exchange, first) else { return nil }
+            return first
+        }
         while let upstream = pool.pointee.popIdle() {
             if exchange.pointee.head.method.isIdempotent || StreamSocket.isQuiet(upstream.pointee.channel.descriptor) {
                 return upstream
@@ -190,7 +193,8 @@ extension Engine {
     /// Milliseconds until the next attempt that the rule allows; `nil`: none.
     mutating func retryWait(_ exchange: ExchangePointer, _ outcome: RouteRetry.Outcome) -> UInt64? {
         guard !exchange.pointee.marks.contains(.isMirror), let rule = exchange.pointee.rule,
-            rule.pointee.traits.contains(.retry), let snapshot = exchange.pointee.hold?.pointee.snapshot?.takeUnretainedValue()
+            rule.pointee.traits.contains(.retry),
+            let snapshot = exchange.pointee.hold?.pointee.snapshot?.takeUnretainedValue()
         else { return nil }
         let compiled = snapshot.rule(rule)
         let decision = compiled.retry?.decision(
@@ -213,7 +217,7 @@ extension Engine {
             exchange.pointee.requestQueue.rewind()
         }
         beginRequestBody(exchange)
-        if exchange.pointee.head.framing == .none { exchange.pointee.marks.insert(.requestDone) }
+        exchange.pointee.noteBody()
         startAttempt(exchange)
         wake(exchange)
     }

@@ -7,7 +7,7 @@ import MeshModel
 extension Engine {
     mutating func flow(_ exchange: ExchangePointer) {
         guard let downstream = exchange.pointee.downstream, let upstream = exchange.pointee.upstream else { return }
-        if exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken]) {
+        if exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken, .awaitsTunnel]) {
             sendBody(exchange, downstream, upstream)
         } else if upstream.pointee.session == nil, !upstream.pointee.channel.output.isEmpty,
             case .broken = upstream.pointee.channel.flush()
@@ -37,6 +37,7 @@ extension Engine {
         case .starved, .blocked: break
         case .yielded: wake(exchange)
         case .ended:
+            if exchange.pointee.marks.contains(.streamTunnel), !endUpload(upstream) { return }
             exchange.pointee.marks.insert(.requestDone)
             if upstream.pointee.session == nil { upstream.pointee.http1.persistence.requestEnded() }
             if exchange.pointee.mirror != nil { endMirrors(exchange) }
@@ -77,6 +78,14 @@ extension Engine {
             if exchange.pointee.marks.contains(.isMirror), !exchange.pointee.marks.contains(.requestDone) {
                 // Nobody asks for the rest of a copy.
                 return finish(exchange)
+            }
+            if exchange.pointee.marks.contains(.streamTunnel) {
+                // The other direction goes on.
+                guard !exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken]) else { return }
+                if upstream.pointee.session == nil {
+                    close(upstream)
+                    return responseEnded(exchange, downstream)
+                }
             }
             if upstream.pointee.session != nil {
                 leaveStream(exchange, upstream, isComplete: exchange.pointee.marks.contains(.requestDone))

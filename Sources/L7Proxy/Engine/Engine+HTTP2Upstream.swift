@@ -53,11 +53,17 @@ extension Engine {
         }
     }
 
+    /// Whether it is known that the backend takes the request, or does not. Extended CONNECT must not be sent before its
+    /// settings have come (RFC 8441 section 3).
+    func mayCarry(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
+        upstream.pointee.isSettled || !exchange.pointee.head.options.contains(.extendedConnect)
+    }
+
     /// Gives the connection's room to the requests that have waited longest, or keeps it.
     mutating func offerRoom(_ upstream: UpstreamPointer) {
         guard upstream.pointee.phase == .open, let pool = upstream.pointee.pool else { return }
         if now - upstream.pointee.openedAt >= configuration.upstreamLifetime { upstream.pointee.isLeaving = true }
-        while let exchange = pool.pointee.firstWaiting, hasRoom(upstream) {
+        while let exchange = pool.pointee.firstWaiting, hasRoom(upstream), mayCarry(exchange, upstream) {
             pool.pointee.removeWaiting(exchange)
             attach(upstream, to: exchange)
             wake(exchange)
@@ -71,10 +77,16 @@ extension Engine {
     /// Opens a stream for the request; if there can be none, the attempt has failed.
     mutating func openStream(_ upstream: UpstreamPointer, for exchange: ExchangePointer) {
         guard let session = upstream.pointee.session else { return }
+        let isExtended = exchange.pointee.head.options.contains(.extendedConnect)
+        if isExtended, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) {
+            return answer(exchange, .methodNotSupported)
+        }
         guard writeHTTP2Request(exchange, upstream) else { return answer(exchange, .malformedRequest) }
         let head = exchange.pointee.head
         let stream = session._withUnsafeGuaranteedRef {
-            try? $0.request(headWriter, method: head.method, endOfStream: head.framing == .none)
+            try? $0.request(
+                headWriter, method: isExtended ? .connect : head.method,
+                endOfStream: head.framing == .none && !isExtended)
         }
         guard let stream else { return attemptFailed(exchange, .notProcessed, .connectFailed) }
         session._withUnsafeGuaranteedRef { $0.hold(stream) }

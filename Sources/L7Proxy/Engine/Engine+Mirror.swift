@@ -47,6 +47,8 @@ extension Engine {
         setTimer(client, in: configuration.stallTimeout)
         if copy.pointee.marks.contains(.fellBehind) { return giveUp(copy) }
         startAttempt(copy)
+        // On a kept connection it can go at once.
+        wake(copy)
     }
 
     /// The copy, and its client. - Returns: `nil` if there is no room for one more.

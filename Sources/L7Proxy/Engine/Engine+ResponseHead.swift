@@ -107,11 +107,18 @@ extension Engine {
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer,
         _ message: UnsafeRawPointer
     ) -> Bool {
+        if exchange.pointee.marks.contains(.awaitsTunnel), !translateTunnel(exchange, upstream) {
+            attemptFailed(exchange, .broken, .backendMalformed)
+            return false
+        }
         let head = exchange.pointee.responseHead
         let stream = exchange.pointee.stream
         let isMirror = exchange.pointee.marks.contains(.isMirror)
         if stream == nil, !isMirror, !makeRoom(exchange, downstream, head.length) { return false }
-        if head.framing == .tunnel, stream != nil || isMirror || !exchange.pointee.marks.contains(.requestDone) {
+        let isStreamTunnel = head.framing == .tunnel && exchange.pointee.marks.contains(.awaitsTunnel)
+        if head.framing == .tunnel, !isStreamTunnel,
+            stream != nil || isMirror || !exchange.pointee.marks.contains(.requestDone)
+        {
             // The rest of the body and the first bytes of the tunnel could not be told apart; HTTP/2 has no 101.
             attemptFailed(exchange, .broken, .backendMalformed)
             return false
@@ -152,11 +159,29 @@ extension Engine {
         leaveSnapshot(exchange)
         if upstream.pointee.session == nil {
             upstream.pointee.http1.persistence.responseBegan(head)
-            if head.framing == .tunnel {
+            if isStreamTunnel {
+                beginStreamTunnel(exchange, upstream)
+            } else if head.framing == .tunnel {
                 beginTunnel(exchange, downstream, upstream)
             } else {
                 upstream.pointee.http1.body = HTTP1BodyReader(head.framing, ofResponse: true, limits: limits)
             }
+        } else if isStreamTunnel {
+            beginStreamTunnel(exchange, upstream)
+        }
+        return true
+    }
+
+    /// Makes of a backend's answer to an extended CONNECT what the client's stream is told (RFC 8441 section 5): a 200
+    /// means that there is a tunnel, and only that.
+    ///
+    /// - Returns: Whether it can be told. A backend of HTTP/1 that takes no upgrade may say 200 all the same.
+    private func translateTunnel(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
+        let status = exchange.pointee.responseHead.status
+        guard exchange.pointee.responseHead.framing == .tunnel else { return status < 200 || status >= 300 }
+        if upstream.pointee.session == nil {
+            exchange.pointee.responseHead.status = 200
+            exchange.pointee.responseFields.remove(.secWebsocketAccept)
         }
         return true
     }

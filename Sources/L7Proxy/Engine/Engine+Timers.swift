@@ -91,8 +91,10 @@ extension Engine {
             if mark != exchange.pointee.progressMark {
                 exchange.pointee.progressMark = mark
                 exchange.pointee.progressAt = now
-            } else if now - exchange.pointee.progressAt >= configuration.stallTimeout {
-                return exchange
+            } else {
+                let isTunnel = exchange.pointee.marks.contains(.streamTunnel)
+                let limit = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
+                if now - exchange.pointee.progressAt >= limit { return exchange }
             }
         }
         return nil

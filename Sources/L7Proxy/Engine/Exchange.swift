@@ -56,6 +56,10 @@ struct Exchange: ~Copyable {
         static let mirrored = Marks(rawValue: 1 << 15)
         /// A copy that has not got all of the body, because its mirror is too slow.
         static let fellBehind = Marks(rawValue: 1 << 16)
+        /// An extended CONNECT whose tunnel there is not yet: what has come for it waits.
+        static let awaitsTunnel = Marks(rawValue: 1 << 17)
+        /// A tunnel of which a stream is one end: its bytes flow as bodies do.
+        static let streamTunnel = Marks(rawValue: 1 << 18)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)
     }
@@ -153,6 +157,13 @@ struct Exchange: ~Copyable {
 
     /// Whether all of the request is in the client's block, from which it can be sent again.
     var mayReplay: Bool { head.framing == .none || requestBody.keeps || !marks.contains(.bodyBegan) }
+
+    /// Takes note of whether there will be a body. An extended CONNECT has none, but something like it once the tunnel is
+    /// there.
+    mutating func noteBody() {
+        guard head.framing == .none else { return }
+        marks.insert(head.options.contains(.extendedConnect) ? .awaitsTunnel : .requestDone)
+    }
 
     /// Makes ready for a request of `downstream`.
     mutating func begin(for downstream: DownstreamPointer, now: UInt64, milliseconds: UInt64) {

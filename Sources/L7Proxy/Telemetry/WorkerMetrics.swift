@@ -154,7 +154,8 @@ public struct WorkerMetrics: ~Copyable {
         return MetricsSnapshot(
             flowLabels: flowLabels.map { $0 }, connections: connections.prefix(flowLabels.count).map { $0 },
             overflowConnections: connections[flowLimit], keys: keys.map { $0 }, values: values[..<used].map { $0 },
-            overflowValues: values[overflow..<overflow + Self.seriesLength].map { $0 }, overflows: overflows, mirrors: mirrors.map { $0 })
+            overflowValues: values[overflow..<overflow + Self.seriesLength].map { $0 }, overflows: overflows,
+            mirrors: mirrors.map { $0 })
     }
 }
 

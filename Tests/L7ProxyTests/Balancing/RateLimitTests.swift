@@ -100,10 +100,12 @@ import Testing
                     var randoms = Randoms(UInt64(thread))
                     for _ in 0..<(40 * keys) {
                         let key = randoms.below(keys)
-                        if limiter.take(UInt64(key), now: second).isAllowed { allowed[key] += 1 }
+                        if limiter.take(UInt64(key) + 1, now: second).isAllowed { allowed[key] += 1 }
                     }
                     // Until each key has nothing left.
-                    for key in 0..<keys { while limiter.take(UInt64(key), now: second).isAllowed { allowed[key] += 1 } }
+                    for key in 0..<keys {
+                        while limiter.take(UInt64(key) + 1, now: second).isAllowed { allowed[key] += 1 }
+                    }
                     return allowed
                 }
             }

@@ -64,7 +64,7 @@ import Testing
             default: peer.respond(stream, 200, [("grpc-status", "no number")])
             }
         }
-        let rig = try Rig([backend.port])
+        let rig = try Rig([backend.port], appProtocol: "grpc")
         let client = HTTP2TestClient(rig.client())
         for path in ["/shop.Web/Busy", "/shop.Web/Other"] { #expect(client.finish(Self.call(client, path))) }
         #expect(client.finish(client.peer.get("/plain")))

@@ -22,8 +22,11 @@ import Testing
 
     private static let cases: [(String, [Moment])] = [
         (
-            "nothing is owed", [.init(at: 1, received: 0, isOwed: false, step: .wait(15_000)),
-                .init(at: 90_000, received: 0, isOwed: false, step: .wait(15_000))]
+            "nothing is owed",
+            [
+                .init(at: 1, received: 0, isOwed: false, step: .wait(15_000)),
+                .init(at: 90_000, received: 0, isOwed: false, step: .wait(15_000)),
+            ]
         ),
         (
             "a silent peer",

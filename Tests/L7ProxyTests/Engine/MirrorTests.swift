@@ -204,7 +204,8 @@ import Testing
     @Test func streamsAndMirrorsOfHTTP2() throws {
         let seen = HTTP2Seen()
         let mirrorSeen = HTTP2Seen()
-        let main = try TestBackend(http2: seen) { peer, stream, message in peer.respond(stream, 200, body: message.body) }
+        let main = try TestBackend(http2: seen) { peer, stream, message in peer.respond(stream, 200, body: message.body)
+        }
         let mirror = try TestBackend(http2: mirrorSeen) { peer, stream, message in
             peer.respond(stream, 200, body: message.body)
         }

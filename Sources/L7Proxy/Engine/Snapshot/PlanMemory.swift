@@ -90,7 +90,8 @@ struct PlanMemory {
     ) -> RulePlan {
         let backends = rule.backends.enumerated().map { place, backend in
             BackendPlan(
-                service: Self.place(of: backend.target, find), index: Int32(place), traits: Self.traits(backend.actions),
+                service: Self.place(of: backend.target, find), index: Int32(place),
+                traits: Self.traits(backend.actions),
                 request: plan(backend.actions.requestHeaders, arena),
                 response: plan(backend.actions.responseHeaders, arena),
                 mirrors: plan(backend.actions.mirrors, arena, find))
