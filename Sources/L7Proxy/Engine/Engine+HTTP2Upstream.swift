@@ -213,6 +213,9 @@ extension Engine {
         guard let exchange = Self.exchange(of: stream), let downstream = exchange.pointee.downstream else { return }
         if exchange.pointee.marks.contains(.isMirror) {
             BodyPump.sent(count, from: nil, &exchange.pointee.requestQueue, &exchange.pointee.requestBody, &buffers)
+            // Later: the queue may have grown since it was offered, and more that was sent may be told in a moment. To offer
+            // now would be to offer that again.
+            return wake(exchange)
         } else if let source = exchange.pointee.stream.flatMap({ Exchange.client(downstream, $0) }) {
             BodyPump.sent(count, from: source, &exchange.pointee.requestQueue, &exchange.pointee.requestBody, &buffers)
             enqueue(downstream)
