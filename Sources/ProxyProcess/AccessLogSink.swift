@@ -72,7 +72,9 @@ final class AccessLogSink: RequestSink {
         let age = SystemClock.monotonic &- record.startedAt
         line.startTime = (SystemClock.wall &- age) / 1000
         line.status = record.status
+        if record.grpcStatus >= 0 { line.grpcStatus = UInt32(record.grpcStatus) }
         if record.flags.contains(.http2) { line.protocolName = "HTTP/2" }
+        line.isMirror = record.flags.contains(.mirror)
         line.reason = ReplyReason(record.reason)
         line.duration = (record.endedAt &- record.startedAt) / 1_000_000
         if record.answeredAt > 0 { line.upstreamDuration = (record.answeredAt &- record.sentAt) / 1_000_000 }

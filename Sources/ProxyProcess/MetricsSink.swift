@@ -58,6 +58,11 @@ final class MetricsSink: RequestSink {
     override func metrics() -> MetricsSnapshot? { counters.snapshot() }
 
     override func record(_ record: borrowing RequestRecord, _ text: borrowing RequestText) {
+        if record.flags.contains(.mirror) {
+            counters.countMirror(ReplyReason(record.reason))
+            log?.record(record, text)
+            return
+        }
         var isCall = false
         if let message = text.message {
             for field in text.fields where field.name == .contentType {
@@ -65,7 +70,8 @@ final class MetricsSink: RequestSink {
             }
         }
         let sample = RequestSample(
-            kind: isCall ? .grpc : .http, status: record.status, reason: ReplyReason(record.reason),
+            kind: isCall ? .grpc : .http, status: record.status, grpcStatus: record.grpcStatus,
+            reason: ReplyReason(record.reason),
             duration: (record.endedAt &- record.startedAt) / 1_000_000, requestBytes: record.requestBytes,
             responseBytes: record.responseBytes)
         counters.count(sample, of: flow(record))

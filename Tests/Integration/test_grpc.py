@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from harness import manifests
-from harness.processes import PATIENCE
+from harness.processes import PATIENCE, run
 from harness.routed import ADDRESSES, PORT, Routed, to
 from harness.world import eventually
 
+METRICS = 15022
 _PROGRAM = Path(__file__).parent / "harness" / "grpc_peer.py"
 
 
@@ -28,7 +30,7 @@ def method(name):
 
 @pytest.fixture(scope="module")
 def routed():
-    made = Routed(servers={"b": "grpc_peer.py serve", "c": "grpc_peer.py serve"})
+    made = Routed(["--metrics", f"127.0.0.1:{METRICS}", "--proxy-access-log", "json"], servers={"b": "grpc_peer.py serve", "c": "grpc_peer.py serve"})
     made.routes(grpc_route("calls", [
         {**method("Unary"), "backendRefs": [to("v2")]},
         {"matches": [{"method": {"service": "shop.Echo", "method": "Stream"},
@@ -82,3 +84,22 @@ def test_a_deadline_ends_the_call_on_both_sides(routed):
 def test_the_proxys_own_answers_are_statuses(routed):
     assert call(routed, "Nothing")["code"] == "UNIMPLEMENTED"
     assert call(routed, "Broken")["code"] == "UNAVAILABLE"
+
+
+def test_the_status_of_a_call_is_in_log_and_metrics(routed):
+    def line(name):
+        for text in reversed(routed.agent.log_tail(500).splitlines()):
+            if text.startswith("{") and f'"/shop.Echo/{name}"' in text:
+                return json.loads(text)
+        return None
+
+    def counted():
+        text = run(*routed.meshed.node.enter("curl", "-sf", f"http://127.0.0.1:{METRICS}/metrics")).stdout
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        return {sample.labels["grpc_response_status"] for sample in families["istio_requests"].samples
+                if sample.name == "istio_requests_total" and sample.labels["request_protocol"] == "grpc"}
+    for name, status in (("Unary", 0), ("Fail", 9), ("Nothing", 12), ("Broken", 14)):
+        call(routed, name)
+        found = eventually(lambda name=name: line(name), what=f"the line of {name}")
+        assert (found["status"], found["grpc_status"]) == (200, status)
+    eventually(lambda: {"0", "9", "12", "14"} <= counted(), what="the statuses in the metrics")

@@ -151,7 +151,7 @@ import Testing
                 .init(backend: .init(name: "m", port: 80), numerator: numerator, denominator: denominator))
             let mirror = try #require(compiled([], [filter])?.actions.mirrors.first)
             return (0..<1000 as Range<UInt64>).count {
-                mirror.selects(random: $0 * (UInt64.max / 1000) + UInt64.max / 2000)
+                mirror.share.selects(random: $0 * (UInt64.max / 1000) + UInt64.max / 2000)
             }
         }
         #expect(try share(100, 100) == 1000)

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A bucket for every key, up to a number of keys; then the key that has not come for the longest time is forgotten.
+import Synchronization
+
+/// A bucket for every key, up to a number of keys, which all workers of a node take from: a limit is the node's.
 ///
-/// One key for all requests of a route, or one for every source identity or value of a header. All memory is taken at
-/// the beginning: 40 bytes a key. Belongs to one worker, so that a limit of a node is divided by their number.
-public struct RateLimiter: ~Copyable {
+/// One key for all requests of a route, or one for every source identity or value of a header. A table of small sets
+/// without a lock: a key belongs to one set, and to whichever place of it has its number; a key that is new takes the
+/// place whose bucket is the fullest, and nothing is lost by that if it is full. All memory is taken at the beginning: 16
+/// bytes a place, twice as many places as keys.
+///
+/// Buckets are exact as long as their keys fit. Once all places of a set have been used, and two workers want one for two
+/// new keys in the same moment, a token may be taken from the wrong one of the two.
+public final class RateLimiter: Sendable {
     /// What requests are counted by.
     public enum Subject: Hashable, Sendable {
         /// All requests of the route together.
@@ -15,48 +22,44 @@ public struct RateLimiter: ~Copyable {
         case header(String)
     }
 
-    private struct Node: BitwiseCopyable {
-        var key: UInt64 = 0
-        var bucket = TokenBucket()
-        var nextInChain: Int32 = -1
-        var newer: Int32 = -1
-        var older: Int32 = -1
+    /// 0 is no key, but that of a place that was never used.
+    private struct Place: ~Copyable {
+        let key = Atomic<UInt64>(0)
+        /// ``TokenBucket/fullAt``.
+        let fullAt = Atomic<UInt64>(0)
     }
 
     public static let defaultKeys = 10_000
     public static let maximumKeys = 1_000_000
+    /// Places of a set: 64 bytes hold four, and two such lines are fetched together.
+    private static let ways = 8
 
     public let limit: RateLimit
-    public let capacity: Int
-    private let nodes: UnsafeMutablePointer<Node>
-    /// The first node of each chain, by the low bits of the key; -1: none.
-    private let chains: UnsafeMutablePointer<Int32>
+    private let ways: Int
     private let mask: Int
-    /// Keys that have a bucket.
-    public private(set) var count = 0
-    private var newest: Int32 = -1
-    private var oldest: Int32 = -1
-    /// Buckets that were forgotten though they were not full: their keys have got more than they should. If this grows,
-    /// ``capacity`` is too small, or somebody makes keys up.
-    public private(set) var forgotten: UInt64 = 0
+    // Never changed; what it points to is atomic.
+    private nonisolated(unsafe) let places: UnsafeMutablePointer<Place>
+    private let lost = Atomic<UInt64>(0)
 
-    /// - Parameter capacity: keys at most, 1 to ``maximumKeys``; of ``Subject/route`` there is one.
-    public init(_ limit: RateLimit, capacity: Int = defaultKeys) {
-        precondition((1...Self.maximumKeys).contains(capacity), "a rate limiter for \(capacity) keys")
+    /// Buckets that were forgotten though they were not full: their keys have got more than they should. If this grows,
+    /// there are too many keys, or somebody makes keys up.
+    public var forgotten: UInt64 { lost.load(ordering: .relaxed) }
+
+    /// - Parameter keys: that there is room for, 1 to ``maximumKeys``; of ``Subject/route`` there is one.
+    public init(_ limit: RateLimit, keys: Int = defaultKeys) {
+        precondition((1...Self.maximumKeys).contains(keys), "a rate limiter for \(keys) keys")
         self.limit = limit
-        self.capacity = capacity
-        var size = 1
-        while size < capacity { size *= 2 }
-        mask = size - 1
-        nodes = .allocate(capacity: capacity)
-        nodes.initialize(repeating: Node(), count: capacity)
-        chains = .allocate(capacity: size)
-        chains.initialize(repeating: -1, count: size)
+        ways = keys == 1 ? 1 : Self.ways
+        var sets = 1
+        while keys > 1, sets * Self.ways < 2 * keys { sets *= 2 }
+        mask = sets - 1
+        places = .allocate(capacity: sets * ways)
+        for index in 0..<(sets * ways) { (places + index).initialize(to: Place()) }
     }
 
     deinit {
-        nodes.deallocate()
-        chains.deallocate()
+        places.deinitialize(count: (mask + 1) * ways)
+        places.deallocate()
     }
 
     /// The key of some bytes. Keyed with a secret of the process: nobody can choose two that share a bucket.
@@ -70,52 +73,54 @@ public struct RateLimiter: ~Copyable {
     ///
     /// - Parameters:
     ///   - key: of ``key(_:)``; any constant for those that are counted together.
-    ///   - now: nanoseconds of a monotonic clock.
-    public mutating func take(_ key: UInt64, now: UInt64) -> RateLimitDecision {
-        let chain = Int(truncatingIfNeeded: key) & mask
-        var index = chains[chain]
-        while index >= 0, nodes[Int(index)].key != key { index = nodes[Int(index)].nextInChain }
-        if index < 0 {
-            index = takeNode(now)
-            nodes[Int(index)] = Node(key: key, nextInChain: chains[chain])
-            chains[chain] = index
-            pushNewest(index)
-        } else if index != newest {
-            unlink(index)
-            pushNewest(index)
+    ///   - now: nanoseconds of a monotonic clock; the same one for all who call.
+    public func take(_ key: UInt64, now: UInt64) -> RateLimitDecision {
+        let key = max(key, 1)
+        let set = places + (Int(truncatingIfNeeded: key) & mask) * ways
+        while true {
+            if let known = find(key, set) { return charge(set + known, now) }
+            let (victim, old, fullAt) = weakest(set)
+            // Whoever is first has it; the others look again, and find it if it was for their key.
+            guard (set + victim).pointee.key.compareExchange(expected: old, desired: key, ordering: .relaxed).exchanged
+            else { continue }
+            if fullAt > now {
+                lost.wrappingAdd(1, ordering: .relaxed)
+                _ = (set + victim).pointee.fullAt.compareExchange(expected: fullAt, desired: 0, ordering: .relaxed)
+            }
+            return charge(set + victim, now)
         }
-        return nodes[Int(index)].bucket.take(limit, now: now)
     }
 
-    private mutating func takeNode(_ now: UInt64) -> Int32 {
-        if count < capacity {
-            count += 1
-            return Int32(count - 1)
-        }
-        let victim = oldest
-        if !nodes[Int(victim)].bucket.isFull(now) { forgotten &+= 1 }
-        unlink(victim)
-        let chain = Int(truncatingIfNeeded: nodes[Int(victim)].key) & mask
-        if chains[chain] == victim {
-            chains[chain] = nodes[Int(victim)].nextInChain
-        } else {
-            var index = chains[chain]
-            while nodes[Int(index)].nextInChain != victim { index = nodes[Int(index)].nextInChain }
-            nodes[Int(index)].nextInChain = nodes[Int(victim)].nextInChain
-        }
-        return victim
+    @inline(__always)
+    private func find(_ key: UInt64, _ set: UnsafeMutablePointer<Place>) -> Int? {
+        for way in 0..<ways where (set + way).pointee.key.load(ordering: .relaxed) == key { return way }
+        return nil
     }
 
-    private mutating func unlink(_ index: Int32) {
-        let node = nodes[Int(index)]
-        if node.newer >= 0 { nodes[Int(node.newer)].older = node.older } else { newest = node.older }
-        if node.older >= 0 { nodes[Int(node.older)].newer = node.newer } else { oldest = node.newer }
+    /// The place that a new key takes: an unused one, else that with the fullest bucket.
+    private func weakest(_ set: UnsafeMutablePointer<Place>) -> (way: Int, key: UInt64, fullAt: UInt64) {
+        var best = (way: 0, key: UInt64(0), fullAt: UInt64.max)
+        for way in 0..<ways {
+            let key = (set + way).pointee.key.load(ordering: .relaxed)
+            if key == 0 { return (way, 0, 0) }
+            let fullAt = (set + way).pointee.fullAt.load(ordering: .relaxed)
+            if fullAt < best.fullAt { best = (way, key, fullAt) }
+        }
+        return best
     }
 
-    private mutating func pushNewest(_ index: Int32) {
-        nodes[Int(index)].newer = -1
-        nodes[Int(index)].older = newest
-        if newest >= 0 { nodes[Int(newest)].newer = index } else { oldest = index }
-        newest = index
+    @inline(__always)
+    private func charge(_ place: UnsafeMutablePointer<Place>, _ now: UInt64) -> RateLimitDecision {
+        var known = place.pointee.fullAt.load(ordering: .relaxed)
+        while true {
+            var bucket = TokenBucket(fullAt: known)
+            let decision = bucket.take(limit, now: now)
+            // Nothing was taken.
+            if !decision.isAllowed { return decision }
+            let (isTaken, current) = place.pointee.fullAt.weakCompareExchange(
+                expected: known, desired: bucket.fullAt, ordering: .relaxed)
+            if isTaken { return decision }
+            known = current
+        }
     }
 }

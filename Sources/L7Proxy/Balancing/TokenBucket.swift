@@ -52,6 +52,9 @@ public struct TokenBucket: Hashable, Sendable, BitwiseCopyable {
 
     public init() {}
 
+    @inline(__always)
+    init(fullAt: UInt64) { self.fullAt = fullAt }
+
     /// Takes a token if there is one.
     ///
     /// - Parameter now: nanoseconds, not less than in the last call; if it is less, no token has come.
@@ -72,8 +75,4 @@ public struct TokenBucket: Hashable, Sendable, BitwiseCopyable {
             waitSeconds: UInt32(truncatingIfNeeded: RateLimit.seconds(wait)),
             resetSeconds: UInt32(truncatingIfNeeded: RateLimit.seconds(missing)))
     }
-
-    /// Whether forgetting the bucket changes nothing.
-    @inline(__always)
-    func isFull(_ now: UInt64) -> Bool { fullAt <= now }
 }

@@ -23,9 +23,9 @@ struct HTTP2Place: BitwiseCopyable {
 /// stream waits in a queue, and opens the sender's window again when it has gone.
 extension BodyPump {
     /// Out of a connection of HTTP/1 into a stream.
-    static func run(
+    static func run<Tap: BodyTap>(
         from source: inout Channel, _ reader: inout HTTP1BodyReader, to sink: HTTP2Place,
-        _ flow: inout BodyFlow, trailers: inout FieldTable, _ pool: inout BufferPool
+        _ flow: inout BodyFlow, trailers: inout FieldTable, _ pool: inout BufferPool, tap: Tap = NoTap()
     ) -> Outcome {
         while true {
             if flow.offered > 0 { return .blocked }
@@ -42,6 +42,7 @@ extension BodyPump {
             case .data(let offset, let count):
                 source.input.start &+= offset
                 flow.pending = count
+                tap.take(source.input.bytes, count, &pool)
             case .complete(let consumed):
                 guard finish(sink, &flow, trailers, bytes.baseAddress) else { return .malformed(.trailersTooLarge) }
                 source.input.start &+= consumed
@@ -79,8 +80,10 @@ extension BodyPump {
     }
 
     /// Out of a stream into a connection of HTTP/1.
+    ///
+    /// - Parameter source: `nil`: the queue is filled by nobody whose window would have to be opened.
     static func run(
-        from source: HTTP2Place, _ queue: inout BodyQueue, to sink: inout Channel,
+        from source: HTTP2Place?, _ queue: inout BodyQueue, to sink: inout Channel,
         _ flow: inout BodyFlow, _ pool: inout BufferPool
     ) -> Outcome {
         while true {
@@ -94,18 +97,21 @@ extension BodyPump {
             if flow.isDone { return flushed(&sink, .ended) }
             guard flow.sourceEnded else { return flushed(&sink, .starved) }
             if let blocked = makeRoomForEnd(&sink, flow, &pool) { return blocked }
-            let trailers = source.stream.slot
             let isWritten =
-                flow.trailed
-                ? finish(&sink, &flow, trailers.pointee.trailers.fields, trailers.pointee.trailers.bytes)
-                : finish(&sink, &flow)
+                if flow.trailed, let trailers = source?.stream.slot {
+                    finish(&sink, &flow, trailers.pointee.trailers.fields, trailers.pointee.trailers.bytes)
+                } else {
+                    finish(&sink, &flow)
+                }
             if !isWritten { return .malformed(.trailersTooLarge) }
         }
     }
 
     /// Out of a stream into another.
+    ///
+    /// - Parameter source: `nil`: as above.
     static func run(
-        from source: HTTP2Place, _ queue: inout BodyQueue, to sink: HTTP2Place, _ flow: inout BodyFlow
+        from source: HTTP2Place?, _ queue: inout BodyQueue, to sink: HTTP2Place, _ flow: inout BodyFlow
     ) -> Outcome {
         if flow.isDone { return .ended }
         let front = queue.front
@@ -121,15 +127,25 @@ extension BodyPump {
         }
         guard flow.sourceEnded else { return .starved }
         flow.isDone = true
-        guard flow.trailed else {
+        guard flow.trailed, let slot = source?.stream.slot else {
             sink.offerEnd()
             return .ended
         }
-        let slot = source.stream.slot
         let isTaken = sink.session._withUnsafeGuaranteedRef {
             $0.offerTrailers(sink.stream, slot.pointee.trailers.fields, in: slot.pointee.trailers.bytes)
         }
         return isTaken ? .ended : .malformed(.trailersTooLarge)
+    }
+
+    /// Forgets what has come by a stream.
+    static func drop(
+        from source: HTTP2Place, _ queue: inout BodyQueue, _ flow: inout BodyFlow, _ pool: inout BufferPool
+    ) -> Outcome {
+        let count = queue.count
+        queue.removeAll(&pool)
+        if count > 0 { source.consume(count) }
+        flow.moved &+= UInt64(truncatingIfNeeded: count)
+        return flow.sourceEnded ? .ended : .starved
     }
 
     /// A session has taken bytes that came out of a connection of HTTP/1.
@@ -141,7 +157,7 @@ extension BodyPump {
 
     /// A session has taken bytes that came out of a stream.
     static func sent(
-        _ count: Int, from source: HTTP2Place, _ queue: inout BodyQueue, _ flow: inout BodyFlow,
+        _ count: Int, from source: HTTP2Place?, _ queue: inout BodyQueue, _ flow: inout BodyFlow,
         _ pool: inout BufferPool
     ) {
         advance(&queue, count, source, &flow, &pool)
@@ -157,12 +173,12 @@ extension BodyPump {
 
     @inline(__always)
     private static func advance(
-        _ queue: inout BodyQueue, _ count: Int, _ source: HTTP2Place, _ flow: inout BodyFlow, _ pool: inout BufferPool
+        _ queue: inout BodyQueue, _ count: Int, _ source: HTTP2Place?, _ flow: inout BodyFlow, _ pool: inout BufferPool
     ) {
         // So much can be sent again, as with HTTP/1: what fits into a block.
         if flow.keeps, queue.kept &+ count > BodyQueue.blockRoom { flow.keeps = false }
         queue.advance(count, keeps: flow.keeps, &pool)
-        source.consume(count)
+        source?.consume(count)
         flow.moved &+= UInt64(truncatingIfNeeded: count)
     }
 }

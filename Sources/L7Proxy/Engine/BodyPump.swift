@@ -49,9 +49,10 @@ enum BodyPump {
     /// Reads of one call.
     private static let turns = 8
 
-    static func run(
+    /// - Parameter tap: Is shown each piece of the body before it goes.
+    static func run<Tap: BodyTap>(
         from source: inout Channel, _ reader: inout HTTP1BodyReader, to sink: inout Channel,
-        _ flow: inout BodyFlow, trailers: inout FieldTable, _ pool: inout BufferPool
+        _ flow: inout BodyFlow, trailers: inout FieldTable, _ pool: inout BufferPool, tap: Tap = NoTap()
     ) -> Outcome {
         var turns = Self.turns
         while true {
@@ -71,6 +72,7 @@ enum BodyPump {
             case .data(let offset, let count):
                 source.input.start &+= offset
                 flow.pending = count
+                tap.take(source.input.bytes, count, &pool)
             case .complete(let consumed):
                 if !finish(&sink, &flow, trailers, bytes.baseAddress) { return .noMemory }
                 source.input.start &+= consumed
@@ -92,6 +94,39 @@ enum BodyPump {
                     guard case .complete = reader.endOfInput() else { return .malformed(.incomplete) }
                     trailers.removeAll()
                     if !finish(&sink, &flow, trailers, nil) { return .noMemory }
+                }
+            }
+        }
+    }
+
+    /// Reads a body out of a connection of HTTP/1 and forgets it.
+    static func drop(
+        from source: inout Channel, _ reader: inout HTTP1BodyReader, _ flow: inout BodyFlow,
+        trailers: inout FieldTable, _ pool: inout BufferPool
+    ) -> Outcome {
+        var turns = Self.turns
+        while true {
+            switch reader.next(source.input.bytes, trailers: &trailers) {
+            case .data(let offset, let count):
+                source.input.start &+= offset &+ count
+                flow.moved &+= UInt64(truncatingIfNeeded: count)
+            case .complete(let consumed):
+                source.input.start &+= consumed
+                return .ended
+            case .failed(let defect): return .malformed(defect)
+            case .needsMore(let consumed):
+                source.input.start &+= consumed
+                turns -= 1
+                if turns == 0 { return .yielded }
+                switch source.fill(&pool) {
+                case .received: break
+                case .nothing: return .starved
+                case .full: return .malformed(.trailersTooLarge)
+                case .broken: return .sourceBroken
+                case .noMemory: return .noMemory
+                case .ended:
+                    guard case .complete = reader.endOfInput() else { return .malformed(.incomplete) }
+                    return .ended
                 }
             }
         }

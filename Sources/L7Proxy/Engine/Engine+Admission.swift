@@ -121,14 +121,14 @@ extension Engine {
                 case .header(let name): headerValue(exchange, name).map(RateLimiter.key) ?? 0
                 }
             let limiter = cluster.pointee.limiters[index]
-            let decision = limiter.pointee.take(key, now: nanoseconds)
+            let decision = limiter._withUnsafeGuaranteedRef { $0.take(key, now: nanoseconds) }
             if decision.isAllowed { continue }
             if plan.isDryRun {
                 exchange.pointee.record.flags.insert(.dryRunLimited)
                 counters.dryRunRefusals &+= 1
                 continue
             }
-            let limit = limiter.pointee.limit
+            let limit = limiter._withUnsafeGuaranteedRef { $0.limit }
             answer(exchange, .rateLimited) { $0.add(decision, limit, name: plan.name) }
             return false
         }
@@ -157,6 +157,7 @@ extension Engine {
         switch answer {
         case .status(let status): self.answer(exchange, .faultInjected, status: status)
         case .grpcStatus(let status):
+            if exchange.pointee.marks.contains(.isGRPC) { exchange.pointee.record.grpcStatus = Int8(clamping: status) }
             self.answer(exchange, .faultInjected, status: 200) { writer in
                 withUnsafeTemporaryAllocation(byteCount: 4, alignment: 1) { buffer in
                     var number = ByteWriter(buffer)

@@ -14,6 +14,7 @@ extension Engine {
         exchange.pointee.requestBody.trailed = old.trailed
         exchange.pointee.requestBody.mayTrail = exchange.pointee.head.framing == .chunked
         exchange.pointee.requestBody.floor = Int(exchange.pointee.head.length)
+        if exchange.pointee.mirror != nil, exchange.pointee.stream == nil { rewindMirrors(exchange) }
         downstream.pointee.http1.body = HTTP1BodyReader(exchange.pointee.head.framing, limits: limits)
     }
 
@@ -37,13 +38,16 @@ extension Engine {
             endpoint = choice
         }
         guard admit(exchange, downstream, endpoint) else { return }
+        if let rule = exchange.pointee.rule, rule.pointee.traits.contains(.mirrors) {
+            startMirrors(exchange, downstream, rule)
+        }
         exchange.pointee.record.endpoint = endpoint
         exchange.pointee.record.attempts &+= 1
         let timeout = backendTimeout(exchange, downstream)
         if timeout > 0 { exchange.pointee.attemptDeadline = now + timeout }
         let key = UpstreamPool.Key(
             address: endpoint.address, port: endpoint.port, network: origin.network, outsider: origin.outsider,
-            isHTTP2: usesHTTP2(exchange))
+            isHTTP2: usesHTTP2(exchange), isMirror: exchange.pointee.marks.contains(.isMirror))
         guard let pool = pools.find(key) else { return answer(exchange, .tooManyConnections) }
         if !exchange.pointee.marks.contains(.freshOnly), let upstream = takeIdle(pool, for: exchange) {
             counters.reuses += 1
@@ -82,7 +86,10 @@ extension Engine {
     @inline(__always)
     private mutating func takeIdle(_ pool: PoolPointer, for exchange: ExchangePointer) -> UpstreamPointer? {
         // One of HTTP/2 stays in the list while it has room, and says itself when it ends.
-        if pool.pointee.key.isHTTP2 { return pool.pointee.firstIdle }
+        if pool.pointee.key.isHTTP2 {
+            guard let first = pool.pointee.firstIdle, mayCarry(exchange, first) else { return nil }
+            return first
+        }
         while let upstream = pool.pointee.popIdle() {
             if exchange.pointee.head.method.isIdempotent || StreamSocket.isQuiet(upstream.pointee.channel.descriptor) {
                 return upstream
@@ -185,7 +192,8 @@ extension Engine {
 
     /// Milliseconds until the next attempt that the rule allows; `nil`: none.
     mutating func retryWait(_ exchange: ExchangePointer, _ outcome: RouteRetry.Outcome) -> UInt64? {
-        guard let rule = exchange.pointee.rule, rule.pointee.traits.contains(.retry),
+        guard !exchange.pointee.marks.contains(.isMirror), let rule = exchange.pointee.rule,
+            rule.pointee.traits.contains(.retry),
             let snapshot = exchange.pointee.hold?.pointee.snapshot?.takeUnretainedValue()
         else { return nil }
         let compiled = snapshot.rule(rule)
@@ -203,13 +211,13 @@ extension Engine {
         exchange.pointee.marks.subtract([.uploadBroken, .requestDone, .isUpgrade, .bodyBegan])
         // What the last attempt left out of the fields may be other than what this one will.
         exchange.pointee.requestFields.restore()
-        if exchange.pointee.stream == nil {
+        if exchange.pointee.stream == nil, !exchange.pointee.marks.contains(.isMirror) {
             downstream.pointee.channel.input.start = Int(exchange.pointee.head.length)
         } else {
             exchange.pointee.requestQueue.rewind()
         }
         beginRequestBody(exchange)
-        if exchange.pointee.head.framing == .none { exchange.pointee.marks.insert(.requestDone) }
+        exchange.pointee.noteBody()
         startAttempt(exchange)
         wake(exchange)
     }

@@ -119,7 +119,7 @@ extension Engine {
         removeListeners { _ in true }
         if !isDraining {
             isDraining = true
-            for downstream in liveDownstreams() {
+            for downstream in liveDownstreams() where !downstream.pointee.isMirror {
                 if let session = downstream.pointee.session {
                     session._withUnsafeGuaranteedRef { $0.drain() }
                     enqueue(downstream)

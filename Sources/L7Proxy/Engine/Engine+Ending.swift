@@ -14,6 +14,7 @@ extension Engine {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.record.reason = reason
         leaveUpstream(exchange)
+        if downstream.pointee.isMirror { return finish(exchange) }
         if exchange.pointee.marks.contains(.responseBegan) { return abandon(exchange, downstream) }
         exchange.pointee.marks.insert(.responseBegan)
         let status = status ?? reason.status
@@ -84,6 +85,7 @@ extension Engine {
     /// Writes the record and gives the exchange back.
     mutating func finish(_ exchange: ExchangePointer) {
         exchange.pointee.record.endedAt = nanoseconds
+        if exchange.pointee.marks.contains(.isGRPC) { exchange.pointee.settleGRPCStatus() }
         exchange.pointee.record.requestBytes = exchange.pointee.requestBody.moved
         exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
         let hasHead = exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
@@ -102,6 +104,7 @@ extension Engine {
         leaveUpstream(exchange)
         leaveCluster(exchange)
         leaveSnapshot(exchange)
+        if exchange.pointee.mirror != nil { leaveMirrors(exchange) }
         timers.cancel(exchange.pointee.timer)
         if let downstream = exchange.pointee.downstream {
             let (next, previous) = (exchange.pointee.nextOnDownstream, exchange.pointee.previousOnDownstream)
@@ -113,6 +116,7 @@ extension Engine {
                 stream.context = 0
                 exchange.pointee.requestQueue.removeAll(&buffers)
             }
+            if downstream.pointee.isMirror { endCopy(exchange, downstream) }
         }
         freedExchanges.push(exchange)
     }

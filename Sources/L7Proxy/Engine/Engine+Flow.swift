@@ -7,7 +7,7 @@ import MeshModel
 extension Engine {
     mutating func flow(_ exchange: ExchangePointer) {
         guard let downstream = exchange.pointee.downstream, let upstream = exchange.pointee.upstream else { return }
-        if exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken]) {
+        if exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken, .awaitsTunnel]) {
             sendBody(exchange, downstream, upstream)
         } else if upstream.pointee.session == nil, !upstream.pointee.channel.output.isEmpty,
             case .broken = upstream.pointee.channel.flush()
@@ -29,6 +29,7 @@ extension Engine {
     ) {
         exchange.pointee.marks.insert(.bodyBegan)
         let outcome = pumpRequest(exchange, downstream, upstream)
+        if exchange.pointee.mirror != nil { feedMirrors(exchange) }
         if configuration.bodyBytes > 0, exchange.pointee.requestBody.moved > configuration.bodyBytes {
             return answer(exchange, .bodyTooLarge)
         }
@@ -36,9 +37,13 @@ extension Engine {
         case .starved, .blocked: break
         case .yielded: wake(exchange)
         case .ended:
+            if exchange.pointee.marks.contains(.streamTunnel), !endUpload(upstream) { return }
             exchange.pointee.marks.insert(.requestDone)
             if upstream.pointee.session == nil { upstream.pointee.http1.persistence.requestEnded() }
-            if exchange.pointee.stream == nil { _ = downstream.pointee.http1.persistence.requestEnded() }
+            if exchange.pointee.mirror != nil { endMirrors(exchange) }
+            if exchange.pointee.stream == nil, !downstream.pointee.isMirror {
+                _ = downstream.pointee.http1.persistence.requestEnded()
+            }
         case .malformed(let defect):
             // RFC 9112 section 8: an incomplete request must not reach the backend as a complete one.
             let isCut = defect == .incomplete
@@ -70,6 +75,18 @@ extension Engine {
             exchange.pointee.record.reason = .clientGone
             abandon(exchange, downstream)
         case .ended:
+            if exchange.pointee.marks.contains(.isMirror), !exchange.pointee.marks.contains(.requestDone) {
+                // Nobody asks for the rest of a copy.
+                return finish(exchange)
+            }
+            if exchange.pointee.marks.contains(.streamTunnel) {
+                // The other direction goes on.
+                guard !exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken]) else { return }
+                if upstream.pointee.session == nil {
+                    close(upstream)
+                    return responseEnded(exchange, downstream)
+                }
+            }
             if upstream.pointee.session != nil {
                 leaveStream(exchange, upstream, isComplete: exchange.pointee.marks.contains(.requestDone))
                 return responseEnded(exchange, downstream)
@@ -89,7 +106,9 @@ extension Engine {
     private mutating func pumpRequest(
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
     ) -> BodyPump.Outcome {
+        if exchange.pointee.marks.contains(.isMirror) { return pumpCopy(exchange, upstream) }
         let source = exchange.pointee.stream.flatMap { Exchange.client(downstream, $0) }
+        if source == nil, exchange.pointee.mirror != nil { return pumpTapped(exchange, downstream, upstream) }
         if let sink = exchange.pointee.upstreamStream.flatMap({ Exchange.backend(upstream, $0) }) {
             enqueue(upstream)
             guard let source else {
@@ -115,6 +134,7 @@ extension Engine {
     private mutating func pumpResponse(
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
     ) -> BodyPump.Outcome {
+        if exchange.pointee.marks.contains(.isMirror) { return dropResponse(exchange, upstream) }
         let source = exchange.pointee.upstreamStream.flatMap { Exchange.backend(upstream, $0) }
         if let sink = exchange.pointee.stream.flatMap({ Exchange.client(downstream, $0) }) {
             enqueue(downstream)

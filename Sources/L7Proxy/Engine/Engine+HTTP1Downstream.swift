@@ -135,6 +135,7 @@ extension Engine {
         exchange.pointee.marks.insert(.responseDone)
         exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
         if let stream = exchange.pointee.stream { return responseGiven(exchange, downstream, stream) }
+        if downstream.pointee.isMirror { return finish(exchange) }
         let next = downstream.pointee.http1.persistence.responseEnded()
         if next == .discardRequestBody {
             let announced = downstream.pointee.http1.body.knownRemaining

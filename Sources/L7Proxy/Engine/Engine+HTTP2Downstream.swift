@@ -67,11 +67,13 @@ extension Engine {
                 return
             }
             guard exchange.pointee.requestQueue.append(bytes, &buffers) else { return answer(exchange, .outOfMemory) }
+            if exchange.pointee.mirror != nil { copyToMirrors(bytes, of: exchange) }
             advance(exchange)
         case .end(let stream), .trailers(let stream):
             guard let exchange = Self.exchange(of: stream) else { return }
             exchange.pointee.requestBody.sourceEnded = true
             if case .trailers = event { exchange.pointee.requestBody.trailed = true }
+            if exchange.pointee.mirror != nil { endMirrors(exchange) }
             advance(exchange)
         case .sent(let stream, let count):
             guard let exchange = Self.exchange(of: stream), let upstream = exchange.pointee.upstream else { return }
@@ -191,7 +193,9 @@ extension Engine {
         let hasBody = !isGRPC && !isFault && status != 204 && status != 304
         let isWritten: Result<Int, WriteFailure>
         if isGRPC {
-            isWritten = exchange.pointee.grpcReply(reason, status: status).begin(&headWriter, scratch: scratch)
+            let reply = exchange.pointee.grpcReply(reason, status: status)
+            exchange.pointee.record.grpcStatus = Int8(reply.status.rawValue)
+            isWritten = reply.begin(&headWriter, scratch: scratch)
         } else {
             headWriter.beginResponse(status: status, contentLength: hasBody ? UInt64(text.utf8CodeUnitCount) : nil)
             if hasBody { headWriter.field(.contentType, "text/plain") }

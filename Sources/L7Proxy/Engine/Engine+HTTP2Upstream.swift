@@ -18,7 +18,8 @@ extension Engine {
         }
         upstream.pointee.session = Unmanaged.passRetained(session)
         upstream.pointee.idleSince = now
-        setTimer(upstream, in: configuration.upstreamIdleTimeout)
+        // Set once; when it fires it looks at what has come and gone meanwhile.
+        http2Fired(upstream)
         offerRoom(upstream)
         enqueue(upstream)
     }
@@ -52,11 +53,17 @@ extension Engine {
         }
     }
 
+    /// Whether it is known that the backend takes the request, or does not. Extended CONNECT must not be sent before its
+    /// settings have come (RFC 8441 section 3).
+    func mayCarry(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
+        upstream.pointee.isSettled || !exchange.pointee.head.options.contains(.extendedConnect)
+    }
+
     /// Gives the connection's room to the requests that have waited longest, or keeps it.
     mutating func offerRoom(_ upstream: UpstreamPointer) {
         guard upstream.pointee.phase == .open, let pool = upstream.pointee.pool else { return }
         if now - upstream.pointee.openedAt >= configuration.upstreamLifetime { upstream.pointee.isLeaving = true }
-        while let exchange = pool.pointee.firstWaiting, hasRoom(upstream) {
+        while let exchange = pool.pointee.firstWaiting, hasRoom(upstream), mayCarry(exchange, upstream) {
             pool.pointee.removeWaiting(exchange)
             attach(upstream, to: exchange)
             wake(exchange)
@@ -70,10 +77,16 @@ extension Engine {
     /// Opens a stream for the request; if there can be none, the attempt has failed.
     mutating func openStream(_ upstream: UpstreamPointer, for exchange: ExchangePointer) {
         guard let session = upstream.pointee.session else { return }
+        let isExtended = exchange.pointee.head.options.contains(.extendedConnect)
+        if isExtended, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) {
+            return answer(exchange, .methodNotSupported)
+        }
         guard writeHTTP2Request(exchange, upstream) else { return answer(exchange, .malformedRequest) }
         let head = exchange.pointee.head
         let stream = session._withUnsafeGuaranteedRef {
-            try? $0.request(headWriter, method: head.method, endOfStream: head.framing == .none)
+            try? $0.request(
+                headWriter, method: isExtended ? .connect : head.method,
+                endOfStream: head.framing == .none && !isExtended)
         }
         guard let stream else { return attemptFailed(exchange, .notProcessed, .connectFailed) }
         session._withUnsafeGuaranteedRef { $0.hold(stream) }
@@ -116,7 +129,7 @@ extension Engine {
     }
 
     /// The connection is of no more use: requests without a whole response on it have failed.
-    private mutating func lose(_ upstream: UpstreamPointer) {
+    mutating func lose(_ upstream: UpstreamPointer) {
         guard let pool = upstream.pointee.pool else { return }
         // Held, so that it does not go with its connection.
         pool.pointee.connections += 1
@@ -136,6 +149,7 @@ extension Engine {
         switch event {
         case .interim(let stream): receiveInterim(stream, upstream)
         case .response(let stream, let isWhole):
+            upstream.pointee.life.messageCame()
             guard let exchange = Self.exchange(of: stream) else { return }
             swap(&exchange.pointee.responseFields, &stream.slot.pointee.head.fields)
             exchange.pointee.responseHead = stream.response
@@ -143,6 +157,7 @@ extension Engine {
             exchange.pointee.responseBody.sourceEnded = isWhole
             advance(exchange)
         case .data(let stream, let bytes):
+            upstream.pointee.life.messageCame()
             guard let exchange = Self.exchange(of: stream) else {
                 upstream.pointee.session?._withUnsafeGuaranteedRef { $0.consume(stream, bytes.count) }
                 return
@@ -152,7 +167,14 @@ extension Engine {
         case .end(let stream), .trailers(let stream):
             guard let exchange = Self.exchange(of: stream) else { return }
             exchange.pointee.responseBody.sourceEnded = true
-            if case .trailers = event { exchange.pointee.responseBody.trailed = true }
+            if case .trailers = event {
+                exchange.pointee.responseBody.trailed = true
+                if exchange.pointee.marks.contains(.isGRPC),
+                    let status = stream.withTrailers({ Exchange.grpcStatus($0, in: $1) })
+                {
+                    exchange.pointee.record.grpcStatus = status
+                }
+            }
             advance(exchange)
         case .sent(let stream, let count): requestSent(stream, count)
         case .closed(let stream, let code):
@@ -189,7 +211,12 @@ extension Engine {
 
     private mutating func requestSent(_ stream: HTTP2Stream, _ count: Int) {
         guard let exchange = Self.exchange(of: stream), let downstream = exchange.pointee.downstream else { return }
-        if let source = exchange.pointee.stream.flatMap({ Exchange.client(downstream, $0) }) {
+        if exchange.pointee.marks.contains(.isMirror) {
+            BodyPump.sent(count, from: nil, &exchange.pointee.requestQueue, &exchange.pointee.requestBody, &buffers)
+            // Later: the queue may have grown since it was offered, and more that was sent may be told in a moment. To offer
+            // now would be to offer that again.
+            return wake(exchange)
+        } else if let source = exchange.pointee.stream.flatMap({ Exchange.client(downstream, $0) }) {
             BodyPump.sent(count, from: source, &exchange.pointee.requestQueue, &exchange.pointee.requestBody, &buffers)
             enqueue(downstream)
         } else {

@@ -20,11 +20,18 @@ extension Engine {
             exchange.pointee.marks.insert(.isUpgrade)
             forwarding.keepsUpgrade = true
         }
+        let needsKey =
+            forwarding.keepsUpgrade && exchange.pointee.head.options.contains(.extendedConnect)
+            && exchange.pointee.requestFields.first(.secWebsocketKey) == nil
         if hasRewrite(exchange) { rewrite(exchange, &forwarding) }
         var writer = HTTP1HeadWriter(upstream.pointee.channel.output.space)
         writer.beginRequest(exchange.pointee.head, &exchange.pointee.requestFields, in: message, forwarding)
         if configuration.addsForwardedFor {
             downstream.pointee.clientText.withBytes { writer.field(.xForwardedFor, $0) }
+        }
+        if needsKey {
+            // RFC 6455 section 4.1; a stream has none (RFC 8441 section 5).
+            WebSocketKey(nextRandom(), nextRandom()).withText { writer.field(.secWebsocketKey, $0) }
         }
         ruleHeaders.add(to: &writer, unlessDroppedBy: backendHeaders)
         backendHeaders.add(to: &writer)
@@ -49,6 +56,11 @@ extension Engine {
         var forwarding = HTTP2RequestForwarding()
         forwarding.host = changes.host
         forwarding.target = changes.target
+        if exchange.pointee.head.options.contains(.extendedConnect),
+            let place = exchange.pointee.requestFields.first(.upgrade)
+        {
+            forwarding.protocolName = exchange.pointee.requestFields[place].valueRange.bytes(in: message)
+        }
         headWriter.beginRequest(exchange.pointee.head, &exchange.pointee.requestFields, in: message, forwarding)
         if configuration.addsForwardedFor {
             let name = FieldName.xForwardedFor.text
@@ -62,7 +74,7 @@ extension Engine {
     }
 
     /// HTTP/2 in clear by upgrade was withdrawn (RFC 9113 section 3.1), and what it needs is not forwarded.
-    private func mayUpgrade(_ exchange: ExchangePointer, _ message: UnsafeRawPointer) -> Bool {
+    func mayUpgrade(_ exchange: ExchangePointer, _ message: UnsafeRawPointer) -> Bool {
         guard let place = exchange.pointee.requestFields.first(.upgrade) else { return false }
         return !FieldList.contains(exchange.pointee.requestFields[place].valueRange.bytes(in: message), "h2c")
     }

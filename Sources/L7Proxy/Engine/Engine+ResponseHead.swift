@@ -57,7 +57,7 @@ extension Engine {
             passInterim(exchange, downstream, stream, message)
             return true
         }
-        guard exchange.pointee.head.minorVersion > 0 else { return true }
+        guard exchange.pointee.head.minorVersion > 0, !exchange.pointee.marks.contains(.isMirror) else { return true }
         guard makeRoom(exchange, downstream, exchange.pointee.responseHead.length) else { return false }
         var writer = HTTP1HeadWriter(downstream.pointee.channel.output.space)
         _ = writer.beginResponse(exchange.pointee.responseHead, &exchange.pointee.responseFields, in: message)
@@ -107,16 +107,29 @@ extension Engine {
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer,
         _ message: UnsafeRawPointer
     ) -> Bool {
+        if exchange.pointee.marks.contains(.awaitsTunnel), !translateTunnel(exchange, upstream) {
+            attemptFailed(exchange, .broken, .backendMalformed)
+            return false
+        }
         let head = exchange.pointee.responseHead
         let stream = exchange.pointee.stream
-        if stream == nil, !makeRoom(exchange, downstream, head.length) { return false }
-        if head.framing == .tunnel, stream != nil || !exchange.pointee.marks.contains(.requestDone) {
+        let isMirror = exchange.pointee.marks.contains(.isMirror)
+        if stream == nil, !isMirror, !makeRoom(exchange, downstream, head.length) { return false }
+        let isStreamTunnel = head.framing == .tunnel && exchange.pointee.marks.contains(.awaitsTunnel)
+        if head.framing == .tunnel, !isStreamTunnel,
+            stream != nil || isMirror || !exchange.pointee.marks.contains(.requestDone)
+        {
             // The rest of the body and the first bytes of the tunnel could not be told apart; HTTP/2 has no 101.
             attemptFailed(exchange, .broken, .backendMalformed)
             return false
         }
         let ruleHeaders = exchange.pointee.rule?.pointee.response ?? HeaderPlan()
         let backendHeaders = exchange.pointee.backend?.pointee.response ?? HeaderPlan()
+        if exchange.pointee.marks.contains(.isGRPC),
+            let status = Exchange.grpcStatus(exchange.pointee.responseFields, in: message)
+        {
+            exchange.pointee.record.grpcStatus = status
+        }
         backendHeaders.drop(from: &exchange.pointee.responseFields, in: message)
         ruleHeaders.drop(from: &exchange.pointee.responseFields, in: message)
         if !exchange.pointee.corsFields.isEmpty { dropCORS(exchange, message) }
@@ -128,6 +141,8 @@ extension Engine {
         let isWritten =
             if let stream {
                 writeHead(exchange, downstream, stream, message, ruleHeaders, backendHeaders)
+            } else if isMirror {
+                true
             } else {
                 writeHead(exchange, downstream, message, ruleHeaders, backendHeaders)
             }
@@ -139,16 +154,34 @@ extension Engine {
         exchange.pointee.record.status = head.status
         exchange.pointee.record.answeredAt = nanoseconds
         exchange.pointee.requestBody.keeps = false
-        if stream != nil { exchange.pointee.requestQueue.forget(&buffers) }
+        if stream != nil || isMirror { exchange.pointee.requestQueue.forget(&buffers) }
         // No other attempt follows: a long body need not keep an old configuration.
         leaveSnapshot(exchange)
         if upstream.pointee.session == nil {
             upstream.pointee.http1.persistence.responseBegan(head)
-            if head.framing == .tunnel {
+            if isStreamTunnel {
+                beginStreamTunnel(exchange, upstream)
+            } else if head.framing == .tunnel {
                 beginTunnel(exchange, downstream, upstream)
             } else {
                 upstream.pointee.http1.body = HTTP1BodyReader(head.framing, ofResponse: true, limits: limits)
             }
+        } else if isStreamTunnel {
+            beginStreamTunnel(exchange, upstream)
+        }
+        return true
+    }
+
+    /// Makes of a backend's answer to an extended CONNECT what the client's stream is told (RFC 8441 section 5): a 200
+    /// means that there is a tunnel, and only that.
+    ///
+    /// - Returns: Whether it can be told. A backend of HTTP/1 that takes no upgrade may say 200 all the same.
+    private func translateTunnel(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
+        let status = exchange.pointee.responseHead.status
+        guard exchange.pointee.responseHead.framing == .tunnel else { return status < 200 || status >= 300 }
+        if upstream.pointee.session == nil {
+            exchange.pointee.responseHead.status = 200
+            exchange.pointee.responseFields.remove(.secWebsocketAccept)
         }
         return true
     }

@@ -10,7 +10,7 @@ extension Engine {
         exchange.pointee.record.method = head.method
         exchange.pointee.record.routedAt = nanoseconds
         beginRequestBody(exchange)
-        if head.framing == .none { exchange.pointee.marks.insert(.requestDone) }
+        exchange.pointee.noteBody()
         if case .length(let length) = head.framing, configuration.bodyBytes > 0, length > configuration.bodyBytes {
             return answer(exchange, .bodyTooLarge)
         }

@@ -91,8 +91,10 @@ extension Engine {
             if mark != exchange.pointee.progressMark {
                 exchange.pointee.progressMark = mark
                 exchange.pointee.progressAt = now
-            } else if now - exchange.pointee.progressAt >= configuration.stallTimeout {
-                return exchange
+            } else {
+                let isTunnel = exchange.pointee.marks.contains(.streamTunnel)
+                let limit = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
+                if now - exchange.pointee.progressAt >= limit { return exchange }
             }
         }
         return nil
@@ -105,14 +107,11 @@ extension Engine {
             counters.failedDials += 1
             dialFailed(upstream, .connectTimeout)
         case .open:
-            let isHTTP2 = upstream.pointee.session != nil
-            if isHTTP2, upstream.pointee.exchange != nil {
-                return setTimer(upstream, in: configuration.upstreamIdleTimeout)
-            }
+            if upstream.pointee.session != nil { return http2Fired(upstream) }
             // In use: it is set again when the connection becomes idle.
-            guard upstream.pointee.isIdle || isHTTP2 else { return }
+            guard upstream.pointee.isIdle else { return }
             let passed = now - upstream.pointee.idleSince
-            if passed >= configuration.upstreamIdleTimeout { return isHTTP2 ? retire(upstream) : close(upstream) }
+            if passed >= configuration.upstreamIdleTimeout { return close(upstream) }
             setTimer(upstream, in: configuration.upstreamIdleTimeout - passed)
         }
     }

@@ -23,6 +23,30 @@ extension Engine {
         _ = downstream.pointee.channel.flush()
     }
 
+    /// Makes a tunnel of which the client's end is a stream (RFC 8441 section 5). Its bytes flow as bodies do, as long as
+    /// either side sends.
+    mutating func beginStreamTunnel(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) {
+        exchange.pointee.marks.remove(.awaitsTunnel)
+        exchange.pointee.marks.insert(.streamTunnel)
+        exchange.pointee.record.flags.insert(.upgraded)
+        exchange.pointee.record.reason = .tunnelEnded
+        exchange.pointee.requestDeadline = 0
+        exchange.pointee.attemptDeadline = 0
+        if upstream.pointee.session == nil {
+            upstream.pointee.http1.body = HTTP1BodyReader(.untilClose, ofResponse: true, limits: limits)
+        }
+        // For what has waited: the client may be able to send no more until that has gone.
+        wake(exchange)
+    }
+
+    /// Passes on that the client's stream sends no more. - Returns: Whether all that it has sent is out.
+    func endUpload(_ upstream: UpstreamPointer) -> Bool {
+        guard upstream.pointee.session == nil else { return true }
+        guard upstream.pointee.channel.output.isEmpty else { return false }
+        StreamSocket.endOutput(upstream.pointee.channel.descriptor)
+        return true
+    }
+
     /// Carries bytes both ways; the end of one direction is passed on and leaves the other open.
     mutating func tunnel(_ exchange: ExchangePointer) {
         guard let downstream = exchange.pointee.downstream, let upstream = exchange.pointee.upstream else { return }

@@ -59,6 +59,8 @@ struct Engine: ~Copyable {
     var onDrained: [@Sendable () -> Void] = []
     var isStopping = false
     var listenersPaused = false
+    /// Copies for mirrors that are open.
+    var openMirrors = 0
     /// The sink was given something in this turn.
     var hasRecords = false
 
@@ -96,7 +98,7 @@ struct Engine: ~Copyable {
             Exchange(index: index, fieldCount: configuration.fieldCount)
         }
         pools = UpstreamPoolTable(capacity: configuration.pools)
-        holds = SnapshotHolds(workers: configuration.workers)
+        holds = SnapshotHolds(workers: configuration.workers, configuration.nodeLimits)
         random = UInt64.random(in: 1...(.max))
         let pathRoom = RequestPath.scratchSize(for: Int(configuration.fittingLimits.headBytes))
         scratch = .allocate(byteCount: max(BufferPool.blockSize, pathRoom), alignment: 16)
@@ -131,7 +133,8 @@ struct Engine: ~Copyable {
             hasRecords = false
             sink._withUnsafeGuaranteedRef { $0.turnEnded() }
         }
-        if isDraining, downstreams.liveCount == 0 { finishDrain() }
+        // Nobody waits for copies.
+        if isDraining, downstreams.liveCount == openMirrors { finishDrain() }
     }
 
     @inline(__always)

@@ -9,8 +9,10 @@ public struct EngineConfiguration: Sendable {
 
     /// Of HTTP/2, on both sides. Heads must fit into a block of HTTP/1, where they may go.
     public var http2 = HTTP2Limits()
-    /// Workers that share the limits which a policy sets for the node.
+    /// Workers that share the connections and open requests which a policy allows the node.
     public var workers = 1
+    /// Limits of rates; the same for all workers of a node.
+    public var nodeLimits = NodeLimits()
 
     /// Clients' connections. More are reset when they are accepted: descriptors.
     public var connections = 65536
@@ -44,12 +46,21 @@ public struct EngineConfiguration: Sendable {
     public var upstreamIdleTimeout: UInt64 = 30_000
     /// A backend's connection is not used again after this: endpoints' weights must take effect.
     public var upstreamLifetime: UInt64 = 3_600_000
+    /// Of connections to backends by HTTP/2 that owe a response: a backend that has gone without a word.
+    var keepAlive = LifeSign.Times(quiet: 15_000, interval: 305_000, answer: 10_000)
     /// How long a client's end is waited for after the last response (RFC 9112 section 9.6).
     public var lingerTimeout: UInt64 = 2_000
     /// Bytes of a request that are read and thrown away to keep the connection, or while it ends.
     public var discardBytes: UInt64 = 256 * 1024
     /// Bytes of a request's body; 0: no limit. 413 if more is announced or comes.
     public var bodyBytes: UInt64 = 0
+
+    /// Copies for mirrors that are open at a time; further ones are not made.
+    public var mirrors = 1024
+    /// Bytes of a body that one copy may hold because its mirror is slow, or not connected yet; then it is given up.
+    public var mirrorBytes = 1 << 20
+    /// How long a copy may go on after its request has ended.
+    public var mirrorGrace: UInt64 = 15_000
 
     /// Whether requests tell the client's address in `X-Forwarded-For`, since backends see pooled connections.
     public var addsForwardedFor = true

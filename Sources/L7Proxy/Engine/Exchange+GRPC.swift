@@ -29,6 +29,27 @@ extension Exchange {
         return GRPCLocalReply(code, message: StatusText.reason(status))
     }
 
+    /// The status of the call, if it is among `fields`, which the backend has sent: in trailers, or in a head
+    /// with nothing behind it (grpc/doc/PROTOCOL-HTTP2.md, "Responses").
+    static func grpcStatus(_ fields: borrowing FieldTable, in message: UnsafeRawPointer) -> Int8? {
+        guard let place = fields.first(.grpcStatus) else { return nil }
+        return Int8(GRPCStatus(text: fields[place].valueRange.bytes(in: message)).rawValue)
+    }
+
+    /// Says how a call ended of which no status was received: as its client has to guess.
+    mutating func settleGRPCStatus() {
+        guard record.grpcStatus < 0 else { return }
+        let status: GRPCStatus =
+            if record.reason == .forwarded, record.status > 0 {
+                GRPCStatus(httpStatus: record.status)
+            } else if record.reason == .responseCut, resetCode != .noError {
+                GRPCStatus(reset: resetCode)
+            } else {
+                GRPCStatus(rawValue: ReplyReason(record.reason).grpcStatus) ?? .unknown
+            }
+        record.grpcStatus = Int8(status.rawValue)
+    }
+
     /// Why the client's stream is reset, where the response cannot be finished.
     var cutCode: HTTP2ErrorCode {
         switch record.reason {

@@ -27,7 +27,7 @@ struct Exchange: ~Copyable {
     }
 
     struct Marks: OptionSet, BitwiseCopyable {
-        let rawValue: UInt16
+        let rawValue: UInt32
 
         /// The head of the final response is in the client's output: nothing can be tried again.
         static let responseBegan = Marks(rawValue: 1 << 0)
@@ -50,6 +50,16 @@ struct Exchange: ~Copyable {
         static let headArrived = Marks(rawValue: 1 << 12)
         /// A gRPC call: its client reads trailers, not statuses.
         static let isGRPC = Marks(rawValue: 1 << 13)
+        /// A copy of another request, for a mirror: nobody reads its response.
+        static let isMirror = Marks(rawValue: 1 << 14)
+        /// The copies for mirrors have been made.
+        static let mirrored = Marks(rawValue: 1 << 15)
+        /// A copy that has not got all of the body, because its mirror is too slow.
+        static let fellBehind = Marks(rawValue: 1 << 16)
+        /// An extended CONNECT whose tunnel there is not yet: what has come for it waits.
+        static let awaitsTunnel = Marks(rawValue: 1 << 17)
+        /// A tunnel of which a stream is one end: its bytes flow as bodies do.
+        static let streamTunnel = Marks(rawValue: 1 << 18)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)
     }
@@ -75,6 +85,14 @@ struct Exchange: ~Copyable {
     var previousOnDownstream: ExchangePointer?
     var nextOnUpstream: ExchangePointer?
     var previousOnUpstream: ExchangePointer?
+    /// The newest of the request's copies for mirrors that are open; and, of a copy, the next one.
+    var mirror: ExchangePointer?
+    var nextMirror: ExchangePointer?
+    /// Of a copy: the request, while that goes on.
+    var original: ExchangePointer?
+    /// Of a copy: bytes of the body that the request's attempt has met, and those that the copy has been given.
+    var met: UInt64 = 0
+    var copied: UInt64 = 0
     /// Waits in the engine's queue for another turn.
     var isQueued = false
     var stage: Stage = .head
@@ -140,12 +158,24 @@ struct Exchange: ~Copyable {
     /// Whether all of the request is in the client's block, from which it can be sent again.
     var mayReplay: Bool { head.framing == .none || requestBody.keeps || !marks.contains(.bodyBegan) }
 
+    /// Takes note of whether there will be a body. An extended CONNECT has none, but something like it once the tunnel is
+    /// there.
+    mutating func noteBody() {
+        guard head.framing == .none else { return }
+        marks.insert(head.options.contains(.extendedConnect) ? .awaitsTunnel : .requestDone)
+    }
+
     /// Makes ready for a request of `downstream`.
     mutating func begin(for downstream: DownstreamPointer, now: UInt64, milliseconds: UInt64) {
         self.downstream = downstream
         upstream = nil
         stream = nil
         upstreamStream = nil
+        mirror = nil
+        nextMirror = nil
+        original = nil
+        met = 0
+        copied = 0
         stage = .head
         marks = []
         head = RequestHead()

@@ -27,6 +27,9 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     // Neither side's answer could be finished.
     case clientGone, responseCut, drainDeadline
 
+    /// A copy for a mirror was too slow, or one too many.
+    case mirrorDropped
+
     /// Of a request that cannot be read.
     init(_ defect: MalformedMessage) {
         self =
@@ -42,7 +45,7 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// of the record.
     public var status: UInt16 {
         switch self {
-        case .forwarded, .tunnelEnded, .redirected, .clientGone, .responseCut, .drainDeadline: 0
+        case .forwarded, .tunnelEnded, .redirected, .clientGone, .responseCut, .drainDeadline, .mirrorDropped: 0
         case .preflight: 204
         case .malformedRequest, .bodyMalformed, .ambiguousPath: 400
         case .denied: 403

@@ -3,9 +3,9 @@
 /// What became of one request: for the access log and the metrics.
 public struct RequestRecord: Sendable, BitwiseCopyable {
     public struct Flags: OptionSet, Sendable, BitwiseCopyable {
-        public let rawValue: UInt8
+        public let rawValue: UInt16
 
-        public init(rawValue: UInt8) { self.rawValue = rawValue }
+        public init(rawValue: UInt16) { self.rawValue = rawValue }
 
         /// The status is the proxy's own, not a backend's.
         public static let localReply = Flags(rawValue: 1 << 0)
@@ -22,6 +22,8 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
         public static let dryRunLimited = Flags(rawValue: 1 << 6)
         /// The client spoke HTTP/2.
         public static let http2 = Flags(rawValue: 1 << 7)
+        /// A copy for a mirror: no client was given the response.
+        public static let mirror = Flags(rawValue: 1 << 8)
     }
 
     public var origin: ConnectionOrigin
@@ -47,6 +49,8 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
     public var endpoint: ProxyEndpoint
     /// What the client was sent; 0: nothing.
     public var status: UInt16 = 0
+    /// That of the gRPC call: the backend's, or what its client makes of how it ended; -1: it is no call.
+    public var grpcStatus: Int8 = -1
     public var reason: ReasonCode = .forwarded
     public var method: Method = .other
     /// Attempts at a backend.
@@ -106,6 +110,13 @@ public struct WorkerCounters: Sendable, BitwiseCopyable, Equatable {
     /// Requests that a dry run of a policy or limit would have refused.
     public var dryRunRefusals: UInt64 = 0
     public var repeatsAfterClose: UInt64 = 0
+    /// Copies of requests that were begun.
+    public var mirrors: UInt64 = 0
+    /// Copies that were not begun, or given up, because they would have taken too much memory.
+    public var mirrorsDropped: UInt64 = 0
+    /// PINGs to backends, and connections that were given up because one was not answered.
+    public var pings: UInt64 = 0
+    public var deadUpstreams: UInt64 = 0
     public var upstreams: UInt64 = 0
     public var buffers: UInt64 = 0
     public var exchanges: UInt64 = 0

@@ -25,6 +25,8 @@ struct Upstream: BitwiseCopyable {
     var isSettled = false
     /// It takes no more requests, and is closed when those that it carries have ended.
     var isLeaving = false
+    /// Of HTTP/2: whether the backend lives.
+    var life = LifeSign()
     /// Waits in the engine's queue for another turn.
     var isQueued = false
     /// The newest of the exchanges that it carries; HTTP/1 carries one at a time.
@@ -86,11 +88,13 @@ struct UpstreamPool: BitwiseCopyable {
         /// As ``LegRequest/outsider``.
         var outsider: UInt32?
         var isHTTP2 = false
+        /// Copies have connections of their own, so that requests need not wait for them.
+        var isMirror = false
 
         @inline(__always)
         var hash: UInt32 {
             var word = address.low ^ (address.high &* 0x9e37_79b9_7f4a_7c15) ^ (network &* 0xc2b2_ae3d_27d4_eb4f)
-            word ^= UInt64(port) ^ UInt64(outsider ?? 0) << 16 ^ (isHTTP2 ? 1 << 63 : 0)
+            word ^= UInt64(port) ^ UInt64(outsider ?? 0) << 16 ^ (isHTTP2 ? 1 << 63 : 0) ^ (isMirror ? 1 << 62 : 0)
             word &*= 0xff51_afd7_ed55_8ccd
             return UInt32(truncatingIfNeeded: word >> 32)
         }

@@ -7,30 +7,25 @@ typealias ClusterPointer = UnsafeMutablePointer<WorkerCluster>
 /// What a worker remembers of one port of a Service from request to request and from snapshot to snapshot.
 struct WorkerCluster: ~Copyable {
     var cluster: Cluster
-    /// One for each of ``ServicePolicy/limits``.
-    private(set) var limiters: [UnsafeMutablePointer<RateLimiter>] = []
+    /// One for each of ``ServicePolicy/limits``, retained; shared with the node's other workers.
+    private(set) var limiters: [Unmanaged<RateLimiter>] = []
     /// What it was last brought up to date with.
     private var service: ProxyService
     private let workers: Int
+    private let node: NodeLimits
     /// Snapshots, requests and connections that point here, and the table.
     fileprivate(set) var users = 1
 
-    init(_ service: ProxyService, workers: Int, seed: UInt64) {
+    init(_ service: ProxyService, workers: Int, _ node: NodeLimits, seed: UInt64) {
         self.workers = workers
+        self.node = node
         self.service = service
         cluster = Cluster(seed: seed)
         apply(service)
         makeLimiters()
     }
 
-    deinit { Self.free(limiters) }
-
-    private static func free(_ limiters: [UnsafeMutablePointer<RateLimiter>]) {
-        for limiter in limiters {
-            limiter.deinitialize(count: 1)
-            limiter.deallocate()
-        }
-    }
+    deinit { for limiter in limiters { limiter.release() } }
 
     /// Follows a newer configuration. What is known of endpoints and clients that stay is kept.
     mutating func update(_ new: ProxyService) {
@@ -42,9 +37,11 @@ struct WorkerCluster: ~Copyable {
             apply(new)
         }
         if old.policy.limits != new.policy.limits {
-            Self.free(limiters)
+            let old = limiters
             limiters = []
             makeLimiters()
+            // Last: one that stays the same must not go meanwhile.
+            for limiter in old { limiter.release() }
         }
     }
 
@@ -62,22 +59,9 @@ struct WorkerCluster: ~Copyable {
     }
 
     private mutating func makeLimiters() {
-        for limit in service.policy.limits {
-            let pointer = UnsafeMutablePointer<RateLimiter>.allocate(capacity: 1)
-            pointer.initialize(
-                to: RateLimiter(
-                    limit.rate.share(ofWorkers: workers),
-                    capacity: limit.subject == .route ? 1 : RateLimiter.defaultKeys))
-            limiters.append(pointer)
+        limiters = service.policy.limits.enumerated().map { place, limit in
+            Unmanaged.passRetained(node.limiter(ClusterKey(service), place, limit))
         }
-    }
-}
-
-extension RateLimit {
-    /// The part of one of several workers, rounded up.
-    fileprivate func share(ofWorkers workers: Int) -> RateLimit {
-        func part(_ number: UInt32) -> UInt32 { (number - 1) / UInt32(max(workers, 1)) + 1 }
-        return RateLimit(requestsPerSecond: part(requestsPerSecond), burst: part(burst)) ?? self
     }
 }
 
@@ -86,9 +70,15 @@ extension RateLimit {
 struct ClusterTable: ~Copyable {
     private var clusters: [ClusterKey: ClusterPointer] = [:]
     private let workers: Int
+    private let node: NodeLimits
 
-    /// - Parameter workers: those that share the limits.
-    init(workers: Int) { self.workers = workers }
+    /// - Parameters:
+    ///   - workers: those that share what a policy allows of connections and requests.
+    ///   - node: what they share of rates.
+    init(workers: Int, _ node: NodeLimits) {
+        self.workers = workers
+        self.node = node
+    }
 
     deinit {
         for cluster in clusters.values {
@@ -122,7 +112,7 @@ struct ClusterTable: ~Copyable {
             return known
         }
         let cluster = ClusterPointer.allocate(capacity: 1)
-        cluster.initialize(to: WorkerCluster(service, workers: workers, seed: seed))
+        cluster.initialize(to: WorkerCluster(service, workers: workers, node, seed: seed))
         cluster.pointee.users += 1
         clusters[key] = cluster
         return cluster

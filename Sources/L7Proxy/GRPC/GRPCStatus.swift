@@ -22,6 +22,19 @@ public enum GRPCStatus: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 }
 
 extension GRPCStatus {
+    /// What a client makes of the value of `grpc-status`: UNKNOWN of what is no number of a status.
+    init(text: UnsafeRawBufferPointer) {
+        var number: UInt8? = text.isEmpty || text.count > 2 ? nil : 0
+        for byte in text {
+            guard let known = number, byte >= 0x30, byte <= 0x39 else {
+                number = nil
+                break
+            }
+            number = known * 10 + (byte - 0x30)
+        }
+        self = number.flatMap { GRPCStatus(rawValue: $0) } ?? .unknown
+    }
+
     /// What a client makes of a response with this HTTP status and without `grpc-status`
     /// (grpc/doc/http-grpc-status-mapping.md); also what a local reply says in its place.
     public init(httpStatus: UInt16) {

@@ -21,7 +21,8 @@ extension HTTP2Core {
             if let defect = slot.pointee.head.finishRequest(endOfStream: ended) {
                 return refuse(slot, defect, ended: ended)
             }
-            slot.pointee.method = slot.pointee.head.request.method
+            let head = slot.pointee.head.request
+            slot.pointee.method = head.options.contains(.extendedConnect) ? .connect : head.method
             slot.pointee.hasFinalHead = true
             slot.pointee.isReported = true
             events.append(.request(HTTP2Stream(slot), endOfStream: ended))

@@ -15,6 +15,13 @@ extension HTTP2HeadReader {
         }
         request.options.formUnion(facts.finalOptions(minorVersion: 1))
         request.options.subtract(.upgrade)
+        if request.options.contains(.extendedConnect) {
+            request.options.insert(.upgrade)
+            guard appendUpgrade() else {
+                fail(.tooManyFields)
+                return defect
+            }
+        }
         request.contentLength = facts.contentLength
         request.length = UInt32(truncatingIfNeeded: count)
         return nil
@@ -24,7 +31,15 @@ extension HTTP2HeadReader {
         guard pseudo.seen.contains(.method) else { return .missingPseudoField }
         request.methodRange = pseudo.method
         request.method = Method(bytes + Int(pseudo.method.offset), Int(pseudo.method.length))
-        if request.method == .connect {
+        let isExtended = pseudo.seen.contains(.protocolName)
+        if isExtended {
+            // RFC 8441 section 4: only with CONNECT, which then has everything that another method has.
+            guard request.method == .connect else { return .invalidPseudoField }
+            guard pseudo.seen.isSuperset(of: [.path, .scheme, .authority]) else { return .missingPseudoField }
+            guard !pseudo.path.isEmpty else { return .invalidTarget }
+            if pseudo.isHTTPS { request.options.insert(.httpsScheme) }
+            callGet()
+        } else if request.method == .connect {
             // RFC 9113 section 8.5: :authority is the target; there is neither a scheme nor a path.
             guard pseudo.seen.contains(.authority) else { return .missingPseudoField }
             guard pseudo.seen.isDisjoint(with: [.path, .scheme]) else { return .invalidPseudoField }
@@ -44,6 +59,34 @@ extension HTTP2HeadReader {
             return wrong
         }
         return authority()
+    }
+
+    /// An extended CONNECT as HTTP/1 writes it (RFC 8441 section 5): routes and policies then see what its server would.
+    private mutating func callGet() {
+        let start = count
+        let text: StaticString = "GET"
+        reserve(text.utf8CodeUnitCount)
+        append(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        request.method = .get
+        request.methodRange = ByteRange(start, count)
+        request.options.insert(.extendedConnect)
+    }
+
+    /// A line `upgrade: PROTOCOL`. - Returns: Whether there was room.
+    private mutating func appendUpgrade() -> Bool {
+        let name = FieldName.upgrade.text
+        reserve(name.utf8CodeUnitCount &+ Int(pseudo.protocolName.length) &+ 4)
+        let start = count
+        append(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        append(UInt16(bigEndian: 0x3a20))
+        append(pseudo.protocolName.bytes(in: bytes))
+        append(UInt16(bigEndian: 0x0d0a))
+        return fields.append(
+            Field(
+                nameOffset: UInt32(truncatingIfNeeded: start),
+                valueOffset: UInt32(truncatingIfNeeded: start &+ name.utf8CodeUnitCount &+ 2),
+                valueLength: pseudo.protocolName.length, nameLength: UInt16(name.utf8CodeUnitCount), name: .upgrade,
+                marks: .canonical))
     }
 
     /// `target` behind the method and one space, as in a request line: it is copied where it came elsewhere.
@@ -76,7 +119,7 @@ extension HTTP2HeadReader {
 
     private mutating func requestFraming(_ endOfStream: Bool) -> MalformedMessage? {
         let hasLength = facts.options.contains(.hasContentLength)
-        if request.method == .connect {
+        if request.method == .connect || request.options.contains(.extendedConnect) {
             // RFC 9110 section 9.3.6: what follows is the tunnel's.
             return hasLength && facts.contentLength > 0 ? .bodyOfConnect : nil
         }

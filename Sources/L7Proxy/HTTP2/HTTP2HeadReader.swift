@@ -48,6 +48,7 @@ struct HTTP2HeadReader: ~Copyable {
         var method = ByteRange.empty
         var path = ByteRange.empty
         var authority = ByteRange.empty
+        var protocolName = ByteRange.empty
         var seen: Seen = []
         var isHTTPS = false
     }
@@ -61,6 +62,7 @@ struct HTTP2HeadReader: ~Copyable {
         static let status = Seen(rawValue: 16)
         /// A field that is none: no pseudo-header field may follow.
         static let regular = Seen(rawValue: 32)
+        static let protocolName = Seen(rawValue: 64)
     }
 
     init(fields fieldLimit: Int, listBytes: Int, methodBytes: Int, targetBytes: Int) {
@@ -254,8 +256,11 @@ extension HTTP2HeadReader {
             // RFC 9113 section 8.3.1 knows other schemes, for gateways to other protocols.
             guard pseudo.isHTTPS || ASCII.equal(value, "http") else { return fail(.invalidPseudoField) }
             count = start
+        } else if ASCII.equal(name, ":protocol") {
+            guard once(.protocolName) else { return }
+            guard ASCII.isToken(value) else { return fail(.invalidPseudoField) }
+            pseudo.protocolName = range
         } else {
-            // `:protocol` too: extended CONNECT (RFC 8441) is not offered.
             fail(.invalidPseudoField)
         }
     }

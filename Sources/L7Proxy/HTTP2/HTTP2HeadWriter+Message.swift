@@ -6,6 +6,8 @@ public struct HTTP2RequestForwarding {
     public var host: UnsafeRawBufferPointer?
     /// Replaces path and query. Begins with `/`.
     public var target: UnsafeRawBufferPointer?
+    /// Makes the request an extended CONNECT (RFC 8441 section 4) for this protocol, whatever its method.
+    public var protocolName: UnsafeRawBufferPointer?
     /// Whether `:scheme` is `https`: the next hop is reached by TLS, or the request was for it.
     public var isHTTPS = false
 
@@ -24,7 +26,13 @@ extension HTTP2HeadWriter {
     ) {
         begin()
         if head.options.contains(.nominatesFields) { fields.dropNominated(in: message) }
-        append(":method", head.methodRange.bytes(in: message))
+        if let name = forwarding.protocolName {
+            if !ASCII.isToken(name) { fail(.unsafeValue) }
+            append(":method", "CONNECT")
+            append(":protocol", name)
+        } else {
+            append(":method", head.methodRange.bytes(in: message))
+        }
         if head.form != .authority {
             append(":scheme", forwarding.isHTTPS ? "https" : "http")
             append(":path", path(head, message, forwarding.target))

@@ -54,6 +54,9 @@ public struct HTTP2Limits: Sendable, BitwiseCopyable {
     /// Table of our compressor, in bytes, whatever more the peer would let us use (RFC 7541 section 4.2).
     public var compressorTableBytes: Int = 4096
 
+    /// Whether clients may open tunnels by extended CONNECT, SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
+    public var takesExtendedConnect = true
+
     public var rates = HTTP2Guard.Rates()
 
     public init() {}

@@ -34,7 +34,7 @@ extension HTTP2Session {
         func entry(_ id: nghttp2_settings_id, _ value: UInt32) -> nghttp2_settings_entry {
             nghttp2_settings_entry(settings_id: Int32(bitPattern: id.rawValue), value: value)
         }
-        let settings = [
+        var settings = [
             isServer
                 ? entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.concurrentStreams)
                 : entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0),
@@ -44,6 +44,7 @@ extension HTTP2Session {
             // RFC 9218 section 2.1: priorities of RFC 7540 are not looked at, and no tree of them is kept.
             entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
         ]
+        if isServer, limits.takesExtendedConnect { settings.append(entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1)) }
         let status = nghttp2_submit_settings(session, 0, settings, settings.count)
         guard status == 0 else { return status }
         return nghttp2_session_set_local_window_size(session, 0, 0, Int32(clamping: limits.connectionWindow))

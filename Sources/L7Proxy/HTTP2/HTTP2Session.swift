@@ -56,6 +56,11 @@ public class HTTP2Session {
         nghttp2_session_get_remote_settings(core.pointee.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
     }
 
+    /// Whether the peer has said that it takes extended CONNECT (RFC 8441 section 3).
+    public final var peerTakesExtendedConnect: Bool {
+        nghttp2_session_get_remote_settings(core.pointee.session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
+    }
+
     // MARK: Bytes
 
     /// Takes bytes that have been received. All of them are used up, whatever the answer.

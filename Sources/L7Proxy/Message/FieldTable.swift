@@ -131,6 +131,13 @@ public struct FieldTable: ~Copyable {
         return nil
     }
 
+    /// Becomes as `other`, of the same capacity or less.
+    mutating func copy(_ other: borrowing FieldTable) {
+        precondition(other.count <= capacity, "a field table without room for another's lines")
+        fields.update(from: other.fields, count: other.count)
+        count = other.count
+    }
+
     /// - Returns: Whether there was room.
     @inline(__always)
     mutating func append(_ field: Field) -> Bool {

@@ -27,6 +27,9 @@ public struct HeadOptions: OptionSet, Sendable, BitwiseCopyable {
     /// The target was in absolute form with the scheme `https`.
     public static let httpsScheme = HeadOptions(rawValue: 1 << 9)
 
+    /// The request came as an extended CONNECT (RFC 8441): it asks for a tunnel, and what is a body in HTTP/2 is in it.
+    static let extendedConnect = HeadOptions(rawValue: 1 << 12)
+
     // Seen while parsing; of no meaning to anybody else.
     static let connectionUpgrade = HeadOptions(rawValue: 1 << 10)
     static let upgradeField = HeadOptions(rawValue: 1 << 11)

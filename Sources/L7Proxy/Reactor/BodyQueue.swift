@@ -57,6 +57,18 @@ struct BodyQueue: BitwiseCopyable {
         return true
     }
 
+    /// Calls `body` with each piece of the bytes that have not gone, in their order.
+    func forEach(_ body: (UnsafeRawBufferPointer) -> Void) {
+        var block = current
+        var start = offset
+        while let piece = block {
+            let end = Self.header(piece).pointee.end
+            if end > start { body(UnsafeRawBufferPointer(start: piece + start, count: end - start)) }
+            block = Self.header(piece).pointee.next
+            start = Self.headerLength
+        }
+    }
+
     private mutating func grow(_ pool: inout BufferPool) -> Bool {
         guard let block = pool.take() else { return false }
         block.initializeMemory(as: Header.self, to: Header(next: nil, end: Self.headerLength))

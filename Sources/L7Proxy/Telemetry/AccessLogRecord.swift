@@ -36,6 +36,8 @@ public struct AccessLogRecord {
     public var authority: UnsafeRawBufferPointer?
     /// `HTTP/1.1`, `HTTP/2`.
     public var protocolName: StaticString = "HTTP/1.1"
+    /// A copy of another request, for a mirror.
+    public var isMirror = false
     /// 0: none was sent.
     public var status: UInt16 = 0
     /// `nil`: no gRPC request.

@@ -31,6 +31,7 @@ public struct AccessLogWriter: Sendable, BitwiseCopyable {
         line.add("method", record.method)
         line.add("path", record.path)
         line.add("protocol", record.protocolName)
+        if record.isMirror { line.addTrue("mirror") }
         line.add("status", UInt64(record.status))
         if let status = record.grpcStatus { line.add("grpc_status", UInt64(status)) }
         line.add("response_flags", record.reason.responseFlags)
@@ -85,6 +86,8 @@ public struct AccessLogWriter: Sendable, BitwiseCopyable {
         mutating func add(_ name: StaticString, _ number: UInt64) {
             field(name) { $0.append(decimal: number) }
         }
+
+        mutating func addTrue(_ name: StaticString) { field(name) { $0.append("true") } }
 
         mutating func add(_ name: StaticString, _ text: StaticString) {
             add(name, UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))

@@ -15,6 +15,7 @@ public struct MetricsExposition {
     private var requests: [String: [UInt64]] = [:]
     private var connections: [String: WorkerMetrics.Connections] = [:]
     private var overflows: UInt64 = 0
+    private var mirrors = [UInt64](repeating: 0, count: ReplyReason.allCases.count)
 
     public init(_ workers: [MetricsSnapshot]) {
         for worker in workers { add(worker) }
@@ -22,6 +23,7 @@ public struct MetricsExposition {
 
     private mutating func add(_ worker: MetricsSnapshot) {
         overflows &+= worker.overflows
+        for (index, count) in worker.mirrors.enumerated() { mirrors[index] &+= count }
         let length = WorkerMetrics.seriesLength
         for (index, key) in worker.keys.enumerated() {
             let flow = Int(key.flow) < worker.flowLabels.count ? worker.flowLabels[Int(key.flow)] : Self.overflowLabels
@@ -83,6 +85,11 @@ public struct MetricsExposition {
             for (labels, sums) in flows {
                 page += "\(name){\(labels),request_protocol=\"tcp\",response_flags=\"-\"} \(sums[keyPath: value])\n"
             }
+        }
+        let copies = "sockmesh_proxy_mirrored_requests_total"
+        Self.header(copies, "counter", "Copies of requests for mirrors, by how they ended.", &page)
+        for reason in ReplyReason.allCases where mirrors[Int(reason.rawValue)] > 0 {
+            page += "\(copies){reason=\"\(reason.text)\"} \(mirrors[Int(reason.rawValue)])\n"
         }
         let name = "sockmesh_proxy_metric_overflows_total"
         Self.header(

@@ -32,6 +32,7 @@ extension ReplyReason {
             case .responseStalled: .upstreamIdleTimeout
             case .clientGone: .clientReset
             case .drainDeadline: .draining
+            case .mirrorDropped: .mirrorDropped
             }
     }
 }

@@ -18,6 +18,8 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case upstreamProtocolError, requestTimeout, backendRequestTimeout, upstreamIdleTimeout
     // The client.
     case clientReset, clientTimeout
+    // A copy of a request.
+    case mirrorDropped
 
     public var text: StaticString {
         switch self {
@@ -50,6 +52,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .upstreamIdleTimeout: "upstream_idle_timeout"
         case .clientReset: "client_reset"
         case .clientTimeout: "client_timeout"
+        case .mirrorDropped: "mirror_dropped"
         }
     }
 
@@ -65,7 +68,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .circuitOpen: "UO"
         case .faultAbort: "FI"
         case .retryBudgetSpent: "URX"
-        case .draining, .overloaded: "OM"
+        case .draining, .overloaded, .mirrorDropped: "OM"
         case .noHealthyEndpoint: "UH"
         case .upstreamConnectFailure, .upstreamConnectTimeout, .upstreamTLSFailure: "UF"
         case .upstreamReset: "UC"
@@ -89,7 +92,8 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .bodyTooLarge, .rateLimited: 8
         case .noRoute, .unsupportedUpgrade: 12
         case .invalidRoute, .circuitOpen, .faultAbort, .redirected, .retryBudgetSpent, .draining, .overloaded,
-            .noHealthyEndpoint, .upstreamConnectFailure, .upstreamConnectTimeout, .upstreamTLSFailure, .upstreamReset:
+            .noHealthyEndpoint, .upstreamConnectFailure, .upstreamConnectTimeout, .upstreamTLSFailure, .upstreamReset,
+            .mirrorDropped:
             14
         }
     }

@@ -60,6 +60,8 @@ public struct WorkerMetrics: ~Copyable {
     /// The last one is for what is beyond the limit.
     private var values: [UInt64]
     private var overflows: UInt64 = 0
+    /// Copies for mirrors, by the reason of their end.
+    private var mirrors = [UInt64](repeating: 0, count: ReplyReason.allCases.count)
 
     /// - Parameters:
     ///   - seriesLimit: of requests. What does not fit is counted in one series whose labels are `overflow`: who can
@@ -102,6 +104,9 @@ public struct WorkerMetrics: ~Copyable {
         add(request.requestBytes, base + 1 + Self.histogramLength)
         add(request.responseBytes, base + 1 + 2 * Self.histogramLength)
     }
+
+    /// Counts a copy of a request, of which nothing else is counted: its client has asked once.
+    public mutating func countMirror(_ reason: ReplyReason) { mirrors[Int(reason.rawValue)] &+= 1 }
 
     public mutating func countOpened(of flow: FlowNumber) { connections[Int(flow.index)].opened &+= 1 }
 
@@ -149,7 +154,8 @@ public struct WorkerMetrics: ~Copyable {
         return MetricsSnapshot(
             flowLabels: flowLabels.map { $0 }, connections: connections.prefix(flowLabels.count).map { $0 },
             overflowConnections: connections[flowLimit], keys: keys.map { $0 }, values: values[..<used].map { $0 },
-            overflowValues: values[overflow..<overflow + Self.seriesLength].map { $0 }, overflows: overflows)
+            overflowValues: values[overflow..<overflow + Self.seriesLength].map { $0 }, overflows: overflows,
+            mirrors: mirrors.map { $0 })
     }
 }
 
@@ -163,4 +169,5 @@ public struct MetricsSnapshot: Sendable {
     let overflowValues: [UInt64]
     /// Times that something was counted without its own labels.
     public let overflows: UInt64
+    let mirrors: [UInt64]
 }

@@ -19,8 +19,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     name = ""
 
+    def do_POST(self):
+        left = int(self.headers.get("Content-Length", 0))
+        self._answer(received=len(self.rfile.read(left)))
+
     def do_GET(self):
-        body = json.dumps({"pod": self.name, "path": self.path,
+        self._answer()
+
+    def _answer(self, **more):
+        body = json.dumps({"pod": self.name, "path": self.path, **more,
                            "headers": {name.lower(): value for name, value in self.headers.items()}}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MeshModel
 import Testing
 
 @testable import L7Proxy
@@ -57,48 +58,78 @@ import Testing
     }
 
     @Test func keysHaveBucketsOfTheirOwn() throws {
-        var limiter = RateLimiter(try #require(RateLimit(requestsPerSecond: 1)), capacity: 4)
-        func allowed(_ keys: UInt64..., now: UInt64 = 0) -> [Bool] {
-            keys.map { limiter.take($0, now: now).isAllowed }
+        // Sets of eight places, chosen by the low bits: all these keys share one.
+        let limiter = RateLimiter(try #require(RateLimit(requestsPerSecond: 1)), keys: 16)
+        func allowed(_ keys: some Sequence<UInt64>, now: UInt64 = 5 * second) -> [Bool] {
+            keys.map { limiter.take($0 << 32, now: now).isAllowed }
         }
-        func forgotten() -> UInt64 { limiter.forgotten }
-        #expect(allowed(1, 2, 3, 4) == [true, true, true, true])
-        #expect(allowed(1, 2, 3, 4) == [false, false, false, false])
-        #expect(forgotten() == 0)
-        // The first is the one that has not come for the longest time.
-        #expect(allowed(5) == [true])
-        #expect(forgotten() == 1)
-        #expect(allowed(2, 3, 4, 5) == [false, false, false, false])
-        #expect(allowed(1) == [true])
-        #expect(forgotten() == 2)
+        #expect(allowed(1...8) == [Bool](repeating: true, count: 8))
+        #expect(allowed(1...8) == [Bool](repeating: false, count: 8))
+        #expect(limiter.forgotten == 0)
+        // None of the eight is full again: the one that is nearest to it goes, the first of equals.
+        #expect(allowed(9...9) == [true] && limiter.forgotten == 1)
+        #expect(allowed(2...9) == [Bool](repeating: false, count: 8))
+        #expect(allowed(1...1) == [true] && limiter.forgotten == 2)
         // A bucket that is full again may be forgotten without harm.
-        #expect(allowed(9, now: 2 * second) == [true])
-        #expect(forgotten() == 2)
+        #expect(allowed(10...17, now: 7 * second) == [Bool](repeating: true, count: 8))
+        #expect(limiter.forgotten == 2)
     }
 
-    /// Against a list of keys in the order of their use, and a dictionary.
-    @Test(arguments: [1, 2, 3, 8, 100]) func theLeastRecentlyUsedIsForgotten(_ capacity: Int) throws {
+    /// Against a dictionary: with room for them, each key has its own bucket.
+    @Test(arguments: [1, 2, 100, 1000]) func bucketsAreExact(_ keys: Int) throws {
         let limit = try #require(RateLimit(requestsPerSecond: 5, burst: 2))
-        var limiter = RateLimiter(limit, capacity: capacity)
+        let limiter = RateLimiter(limit, keys: keys)
         var buckets: [UInt64: TokenBucket] = [:]
-        var order: [UInt64] = []
-        var randoms = Randoms(UInt64(capacity))
+        var randoms = Randoms(UInt64(keys))
         var now: UInt64 = second
         for _ in 0..<5000 {
             now += UInt64(randoms.below(20_000_000))
-            // Keys that share chains, too.
-            let key = UInt64(randoms.below(capacity * 2)) << (randoms.below(2) == 0 ? 0 : 32)
-            if let place = order.firstIndex(of: key) {
-                order.remove(at: place)
-            } else if order.count == capacity {
-                buckets[order.removeFirst()] = nil
-            }
-            order.append(key)
-            let decision = limiter.take(key, now: now)
-            #expect(decision == buckets[key, default: TokenBucket()].take(limit, now: now))
-            let count = limiter.count
-            #expect(count == order.count)
+            let key = UInt64(randoms.below(keys)) &* 0x9e37_79b9_7f4a_7c15
+            #expect(limiter.take(key, now: now) == buckets[key, default: TokenBucket()].take(limit, now: now))
         }
+        #expect(limiter.forgotten == 0)
+    }
+
+    /// What several threads are allowed at one moment is the burst, for each key: not a token more, not one less.
+    @Test(arguments: [1, 200]) func aLimitIsThatOfAllThreads(_ keys: Int) async throws {
+        let limiter = RateLimiter(try #require(RateLimit(requestsPerSecond: 1, burst: 50)), keys: keys)
+        let allowed = await withTaskGroup(of: [UInt64].self) { group in
+            for thread in 0..<4 {
+                group.addTask {
+                    var allowed = [UInt64](repeating: 0, count: keys)
+                    var randoms = Randoms(UInt64(thread))
+                    for _ in 0..<(40 * keys) {
+                        let key = randoms.below(keys)
+                        if limiter.take(UInt64(key) + 1, now: second).isAllowed { allowed[key] += 1 }
+                    }
+                    // Until each key has nothing left.
+                    for key in 0..<keys {
+                        while limiter.take(UInt64(key) + 1, now: second).isAllowed { allowed[key] += 1 }
+                    }
+                    return allowed
+                }
+            }
+            return await group.reduce(into: [UInt64](repeating: 0, count: keys)) { sums, counts in
+                for key in 0..<keys { sums[key] += counts[key] }
+            }
+        }
+        #expect(allowed == [UInt64](repeating: 50, count: keys))
+    }
+
+    @Test func workersShareALimiterAsLongAsOneOfThemHasIt() throws {
+        let node = NodeLimits()
+        let key = ClusterKey(NamespacedName(namespace: "shop", name: "web"), 80)
+        let other = ClusterKey(NamespacedName(namespace: "shop", name: "api"), 80)
+        let limit = ServicePolicy.Limit(.route, try #require(RateLimit(requestsPerSecond: 1)))
+        let changed = ServicePolicy.Limit(.route, try #require(RateLimit(requestsPerSecond: 2)))
+        var first: RateLimiter? = node.limiter(key, 0, limit)
+        let second = node.limiter(key, 0, limit)
+        #expect(first === second)
+        #expect(node.limiter(key, 1, limit) !== second && node.limiter(other, 0, limit) !== second)
+        #expect(node.limiter(key, 0, changed) !== second)
+        #expect(node.count == 1)
+        first = nil
+        #expect(node.limiter(key, 0, limit) === second)
     }
 
     @Test func clientsAreTold() throws {

@@ -187,6 +187,25 @@ import Testing
         #expect(Self.refused(client) != nil)
     }
 
+    @Test func workersShareALimit() throws {
+        let backend = try TestBackend { _ in TestBackend.ok() }
+        let limits = NodeLimits()
+        let policies = try Self.limited(.route, rate: 1, burst: 1)
+        let workers = try (0..<2).map { _ in
+            try Rig([backend.port], policies: policies) { configuration in
+                configuration.workers = 2
+                configuration.nodeLimits = limits
+            }
+        }
+        let clients = workers.map { $0.client() }
+        let began = SystemClock.monotonic
+        var passed = 0
+        for _ in 0..<50 { for client in clients where Self.get(client).hasPrefix("HTTP/1.1 200 ") { passed += 1 } }
+        // One is there, and one comes each second.
+        let seconds = Int((SystemClock.monotonic - began) / 1_000_000_000)
+        #expect(passed >= 1 && passed <= seconds + 2)
+    }
+
     @Test func headersHaveTheirOwnBuckets() throws {
         let backend = try TestBackend { _ in TestBackend.ok() }
         let rig = try Rig([backend.port], policies: try Self.limited(.header("x-user"), burst: 1))

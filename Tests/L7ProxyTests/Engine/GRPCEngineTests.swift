@@ -38,6 +38,7 @@ import Testing
         let request = try #require(seen.requests.first)
         #expect(request.fields.contains(ReadField("te", "trailers")))
         #expect(request.fields.contains(ReadField("grpc-timeout", "5S")))
+        #expect(rig.recorder.wait(for: 1).map(\.grpcStatus) == [5])
     }
 
     @Test func aResponseOfTrailersOnlyIsOneHead() throws {
@@ -51,6 +52,29 @@ import Testing
         #expect(client.finish(call))
         #expect(client.peer.recorder.log.contains("response \(call?.id ?? 0) end"))
         #expect(Self.status(client.message(call)) == "12")
+        #expect(rig.recorder.wait(for: 1).map(\.grpcStatus) == [12])
+    }
+
+    @Test func aCallWithoutAStatusHasTheOneThatItsClientMakesUp() throws {
+        let seen = HTTP2Seen()
+        let backend = try TestBackend(http2: seen) { peer, stream, message in
+            switch message.first[1] {
+            case "/shop.Web/Busy": peer.respond(stream, 503)
+            case "/shop.Web/Wait": break
+            default: peer.respond(stream, 200, [("grpc-status", "no number")])
+            }
+        }
+        let rig = try Rig([backend.port], appProtocol: "grpc")
+        let client = HTTP2TestClient(rig.client())
+        for path in ["/shop.Web/Busy", "/shop.Web/Other"] { #expect(client.finish(Self.call(client, path))) }
+        #expect(client.finish(client.peer.get("/plain")))
+        let gone = Self.call(client, "/shop.Web/Wait")
+        client.connection.send(bytes: client.peer.output())
+        #expect(Poll.until { seen.requests.count == 4 })
+        if let gone { client.peer.session.reset(gone, .cancel) }
+        #expect(client.finish(gone))
+        let statuses = rig.recorder.wait(for: 4).map(\.grpcStatus)
+        #expect(statuses == [14, 2, -1, 1])
     }
 
     @Test func whatTheProxyAnswersItselfIsAStatusOfGRPC() throws {
@@ -59,7 +83,7 @@ import Testing
         let call = Self.call(client)
         #expect(client.finish(call))
         #expect(client.message(call).first.first == "200" && Self.status(client.message(call)) == "14")
-        #expect(none.recorder.wait(for: 1)[0].reason == .noEndpoint)
+        #expect(none.recorder.wait(for: 1)[0].reason == .noEndpoint && none.recorder.all[0].grpcStatus == 14)
 
         let backend = try TestBackend { _ in TestBackend.ok() }
         let rule = HTTPRoute.Rule(matches: [HTTPRouteMatch(path: .exact("/only"))])
@@ -86,7 +110,7 @@ import Testing
         #expect(client.finish(call))
         #expect(Self.status(client.message(call)) == "4", "DEADLINE_EXCEEDED")
         #expect(Poll.until { seen.closed.contains(.cancel) }, "the backend is told that nobody waits")
-        #expect(rig.recorder.wait(for: 2)[1].reason == .requestTimeout)
+        #expect(rig.recorder.wait(for: 2)[1].reason == .requestTimeout && rig.recorder.all[1].grpcStatus == 4)
     }
 
     @Test(arguments: [(HTTP2ErrorCode.cancel, "1"), (.enhanceYourCalm, "8"), (.internalError, "13")])
@@ -97,5 +121,6 @@ import Testing
         let client = HTTP2TestClient(rig.client())
         let call = Self.call(client)
         #expect(client.finish(call) && Self.status(client.message(call)) == status)
+        #expect(rig.recorder.wait(for: 1).map { "\($0.grpcStatus)" } == [status])
     }
 }

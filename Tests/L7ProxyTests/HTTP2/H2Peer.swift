@@ -167,16 +167,23 @@ final class H2Peer {
 
 extension H2Peer {
     /// Sends a request that is given as HTTP/1 writes it.
+    ///
+    /// - Parameter tunnel: Makes it an extended CONNECT for this protocol.
     @discardableResult
-    func request(_ head: String, body: [UInt8]? = nil, isLast: Bool = true) -> HTTP2Stream? {
+    func request(
+        _ head: String, body: [UInt8]? = nil, isLast: Bool = true, tunnel: String? = nil
+    ) -> HTTP2Stream? {
         var fields = FieldTable(capacity: 100)
         var parser = HTTP1RequestParser()
         return Array(head.utf8).withUnsafeBytes { message in
             guard case .complete = parser.parse(message, into: &fields) else { return nil }
-            writer.beginRequest(parser.head, &fields, in: message.baseAddress!)
+            var forwarding = HTTP2RequestForwarding()
+            forwarding.protocolName = tunnel.map { lend(Array($0.utf8)) }
+            writer.beginRequest(parser.head, &fields, in: message.baseAddress!, forwarding)
             guard case .success = writer.finish() else { return nil }
             guard
-                let stream = try? client.request(writer, method: parser.head.method, endOfStream: body == nil)
+                let stream = try? client.request(
+                    writer, method: tunnel == nil ? parser.head.method : .connect, endOfStream: body == nil)
             else { return nil }
             if let body { session.offerBody(stream, lend(body), isLast: isLast) }
             return stream

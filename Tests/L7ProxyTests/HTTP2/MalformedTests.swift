@@ -21,6 +21,7 @@ import Testing
     }
 
     private static let get = H2Frames.get
+    private static let tunnel = [(":method", "CONNECT"), (":protocol", "websocket")] + get.dropFirst()
     private static func without(_ name: String) -> [(String, String)] { get.filter { $0.0 != name } }
     private static func with(_ name: String, _ value: String) -> [(String, String)] {
         get.map { $0.0 == name ? (name, value) : $0 }
@@ -78,9 +79,17 @@ import Testing
         Case("8.5 CONNECT with a path", [(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")]),
         Case("8.5 CONNECT without an authority", [(":method", "CONNECT")]),
         Case("8.5 CONNECT without a port", [(":method", "CONNECT"), (":authority", "a")], .targetFormNotAllowed),
-        Case(
-            "RFC 8441 extended CONNECT, which is not offered",
-            [(":method", "CONNECT"), (":protocol", "websocket")] + get.dropFirst()),
+        // RFC 8441 section 4: extended CONNECT.
+        Case("RFC 8441 a protocol without CONNECT", get + [(":protocol", "websocket")]),
+        Case("RFC 8441 two protocols", tunnel + [(":protocol", "websocket")]),
+        Case("RFC 8441 no scheme", tunnel.filter { $0.0 != ":scheme" }),
+        Case("RFC 8441 no path", tunnel.filter { $0.0 != ":path" }),
+        Case("RFC 8441 no authority", tunnel.filter { $0.0 != ":authority" }),
+        Case("RFC 8441 empty path", tunnel.map { $0.0 == ":path" ? ($0.0, "") : $0 }),
+        Case("RFC 8441 empty protocol", tunnel.map { $0.0 == ":protocol" ? ($0.0, "") : $0 }),
+        Case("RFC 8441 a protocol that is no token", tunnel.map { $0.0 == ":protocol" ? ($0.0, "a b") : $0 }),
+        Case("RFC 8441 an upgrade besides", tunnel + [("upgrade", "websocket")]),
+        Case("RFC 8441 content", tunnel + [("content-length", "5")]),
         // Section 8.1.1: content-length.
         Case("8.1.1 content-length without content", get + [("content-length", "5")]),
         Case("8.1.1 content-length that is no number", get + [("content-length", "x")]),

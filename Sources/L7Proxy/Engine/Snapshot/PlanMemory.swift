@@ -89,14 +89,15 @@ struct PlanMemory {
         _ find: (NamespacedName, UInt16) -> Int32
     ) -> RulePlan {
         let backends = rule.backends.enumerated().map { place, backend in
-            var service: Int32 = -1
-            if case .service(let name, let port) = backend.target { service = find(name, port) }
-            return BackendPlan(
-                service: service, index: Int32(place), traits: Self.traits(backend.actions),
+            BackendPlan(
+                service: Self.place(of: backend.target, find), index: Int32(place),
+                traits: Self.traits(backend.actions),
                 request: plan(backend.actions.requestHeaders, arena),
-                response: plan(backend.actions.responseHeaders, arena))
+                response: plan(backend.actions.responseHeaders, arena),
+                mirrors: plan(backend.actions.mirrors, arena, find))
         }
         var traits = Self.traits(rule.actions)
+        if backends.contains(where: { $0.traits.contains(.mirrors) }) { traits.insert(.mirrors) }
         if rule.failure != nil { traits.insert(.failure) }
         if rule.retry != nil { traits.insert(.retry) }
         if rule.route.kind == MeshRoute.Kind.grpc.rawValue { traits.insert(.grpc) }
@@ -108,7 +109,20 @@ struct PlanMemory {
             response: plan(rule.actions.responseHeaders, arena),
             requestTimeout: rule.timeouts.request?.milliseconds ?? .max,
             backendTimeout: rule.timeouts.backendRequest?.milliseconds ?? .max,
-            retryStatuses: StatusSet(rule.retry?.codes ?? []))
+            retryStatuses: StatusSet(rule.retry?.codes ?? []), mirrors: plan(rule.actions.mirrors, arena, find))
+    }
+
+    private static func plan(
+        _ mirrors: [RouteActions.Mirror], _ arena: Arena, _ find: (NamespacedName, UInt16) -> Int32
+    ) -> UnsafeBufferPointer<MirrorPlan> {
+        arena.buffer(mirrors.map { MirrorPlan(service: place(of: $0.target, find), share: $0.share) })
+    }
+
+    private static func place(
+        of target: RouteBackendResolution, _ find: (NamespacedName, UInt16) -> Int32
+    ) -> Int32 {
+        guard case .service(let name, let port) = target else { return -1 }
+        return find(name, port)
     }
 
     private static func plan(

@@ -56,6 +56,7 @@ struct RulePlan: BitwiseCopyable {
         static let redirect = Traits(rawValue: 1 << 1)
         static let cors = Traits(rawValue: 1 << 2)
         static let rewrite = Traits(rawValue: 1 << 3)
+        /// It has mirrors, or one of its backends has.
         static let mirrors = Traits(rawValue: 1 << 4)
         static let retry = Traits(rawValue: 1 << 5)
         /// Of a GRPCRoute: its backends speak HTTP/2.
@@ -79,6 +80,7 @@ struct RulePlan: BitwiseCopyable {
     var requestTimeout: UInt64
     var backendTimeout: UInt64
     var retryStatuses: StatusSet
+    var mirrors: UnsafeBufferPointer<MirrorPlan>
 
     /// Index of a backend with the probability of its weight.
     ///
@@ -101,6 +103,14 @@ struct BackendPlan: BitwiseCopyable {
     var traits: RulePlan.Traits
     var request: HeaderPlan
     var response: HeaderPlan
+    var mirrors: UnsafeBufferPointer<MirrorPlan>
+}
+
+/// A backend that gets copies of requests.
+struct MirrorPlan: BitwiseCopyable {
+    /// In the snapshot; -1: it cannot be used.
+    var service: Int32
+    var share: RouteActions.Mirror.Share
 }
 
 /// Statuses from 400 to 599.

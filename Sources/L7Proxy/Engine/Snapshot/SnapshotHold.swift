@@ -29,8 +29,10 @@ struct SnapshotHolds: ~Copyable {
     private var lastSerial: UInt64 = 0
     var clusters: ClusterTable
 
-    /// - Parameter workers: Those that share the limits of a node.
-    init(workers: Int) { clusters = ClusterTable(workers: workers) }
+    /// - Parameters:
+    ///   - workers: Those that share the limits of a node.
+    ///   - node: Of these, the limits of rates.
+    init(workers: Int, _ node: NodeLimits) { clusters = ClusterTable(workers: workers, node) }
 
     deinit {
         slab.forEachLive { Self.release($0, clusters) }

@@ -69,14 +69,20 @@ public struct RouteActions: Sendable {
 
     public struct Mirror: Sendable {
         public let target: RouteBackendResolution
-        public let numerator: UInt32
-        public let denominator: UInt32
+        public let share: Share
 
-        /// Whether a request is copied.
-        ///
-        /// - Parameter random: uniform over all values. The share is exact to 2^-32.
-        public func selects(random: UInt64) -> Bool {
-            UInt64(denominator).multipliedFullWidth(by: random).high < UInt64(numerator)
+        /// `numerator / denominator` of the requests.
+        public struct Share: Hashable, Sendable, BitwiseCopyable {
+            public let numerator: UInt32
+            public let denominator: UInt32
+
+            /// Whether a request is copied.
+            ///
+            /// - Parameter random: uniform over all values. The share is exact to 2^-32.
+            @inlinable
+            public func selects(random: UInt64) -> Bool {
+                UInt64(denominator).multipliedFullWidth(by: random).high < UInt64(numerator)
+            }
         }
     }
 
@@ -90,8 +96,8 @@ public struct RouteActions: Sendable {
             case .requestMirror(let mirror):
                 mirrors.append(
                     Mirror(
-                        target: resolver.resolve(mirror.backend, of: route), numerator: mirror.numerator,
-                        denominator: mirror.denominator))
+                        target: resolver.resolve(mirror.backend, of: route),
+                        share: Mirror.Share(numerator: mirror.numerator, denominator: mirror.denominator)))
             case .cors(let policy): cors = policy
             }
         }
