@@ -89,10 +89,12 @@ import Testing
     @Test(arguments: [false, true]) func aRequestThatWaitsForItsSocketIsJudgedAgain(isHTTP2: Bool) throws {
         let backend = try TestBackend { _ in TestBackend.ok() }
         let asked = Mutex<LegRequest?>(nil)
-        let rig = try Rig([backend.port], appProtocol: isHTTP2 ? "kubernetes.io/h2c" : nil) { request in
-            asked.withLock { $0 = request }
-            return .pending
-        }
+        let rig = try Rig(
+            [backend.port], appProtocol: isHTTP2 ? "kubernetes.io/h2c" : nil,
+            legs: { request in
+                asked.withLock { $0 = request }
+                return .pending
+            })
         let client = rig.client()
         client.send(Self.request)
         try Self.wait { asked.withLock { $0 != nil } }
@@ -127,5 +129,8 @@ import Testing
 
     private struct Failure: Error {}
 
-    private static func wait(_ condition: () -> Bool) throws { try #require(Poll.until(condition)) }
+    private static func wait(_ condition: () -> Bool) throws {
+        let isMet = Poll.until(condition)
+        try #require(isMet)
+    }
 }
