@@ -60,6 +60,20 @@ public struct PacketSocket: ~Copyable {
         return value
     }
 
+    /// Blocks until it is ready for what `interest` names, or `limit` is over.
+    ///
+    /// - Returns: what it is ready for; the end of the peer is ``EventLoop/Readiness/hangup``.
+    public func wait(
+        for interest: EventLoop.Readiness, atMost limit: Duration
+    ) throws(SystemError) -> EventLoop.Readiness {
+        let bits: [(EventLoop.Readiness, CInt)] = [
+            (.readable, POLLIN), (.writable, POLLOUT), (.hangup, POLLHUP), (.error, POLLERR),
+        ]
+        let events = bits.reduce(Int16(0)) { interest.contains($1.0) ? $0 | Int16($1.1) : $0 }
+        let happened = try poll(descriptor, for: events, atMost: limit)
+        return EventLoop.Readiness(bits.filter { happened & Int16($0.1) != 0 }.map(\.0))
+    }
+
     /// Connects to the socket file `path`.
     ///
     /// - Throws: ``SystemError`` naming `path`: ENOENT, EACCES, ECONNREFUSED (nobody listens), EPROTOTYPE (the listener is

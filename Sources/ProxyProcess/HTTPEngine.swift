@@ -28,6 +28,8 @@ public final class HTTPEngine: ProxyEngine {
         case released(tag: UInt64)
         case drained(worker: Int)
         case failed(worker: Int, SystemError)
+        /// The worker has put the configuration of that generation in force.
+        case inForce(UInt64)
         /// One answer to the question for metrics of that number.
         case metrics(question: UInt64, MetricsSnapshot?)
         case log(String)
@@ -60,6 +62,8 @@ public final class HTTPEngine: ProxyEngine {
     /// Listeners that came before the first configuration; `nil`: there has been one.
     private var waiting: [ListenerKey: (Listener, SharedDescriptor)]? = [:]
     private var lastQuestion: UInt64 = 0
+    /// Generations that not all workers have put in force, and whom to tell.
+    private var settling: [UInt64: (left: Int, done: () -> Void)] = [:]
 
     private struct Question {
         var left: Int
@@ -128,6 +132,7 @@ public final class HTTPEngine: ProxyEngine {
                 // What it was given waits for nobody: the agent starts another process.
                 log("worker \(worker) cannot serve, so the process ends: \(error)")
                 loop.stop()
+            case .inForce(let generation): isInForce(generation)
             case .metrics(let question, let snapshot): answered(question, snapshot)
             case .log(let line): log(line)
             case .logEnded: finishDrain()
@@ -137,12 +142,27 @@ public final class HTTPEngine: ProxyEngine {
 
     // MARK: - Configuration
 
-    public func apply(_ configuration: ProxyConfiguration) throws(EngineRefusal) {
+    public func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal) {
         let snapshot = try snapshots.build(configuration)
-        for worker in workers { worker.publish(snapshot) }
+        let generation = configuration.generation
+        settling[generation] = (workers.count, inForce)
+        for worker in workers {
+            worker.publish(snapshot)
+            worker.whenInForce { [inbox] in inbox.put(.inForce(generation)) }
+        }
         guard let ready = waiting else { return }
         waiting = nil
         for (listener, socket) in ready.values { serve(listener, socket) }
+    }
+
+    private func isInForce(_ generation: UInt64) {
+        guard let (left, done) = settling[generation] else { return }
+        settling[generation] = left > 1 ? (left - 1, done) : nil
+        if left == 1 { done() }
+    }
+
+    public func enforce(policy generation: UInt32) {
+        for worker in workers { worker.enforce(policy: generation) }
     }
 
     // MARK: - Listeners

@@ -10,8 +10,12 @@ public import ProxyProtocol
 public protocol ProxyEngine: AnyObject {
     /// Puts a generation in force, as a whole or not at all.
     ///
+    /// - Parameter inForce: called once, from the event loop, when no request is judged by an earlier one any more.
     /// - Throws: ``EngineRefusal``; the generation before stays, and the agent is told why.
-    func apply(_ configuration: ProxyConfiguration) throws(EngineRefusal)
+    func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal)
+
+    /// What was applied last has the kernel's policy up to this generation. What came under a later one is held.
+    func enforce(policy generation: UInt32)
 
     /// Accepts from the listener until ``stopServing(_:)``. A second one of the same key takes the place of the first.
     ///

@@ -39,8 +39,10 @@ public final class ProxyHost: LegSource {
     private var link: AgentLink?
     private var listeners: [ListenerKey: (listener: Listener, socket: SharedDescriptor)] = [:]
     private var configuration = ConfigurationReceiver()
-    /// Of the configuration that the engine has put in force.
+    /// Of the configuration that the engine has taken.
     private var generation: UInt64 = 0
+    /// Of the kernel's policy, which the configuration of a generation has that was not taken yet, or was refused.
+    private var policy: (generation: UInt32, by: UInt64)?
     private var legs = LegRequests()
     private var isDraining = false
     /// Whether the agent has said hello.
@@ -139,6 +141,9 @@ public final class ProxyHost: LegSource {
         case .delete(let key): conclude(configuration.set(key, nil))
         case .commit(let generation): conclude(configuration.commit(generation))
         case .snapshot(let generation): conclude(configuration.snapshot(generation, in: descriptors[0]))
+        case .policy(let generation, let configuration):
+            policy = (generation, configuration)
+            enforcePolicy()
         case .listener(let listener):
             // What arrives while draining belongs to the next process.
             guard !isDraining else { return }
@@ -166,9 +171,10 @@ public final class ProxyHost: LegSource {
             do throws(RecordError) {
                 let new = try ProxyConfiguration(state)
                 do throws(EngineRefusal) {
-                    try engine?.apply(new)
+                    // By the link of that moment: an agent is told of what it has sent itself.
+                    try engine?.apply(new) { [weak link] in link?.send(.acknowledge(state.generation)) }
                     generation = state.generation
-                    link?.send(.acknowledge(generation))
+                    enforcePolicy()
                     return
                 } catch {
                     refusal = "\(error)"
@@ -179,6 +185,13 @@ public final class ProxyHost: LegSource {
             log("generation \(state.generation) is refused, \(generation) stays in force: \(refusal)")
             link?.send(.reject(state.generation, reason: refusal))
         }
+    }
+
+    /// Not before the configuration that has it was taken: one that was refused has nothing.
+    private func enforcePolicy() {
+        guard let (number, configuration) = policy, generation >= configuration else { return }
+        policy = nil
+        engine?.enforce(policy: number)
     }
 
     public func requestLeg(

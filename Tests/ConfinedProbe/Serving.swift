@@ -75,7 +75,7 @@ final class Serving: ProxyProcess.LegSource {
         let service = ServiceRecord(
             service: NamespacedName(namespace: "shop", name: "web"), port: ports.listener, addresses: [address],
             endpoints: [ServiceRecord.Endpoint(address: address, port: ports.backend)])
-        try engine.apply(ProxyConfiguration(ConfigurationState(generation: 1, [.service(service)])))
+        try engine.apply(ProxyConfiguration(ConfigurationState(generation: 1, [.service(service)]))) {}
         let key = ListenerKey(netns: 1, direction: .outbound, family: .ipv4)
         engine.serve(Listener(key, port: ports.listener), listener)
         _ = StreamSocket.connect(client.rawValue, to: .loopback(port: ports.listener))

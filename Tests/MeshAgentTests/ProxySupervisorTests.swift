@@ -204,6 +204,71 @@ import Testing
         }
     }
 
+    /// What the kernel waits for: without a turn of the loop every proxy has what was published.
+    @Test func aSettledConfigurationIsInForce() throws {
+        try Self.with { world in
+            var record = WorkloadRecord(netns: 1, pod: NamespacedName(namespace: "shop", name: "a"))
+            for round in 1...50 {
+                record.labels["round"] = "\(round)"
+                #expect(world.supervisor.publish([record.key: record.wire], policy: UInt32(round)))
+                world.supervisor.settle(waitingAtMost: .seconds(10))
+                #expect(world.supervisor.isInForce)
+            }
+            #expect(!world.supervisor.publish([record.key: record.wire], policy: 51), "nothing differs")
+            world.supervisor.settle(waitingAtMost: .seconds(10))
+            // Two at a time, while one takes the place of the other.
+            let old = try #require(world.supervisor.serving)
+            world.supervisor.upgrade()
+            var rounds = 0
+            try world.turn {
+                rounds += 1
+                record.labels["round"] = "again \(rounds)"
+                world.supervisor.publish([record.key: record.wire], policy: UInt32(51 + rounds))
+                world.supervisor.settle(waitingAtMost: .seconds(10))
+                // One that was on its way out is no more.
+                for (id, proxy) in world.supervisor.proxies where world.supervisor.isTold(id) {
+                    #expect(
+                        proxy.isGivenUp || !proxy.isBehind(world.supervisor.generation),
+                        "\(world.supervisor.supervision)")
+                }
+                return world.supervisor.serving != old && world.supervisor.supervision.phases.count == 1
+            }
+        }
+    }
+
+    /// One that does not take a policy judges nothing by an older one: it is no more when the wait is over.
+    @Test func aProxyThatTakesNoPolicyIsEnded() throws {
+        try Self.with { world in
+            let stopped = try #require(world.supervisor.serving)
+            kill(stopped, SIGSTOP)
+            let record = WorkloadRecord(netns: 1, pod: NamespacedName(namespace: "shop", name: "a"))
+            world.supervisor.publish([record.key: record.wire], policy: 1)
+            world.supervisor.settle(waitingAtMost: .milliseconds(50))
+            #expect(kill(stopped, 0) != 0, "it lives")
+            try world.turn { world.supervisor.serving.map { $0 != stopped } ?? false }
+            try world.turn { world.supervisor.isInForce }
+        }
+    }
+
+    /// A proxy that comes back to another agent hears at once what has changed meanwhile.
+    @Test func anAdoptedProxyIsToldWithItsHello() throws {
+        try Self.with { world in
+            let record = WorkloadRecord(netns: 1, pod: NamespacedName(namespace: "shop", name: "a"))
+            world.supervisor.publish([record.key: record.wire], policy: 1)
+            world.supervisor.settle(waitingAtMost: .seconds(10))
+            let proxy = try #require(world.supervisor.serving)
+            try world.replaceAgent()
+            var changed = record
+            changed.labels = ["a": "b"]
+            world.supervisor.publish([changed.key: changed.wire], policy: 2)
+            try world.turn { world.supervisor.proxies.keys.contains { world.supervisor.isTold($0) } }
+            world.supervisor.settle(waitingAtMost: .seconds(10))
+            #expect(world.supervisor.proxies.values.allSatisfy { $0.acknowledged == world.supervisor.generation })
+            try world.settle()
+            #expect(world.supervisor.serving == proxy)
+        }
+    }
+
     @Test func aProgramThatCannotServeIsTriedLessAndLess() throws {
         try Self.with { world in
             var configuration = world.configuration

@@ -18,10 +18,16 @@ import Testing
         var finishDrain: (() -> Void)?
         var counters = EngineCounters()
 
-        func apply(_ configuration: ProxyConfiguration) throws(EngineRefusal) {
+        /// What has not been said yet, if the test says when it is.
+        var settling: [() -> Void]?
+        var policies: [UInt32] = []
+
+        func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal) {
             if let refusal { throw refusal }
             configurations.append(configuration)
+            if settling == nil { inForce() } else { settling?.append(inForce) }
         }
+        func enforce(policy generation: UInt32) { policies.append(generation) }
         func serve(_ listener: Listener, _ socket: SharedDescriptor) { listeners[listener.key] = listener.port }
         func stopServing(_ key: ListenerKey) { listeners[key] = nil }
         func drain(within deadline: Duration, _ done: @escaping () -> Void) { finishDrain = done }
@@ -115,6 +121,38 @@ import Testing
         world.agent?.send(.statusRequest(7))
         try world.turn { if case .status = world.heard.last { true } else { false } }
         #expect(world.heard.last == .status(ProxyStatus(request: 7, generation: 1)))
+    }
+
+    @Test func itIsSaidToBeInForceWhenNoRequestIsJudgedByLess() throws {
+        let world = try World()
+        try world.connect()
+        world.engine.settling = []
+        for message in ConfigurationChange(base: 0, generation: 1).messages { world.agent?.send(message) }
+        world.agent?.send(.statusRequest(1))
+        try world.turn { if case .status = world.heard.last { true } else { false } }
+        #expect(!world.heard.contains(.acknowledge(1)))
+        world.engine.settling?.first?()
+        try world.turn { world.heard.contains(.acknowledge(1)) }
+    }
+
+    /// A policy holds where the configuration that has it was taken, and not where it was refused.
+    @Test func aPolicyIsEnforcedByItsConfiguration() throws {
+        let world = try World()
+        try world.connect()
+        for message in ConfigurationChange(base: 0, generation: 1).messages { world.agent?.send(message) }
+        world.agent?.send(.policy(7, by: 1))
+        try world.turn { world.heard.contains(.acknowledge(1)) && world.engine.policies == [7] }
+        world.engine.refusal = EngineRefusal("no")
+        for message in ConfigurationChange(base: 1, generation: 2).messages { world.agent?.send(message) }
+        world.agent?.send(.policy(8, by: 2))
+        try world.turn { world.heard.contains(.reject(2, reason: "no")) }
+        world.agent?.send(.statusRequest(1))
+        try world.turn { if case .status = world.heard.last { true } else { false } }
+        #expect(world.engine.policies == [7])
+        world.engine.refusal = nil
+        for message in ConfigurationChange(base: 2, generation: 3).messages { world.agent?.send(message) }
+        try world.turn { world.heard.contains(.acknowledge(3)) }
+        #expect(world.engine.policies == [7, 8])
     }
 
     @Test func anUnreadableRecordIsRejectedByName() throws {

@@ -13,7 +13,7 @@ struct MessageTests {
         .begin(base: 1, generation: 2), .put(RecordKey(.route, "r"), [1, 2, 3]), .put(RecordKey(.service, ""), []),
         .delete(RecordKey(.service, "shop/web:80")), .commit(2), .snapshot(7), .listener(Listener(key, port: 15001)),
         .listenerGone(key), .leg(request: 9), .legRefused(request: 9, SocketRefusal(errnoCode: 13, "no")),
-        .drain(milliseconds: 30000), .statusRequest(5), .metricsRequest(6),
+        .drain(milliseconds: 30000), .statusRequest(5), .metricsRequest(6), .policy(8, by: 2),
     ]
     static let toAgent: [ProxyMessage] = [
         .acknowledge(2), .reject(2, reason: "route a is malformed"),
@@ -79,7 +79,7 @@ struct MessageTests {
 
     /// The types of each direction are numbered without gaps, so no two share a number.
     @Test func typesAreUnique() {
-        #expect(Set(Self.toProxy.map(\.type)) == Set(16...27))
+        #expect(Set(Self.toProxy.map(\.type)) == Set(16...28))
         #expect(Set(Self.toAgent.map(\.type)) == Set(16...23))
         #expect(Set(Self.toFactory.map(\.type)) == Set(16...19))
         #expect(Set(Self.fromFactory.map(\.type)) == Set(16...18))
@@ -107,7 +107,7 @@ struct MessageTests {
         let other = Hello(.agent, version: .init(major: 2, minor: 0), program: "9.0.0")
         #expect(
             Self.answer(to: other)
-                == "mesh-agent 9.0.0 speaks version 2.0 of the protocol and mesh-proxy 0.1.0 version 1.0: "
+                == "mesh-agent 9.0.0 speaks version 2.0 of the protocol and mesh-proxy 0.1.0 version 1.1: "
                 + "install both from one release")
         #expect(Self.answer(to: Hello(.agent, version: .init(major: 1, minor: 7), program: "0.9.0")) == nil)
     }

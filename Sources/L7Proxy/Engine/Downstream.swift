@@ -38,6 +38,8 @@ struct Token: BitwiseCopyable {
 struct Downstream: BitwiseCopyable {
     enum Phase: UInt8, BitwiseCopyable {
         case open
+        /// Nothing is read: the policy under which it came is not here yet.
+        case held
         /// The last response is written: send it, shut down, read and discard until the client closes.
         case lingering
         /// The same, after the end was sent.

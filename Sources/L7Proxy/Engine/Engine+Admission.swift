@@ -9,9 +9,7 @@ extension Engine {
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ endpoint: ProxyEndpoint
     ) -> Bool {
         // Each attempt, since each may go to another pod.
-        if let plan = authorizer(exchange, downstream, endpoint), !authorize(exchange, downstream, plan, endpoint) {
-            return false
-        }
+        guard judge(exchange, downstream, endpoint) else { return false }
         guard let service = downstream.pointee.service, !exchange.pointee.choice.marks.contains(.admitted) else {
             return true
         }
@@ -22,6 +20,21 @@ extension Engine {
     }
 
     // MARK: - Who may
+
+    /// What the policies of the pod say by the newest snapshot. - Returns: Whether it may; otherwise it was answered.
+    mutating func judge(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ endpoint: ProxyEndpoint
+    ) -> Bool {
+        bindToNewest(downstream)
+        exchange.pointee.judgedBy = holds.current?.pointee.serial ?? 0
+        guard let plan = authorizer(exchange, downstream, endpoint) else { return true }
+        // A pod of this node that is not known here: a rule about who it is could not be met, nor broken.
+        if downstream.pointee.source == nil, downstream.pointee.origin.sourceNetwork != 0 {
+            answer(exchange, .policyPending)
+            return false
+        }
+        return authorize(exchange, downstream, plan, endpoint)
+    }
 
     @inline(__always)
     private func authorizer(

@@ -30,6 +30,7 @@ extension Engine {
     mutating func startAttempt(_ exchange: ExchangePointer) {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.stage = .waiting
+        bindToNewest(downstream)
         let origin = downstream.pointee.origin
         var endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort)
         if let service = exchange.pointee.service {

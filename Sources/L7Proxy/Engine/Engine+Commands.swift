@@ -8,6 +8,10 @@ enum WorkerCommand: Sendable {
     case addListener(CInt, tag: UInt64)
     case removeListener(tag: UInt64)
     case publish(ProxySnapshot)
+    /// What was published has all of the kernel's policy of this generation.
+    case enforce(UInt32)
+    /// Told when what was published is in force.
+    case whenInForce(@Sendable () -> Void)
     /// The descriptor is owned by the command; -1: there will be none.
     case leg(LegTicket, CInt)
     case drain(milliseconds: UInt64, @Sendable () -> Void)
@@ -28,6 +32,8 @@ extension Engine {
             case .publish(let snapshot):
                 holds.publish(snapshot)
                 sink._withUnsafeGuaranteedRef { $0.published(snapshot) }
+            case .enforce(let generation): enforce(generation)
+            case .whenInForce(let done): whenInForce(done)
             case .leg(let ticket, let descriptor): deliver(ticket, descriptor)
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
             case .count(let reply): reply(currentCounters)
@@ -120,6 +126,8 @@ extension Engine {
         if !isDraining {
             isDraining = true
             for downstream in liveDownstreams() where !downstream.pointee.isMirror {
+                release(downstream)
+                guard downstream.pointee.phase != .closed else { continue }
                 if let session = downstream.pointee.session {
                     session._withUnsafeGuaranteedRef { $0.drain() }
                     enqueue(downstream)
@@ -154,7 +162,7 @@ extension Engine {
         }
     }
 
-    private func liveDownstreams() -> [DownstreamPointer] {
+    func liveDownstreams() -> [DownstreamPointer] {
         var live: [DownstreamPointer] = []
         downstreams.forEachLive { if $0.pointee.phase != .closed { live.append($0) } }
         return live
@@ -173,7 +181,7 @@ extension Engine {
             case .drain(_, let done): done()
             case .count(let reply): reply(currentCounters)
             case .metrics(let reply): reply(nil)
-            case .removeListener, .publish, .stop: break
+            case .removeListener, .publish, .enforce, .whenInForce, .stop: break
             }
         }
         finishDrain()

@@ -56,6 +56,7 @@ extension Engine {
         counters.connections += 1
         // A request mostly follows its connection at once; else this costs one call.
         downstream.pointee.channel.state = [.readable, .writable]
+        if hold(downstream) { return }
         setTimer(downstream, in: configuration.headTimeout)
         drive(downstream)
     }
@@ -69,7 +70,7 @@ extension Engine {
         while budget > 0 {
             budget -= 1
             switch downstream.pointee.phase {
-            case .closed: return
+            case .closed, .held: return
             case .lingering, .discarding: return linger(downstream)
             case .open: break
             }
@@ -141,6 +142,7 @@ extension Engine {
 
     mutating func close(_ downstream: DownstreamPointer, resetting: Bool = false) {
         guard downstream.pointee.phase != .closed else { return }
+        if downstream.pointee.phase == .held { heldConnections -= 1 }
         downstream.pointee.phase = .closed
         if downstream.pointee.session != nil { abandonAll(downstream) }
         downstream.pointee.channel.close(&buffers, resetting: resetting)

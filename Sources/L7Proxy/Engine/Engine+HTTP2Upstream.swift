@@ -65,7 +65,7 @@ extension Engine {
         if now - upstream.pointee.openedAt >= configuration.upstreamLifetime { upstream.pointee.isLeaving = true }
         while let exchange = pool.pointee.firstWaiting, hasRoom(upstream), mayCarry(exchange, upstream) {
             pool.pointee.removeWaiting(exchange)
-            attach(upstream, to: exchange)
+            if isStillAdmitted(exchange) { attach(upstream, to: exchange) }
             wake(exchange)
         }
         guard upstream.pointee.pool != nil else { return }

@@ -14,13 +14,14 @@ extension Engine {
         if case .length(let length) = head.framing, configuration.bodyBytes > 0, length > configuration.bodyBytes {
             return answer(exchange, .bodyTooLarge)
         }
+        guard isCovered(downstream) else { return answer(exchange, .policyPending) }
         guard let hold = holds.current, let snapshot = hold.pointee.snapshot else {
             return answer(exchange, .unknownDestination)
         }
         hold.pointee.users += 1
         exchange.pointee.hold = hold
         exchange.pointee.record.generation = snapshot._withUnsafeGuaranteedRef { $0.generation }
-        if downstream.pointee.boundSerial != hold.pointee.serial { bind(downstream, hold, snapshot) }
+        bindToNewest(downstream)
         exchange.pointee.service = downstream.pointee.service
 
         let path = normalPath(exchange)
@@ -47,8 +48,7 @@ extension Engine {
         startAttempt(exchange)
     }
 
-    /// Looks the connection up in the newest snapshot. Once per connection and snapshot, not per request.
-    private mutating func bind(
+    mutating func bind(
         _ downstream: DownstreamPointer, _ hold: HoldPointer, _ snapshot: Unmanaged<ProxySnapshot>
     ) {
         let binding = snapshot._withUnsafeGuaranteedRef { $0.binding(downstream.pointee.origin) }

@@ -20,6 +20,7 @@ extension Engine {
     private mutating func downstreamFired(_ downstream: DownstreamPointer) {
         switch downstream.pointee.phase {
         case .closed: return
+        case .held: return release(downstream)
         // What could not be sent by now will not be; a client that does not close is left.
         case .lingering, .discarding: return close(downstream, resetting: !downstream.pointee.channel.output.isEmpty)
         case .open: break

@@ -85,10 +85,10 @@ extension Engine {
     /// Gives a connection that is free to the request that has waited longest, or keeps it.
     private mutating func serve(_ upstream: UpstreamPointer) {
         guard let pool = upstream.pointee.pool else { return }
-        if let exchange = pool.pointee.firstWaiting {
+        while let exchange = pool.pointee.firstWaiting {
             pool.pointee.removeWaiting(exchange)
-            attach(upstream, to: exchange)
-            return wake(exchange)
+            defer { wake(exchange) }
+            if isStillAdmitted(exchange) { return attach(upstream, to: exchange) }
         }
         if pool.pointee.idleCount >= configuration.idlePerPool, let oldest = pool.pointee.lastIdle { close(oldest) }
         upstream.pointee.channel.relax(&buffers)

@@ -10,7 +10,7 @@ import MeshModel
 /// was called stays valid until it returns.
 ///
 /// Files: accepting and driving (`Engine+Downstream`), routing (`Engine+Routing`), attempts and pools (`Engine+Attempt`,
-/// `Engine+Upstream`), heads and the flow of both messages (`Engine+RequestHead`, `Engine+ResponseHead`, `Engine+Flow`),
+/// `Engine+Upstream`), newer policy (`Engine+PolicyHold`), heads and the flow of both messages (`Engine+RequestHead`, `Engine+ResponseHead`, `Engine+Flow`),
 /// what is of one protocol (`Engine+HTTP1...`, `Engine+HTTP2...`), how exchanges end (`Engine+Ending`), time
 /// (`Engine+Timers`), commands of other threads (`Engine+Commands`).
 struct Engine: ~Copyable {
@@ -54,6 +54,12 @@ struct Engine: ~Copyable {
     /// Takes normal forms of paths and rewritten targets.
     let scratch: UnsafeMutableRawBufferPointer
     let workerTimer: TimerWheel.ID
+    /// Of the kernel's policy, all of which is in the snapshot in force; and what it will be when that is in force.
+    var policyGeneration: UInt32 = 0
+    var awaitedPolicy: UInt32 = 0
+    var onInForce: [@Sendable () -> Void] = []
+    /// Connections in the phase ``Downstream/Phase/held``.
+    var heldConnections = 0
     var isDraining = false
     var drainDeadline: UInt64 = 0
     var onDrained: [@Sendable () -> Void] = []
@@ -127,6 +133,7 @@ struct Engine: ~Copyable {
         for index in 0..<count { dispatch(poller[index]) }
         takeTurns()
         while let owner = timers.popDue(at: now) { fire(Token(rawValue: owner)) }
+        if hasUnsettledPolicy { settlePolicy() }
         reap()
         gauges.set(counters)
         if hasRecords {

@@ -31,6 +31,11 @@ public struct EngineConfiguration: Sendable {
     /// Requests that wait for a connection there.
     public var waitingPerPool = 1024
 
+    /// Connections that came under a policy which is not here yet, and how long they wait for it: a configuration that
+    /// never comes must not keep clients for ever. Beyond either their requests are refused.
+    public var heldConnections = 1024
+    public var policyPatience: UInt64 = 2_000
+
     /// From a connection, or its first byte of a head, to the head's end: slow heads (Slowloris).
     public var headTimeout: UInt64 = 15_000
     /// A kept connection of a client without a request.

@@ -116,6 +116,8 @@ struct Exchange: ~Copyable {
     var prefixLength: Int32 = -1
     var corsFields: [HeaderField] = []
     var choice = EndpointChoice()
+    /// The serial of the snapshot by whose policies the attempt was judged.
+    var judgedBy: UInt64 = 0
 
     // Attempts. Deadlines in milliseconds, 0: none.
     var pool: PoolPointer?
@@ -192,6 +194,7 @@ struct Exchange: ~Copyable {
         prefixLength = -1
         if !corsFields.isEmpty { corsFields = [] }
         choice = EndpointChoice()
+        judgedBy = 0
         pool = nil
         retries = 0
         beganAt = milliseconds

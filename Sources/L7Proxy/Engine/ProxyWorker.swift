@@ -56,6 +56,14 @@ public final class ProxyWorker: Sendable {
     /// Routes requests that begin from now on by `snapshot`.
     public func publish(_ snapshot: ProxySnapshot) { mailbox.put(.publish(snapshot)) }
 
+    /// Says that what was published has all policy up to this ``ConnectionOrigin/policyGeneration``: connections that
+    /// came under a later one are held.
+    public func enforce(policy generation: UInt32) { mailbox.put(.enforce(generation)) }
+
+    /// Calls `done`, on the worker's thread, when every request that is put on a connection to a backend from then on is
+    /// judged by what was published before this call, or later.
+    public func whenInForce(_ done: @escaping @Sendable () -> Void) { mailbox.put(.whenInForce(done)) }
+
     /// Answers a ``LegRequest`` that was left pending.
     ///
     /// - Parameter descriptor: Connected or connecting.

@@ -12,7 +12,7 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 
     // The request.
     case malformedRequest, targetTooLong, headTooLarge, headTimeout, bodyMalformed, bodyTimeout, bodyTooLarge
-    case methodNotSupported, ambiguousPath, denied, rateLimited, faultInjected, hopsExhausted
+    case methodNotSupported, ambiguousPath, denied, policyPending, rateLimited, faultInjected, hopsExhausted
 
     // Routing.
     case noRoute, ruleNotSupported, invalidBackend, noWeight, noEndpoint, unknownDestination
@@ -58,7 +58,8 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .ruleNotSupported, .invalidBackend, .noWeight: 500
         case .methodNotSupported: 501
         case .backendReset, .backendMalformed, .responseHeadTooLarge, .hopsExhausted: 502
-        case .noEndpoint, .unknownDestination, .legRefused, .connectFailed, .tooManyWaiting, .tooManyConnections,
+        case .policyPending, .noEndpoint, .unknownDestination, .legRefused, .connectFailed, .tooManyWaiting,
+            .tooManyConnections,
             .circuitOpen, .retryBudgetSpent, .outOfMemory, .faultInjected:
             503
         case .connectTimeout, .requestTimeout, .backendTimeout, .responseStalled: 504

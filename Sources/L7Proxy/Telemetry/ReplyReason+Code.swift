@@ -15,6 +15,7 @@ extension ReplyReason {
             case .methodNotSupported: .unsupportedUpgrade
             case .ambiguousPath: .ambiguousPath
             case .denied: .policyDenied
+            case .policyPending: .policyPending
             case .rateLimited: .rateLimited
             case .faultInjected: .faultAbort
             case .noRoute, .unknownDestination: .noRoute

@@ -11,7 +11,8 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     // The request.
     case malformedRequest, headerTooLarge, bodyTooLarge, ambiguousPath, expectationFailed, unsupportedUpgrade
     // Decided here.
-    case noRoute, invalidRoute, policyDenied, rateLimited, circuitOpen, faultAbort, redirected, corsPreflight
+    case noRoute, invalidRoute, policyDenied, policyPending, rateLimited, circuitOpen, faultAbort, redirected,
+        corsPreflight
     case retryBudgetSpent, draining, overloaded
     // The upstream.
     case noHealthyEndpoint, upstreamConnectFailure, upstreamConnectTimeout, upstreamTLSFailure, upstreamReset
@@ -33,6 +34,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .noRoute: "no_route"
         case .invalidRoute: "invalid_route"
         case .policyDenied: "policy_denied"
+        case .policyPending: "policy_pending"
         case .rateLimited: "rate_limited"
         case .circuitOpen: "circuit_open"
         case .faultAbort: "fault_abort"
@@ -63,7 +65,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .none, .expectationFailed, .unsupportedUpgrade, .redirected, .corsPreflight: "-"
         case .malformedRequest, .headerTooLarge, .ambiguousPath, .bodyTooLarge: "DPE"
         case .noRoute, .invalidRoute: "NR"
-        case .policyDenied: "UAEX"
+        case .policyDenied, .policyPending: "UAEX"
         case .rateLimited: "RL"
         case .circuitOpen: "UO"
         case .faultAbort: "FI"
@@ -91,9 +93,9 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .policyDenied: 7
         case .bodyTooLarge, .rateLimited: 8
         case .noRoute, .unsupportedUpgrade: 12
-        case .invalidRoute, .circuitOpen, .faultAbort, .redirected, .retryBudgetSpent, .draining, .overloaded,
-            .noHealthyEndpoint, .upstreamConnectFailure, .upstreamConnectTimeout, .upstreamTLSFailure, .upstreamReset,
-            .mirrorDropped:
+        case .policyPending, .invalidRoute, .circuitOpen, .faultAbort, .redirected, .retryBudgetSpent, .draining,
+            .overloaded, .noHealthyEndpoint, .upstreamConnectFailure, .upstreamConnectTimeout, .upstreamTLSFailure,
+            .upstreamReset, .mirrorDropped:
             14
         }
     }

@@ -36,6 +36,9 @@ final class Reconciler {
     private(set) var compiler: MeshCompiler
     private(set) var enrolment: Enrolment
     let writer: KernelWriter
+    /// Called with what has been compiled and the generation that it will be in, when nothing can fail any more and the
+    /// kernel still decides by the one before. The flip waits for it.
+    var willFlip: (CompiledChanges, UInt32) -> Void = { _, _ in }
     /// Objects in force. The owner of the store keeps them equal.
     private var builder: ImageBuilder
     /// What the kernel's tables say about pods.
@@ -215,6 +218,7 @@ final class Reconciler {
             throw .state(error)
         }
 
+        willFlip(changes, plan.flip ?? previous)
         var outcome = Outcome(
             generation: plan.flip ?? previous, previousGeneration: previous, changes: changes, late: nil)
         do throws(KernelWriter.Failure) { try writer.commit(plan) } catch { outcome.late = error }

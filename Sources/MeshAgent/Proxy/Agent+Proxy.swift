@@ -3,6 +3,7 @@
 import CMeshABI
 import Glibc
 import LinuxIO
+import Logging
 import MeshAdmin
 import MeshModel
 import ProxyProtocol
@@ -59,6 +60,25 @@ extension AgentConfiguration {
 }
 
 extension ProxySupervisor {
+    /// Whether the proxy that serves has in force what was published last.
+    var isInForce: Bool {
+        guard let id = supervision.current, supervision.phases[id] == .serving, let proxy = proxies[id] else {
+            return false
+        }
+        return proxy.link != nil && proxy.acknowledged == state.generation
+    }
+
+    /// The same, if another file has been put where the program of the one that serves was.
+    func upgradeIfReplaced() {
+        guard let id = supervision.current, let pid = proxies[id]?.pid, pid > 0,
+            let running = PodProbe.file(at: "/proc/\(pid)/exe"),
+            let installed = PodProbe.file(at: configuration.proxyProgram), running != installed
+        else { return }
+        logger.info(
+            "the proxy's program has been replaced: a process of the new one takes over", metadata: ["pid": "\(pid)"])
+        upgrade()
+    }
+
     /// For `meshctl status`.
     var report: ProxySupervisionReport {
         ProxySupervisionReport(

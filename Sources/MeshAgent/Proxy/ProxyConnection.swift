@@ -13,6 +13,8 @@ final class ProxyConnection {
     var process: WatchedProcess?
     /// Listeners that it had before.
     var returned: Set<ListenerKey> = []
+    /// It has been ended, and the supervision will hear of it.
+    var isGivenUp = false
     /// Requests for sockets that are not answered.
     var openLegs = 0
     /// Of the configuration that is in force there.
@@ -21,6 +23,13 @@ final class ProxyConnection {
     private(set) var rejection: String?
     /// The generation that it has been sent; `nil`: it is not known what it has.
     private var sent: UInt64?
+
+    /// Of the kernel's policy: the last that it was told it has.
+    private var policy: UInt32 = 0
+
+    /// Whether requests there may be judged by less than the configuration of `generation`. Of one that it has refused
+    /// nothing is awaited.
+    func isBehind(_ generation: UInt64) -> Bool { acknowledged < generation && sent == generation }
 
     var pid: Int32 { process?.pid ?? 0 }
     var version: String { link?.hello?.program ?? "" }
@@ -45,6 +54,14 @@ final class ProxyConnection {
             }
         }
         link.send(.snapshot(state.generation), [try SealedMemory.make("sockmesh-configuration", state.wire)])
+    }
+
+    /// Says that the configuration of `generation`, which it was sent, has the kernel's policy up to `policy`.
+    func tell(policy: UInt32, by generation: UInt64) {
+        // One of an earlier version does not know the message.
+        guard let link, self.policy != policy, link.hello.map({ $0.version.minor >= 1 }) ?? false else { return }
+        self.policy = policy
+        link.send(.policy(policy, by: generation))
     }
 
     func acknowledge(_ generation: UInt64) {

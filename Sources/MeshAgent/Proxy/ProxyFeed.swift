@@ -5,7 +5,7 @@ import ProxyProtocol
 import SockOps
 
 /// Keeps the proxy and the kernel in step: the proxy knows a route before any connection is led to it for that route,
-/// and connections are led there no more before it forgets one.
+/// and connections are led there no more before it forgets one. Policy is in force there before it is in the kernel.
 ///
 /// Belongs to the control thread.
 final class ProxyFeed {
@@ -29,17 +29,26 @@ final class ProxyFeed {
                 lookAgain(at: listener.key.netns)
             }, removed: { [rows] in rows.remove($0) })
         supervisor.didChange = { [unowned self] in proxyChanged() }
-        var change = records.start(node.state.reconciler.compiler)
+        let reconciler = node.state.reconciler
+        reconciler.willFlip = { [weak self] in self?.policyWillChange($0, $1) }
+        var change = records.start(reconciler.compiler)
         change.merge(setWorkloads()) { $1 }
         rows.adopt(Set(supervisor.listeners.workloads.keys))
-        supervisor.publish(change)
+        supervisor.publish(change, policy: reconciler.writer.tables.generation)
+    }
+
+    /// The kernel is about to decide by another generation: it waits for the proxy.
+    private func policyWillChange(_ changes: CompiledChanges, _ generation: UInt32) {
+        let change = records.updatePolicies(changes, node.state.reconciler.compiler)
+        if supervisor.publish(change, policy: generation) { supervisor.settle() }
     }
 
     /// A change of the mesh is in force in the kernel.
     func meshChanged(_ changes: CompiledChanges) {
         var change = records.update(changes, node.state.reconciler.compiler)
+        let forgetsPolicy = !change.isEmpty && change.keys.contains { $0.kind == .destination }
         change.merge(setWorkloads()) { $1 }
-        supervisor.publish(change)
+        if supervisor.publish(change), forgetsPolicy { supervisor.settle() }
         proxyChanged()
     }
 

@@ -12,16 +12,32 @@ struct ProxyRecords {
     private var workloads: [RecordKey: WorkloadRecord] = [:]
     /// Pods that each policy decides about, by the name of its record.
     private var policyUses: [String: Set<NamespacedName>] = [:]
-    private var policiesOfPods: [NamespacedName: Set<String>] = [:]
+    /// By the pods' names, as they were told.
+    private var destinations: [NamespacedName: DestinationRecord] = [:]
+    /// Pods with a record for addresses that they will not have in the generation of the kernel that follows.
+    private var leaving: Set<NamespacedName> = []
 
-    /// What a compilation has changed. Costs as much as that.
+    /// What decides about requests in the generation of the kernel that is about to come into force. An address that was
+    /// a pod's, and is nobody else's then, stays that pod's until ``update(_:_:)``. Costs as much as has changed.
+    ///
+    /// - Parameter compiler: after the compilation.
+    mutating func updatePolicies(_ changes: CompiledChanges, _ compiler: MeshCompiler) -> Change {
+        var change: Change = [:]
+        for name in changes.requestPolicies.union(changes.workloads) {
+            setDestination(name, compiler, isFlipped: false, &change)
+        }
+        return change
+    }
+
+    /// What a compilation has changed beside policy, now that the kernel has it in force. Costs as much as that.
     ///
     /// - Parameter compiler: after it.
     mutating func update(_ changes: CompiledChanges, _ compiler: MeshCompiler) -> Change {
         var change: Change = [:]
         for name in changes.servicePorts { setService(name, compiler.mesh.servicePorts[name] ?? [], &change) }
         for reference in changes.routes { Self.setRoute(reference, compiler.routeObjects[reference], &change) }
-        for name in changes.requestPolicies.union(changes.workloads) { setDestination(name, compiler, &change) }
+        for name in leaving { setDestination(name, compiler, isFlipped: true, &change) }
+        leaving = []
         if changes.hasZoneChange { Self.setNode(compiler, &change) }
         return change
     }
@@ -31,7 +47,7 @@ struct ProxyRecords {
         var change: Change = [:]
         for (name, ports) in compiler.mesh.servicePorts { setService(name, ports, &change) }
         for (reference, object) in compiler.routeObjects { Self.setRoute(reference, object, &change) }
-        for name in compiler.mesh.workloads.keys { setDestination(name, compiler, &change) }
+        for name in compiler.mesh.workloads.keys { setDestination(name, compiler, isFlipped: true, &change) }
         Self.setNode(compiler, &change)
         return change
     }
@@ -75,24 +91,39 @@ struct ProxyRecords {
     }
 
     /// What decides about requests to a pod: its policies, each a record as long as it decides about one.
-    private mutating func setDestination(_ pod: NamespacedName, _ compiler: MeshCompiler, _ change: inout Change) {
+    ///
+    /// - Parameter isFlipped: whether the kernel decides by what was compiled.
+    private mutating func setDestination(
+        _ pod: NamespacedName, _ compiler: MeshCompiler, isFlipped: Bool, _ change: inout Change
+    ) {
+        let old = destinations[pod]
         let policies = compiler.requestPolicies(of: pod) ?? []
+        var record = DestinationRecord(
+            pod: pod, addresses: compiler.mesh.workloads[pod]?.addresses ?? [],
+            policies: Set(policies.map(AuthorizationRecord.name)).sorted())
+        if !isFlipped, let old {
+            let kept = old.addresses.filter { address in
+                !record.addresses.contains(address) && compiler.mesh.addresses[address]?.workload ?? pod == pod
+            }
+            if !kept.isEmpty {
+                leaving.insert(pod)
+                if policies.isEmpty { return }
+                record.addresses += kept
+            }
+        }
         for policy in policies {
             let record = AuthorizationRecord(policy)
             policyUses[AuthorizationRecord.name(of: policy), default: []].insert(pod)
             change[record.key] = record.wire
         }
-        let names = Set(policies.map(AuthorizationRecord.name))
-        for name in policiesOfPods[pod, default: []].subtracting(names) {
+        for name in Set(old?.policies ?? []).subtracting(record.policies) {
             policyUses[name]?.remove(pod)
             guard policyUses[name]?.isEmpty == true else { continue }
             policyUses[name] = nil
             change[RecordKey(.authorizationPolicy, name)] = .some(nil)
         }
-        policiesOfPods[pod] = names.isEmpty ? nil : names
-        let record = DestinationRecord(
-            pod: pod, addresses: compiler.mesh.workloads[pod]?.addresses ?? [], policies: names.sorted())
-        change[record.key] = .some(names.isEmpty ? nil : record.wire)
+        destinations[pod] = policies.isEmpty ? nil : record
+        change[record.key] = .some(policies.isEmpty ? nil : record.wire)
     }
 
     private static func setRoute(_ reference: ObjectReference, _ object: RouteObject?, _ change: inout Change) {

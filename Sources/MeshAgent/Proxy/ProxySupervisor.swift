@@ -44,7 +44,9 @@ final class ProxySupervisor {
     /// That an earlier agent has started.
     private var adopted: ProxyID?
     private var listening: UnixListener?
-    private var state = ConfigurationState(generation: 1)
+    private(set) var state = ConfigurationState(generation: 1)
+    /// Of the kernel's policy: all up to this is in ``state``.
+    private(set) var policy: UInt32 = 0
     private var timers: [ProxySupervision.Timer: EventLoop.Timer] = [:]
     /// Who else wants to know which listeners there are: the kernel's tables.
     private var observer: (added: (Listener, SharedDescriptor) -> Void, removed: (ListenerKey) -> Void)?
@@ -123,13 +125,20 @@ final class ProxySupervisor {
 
     /// The next generation.
     ///
-    /// - Parameter records: what may differ from the one before; `nil`: it goes. Costs as much as there are of these,
-    ///   whatever else there is.
-    func publish(_ records: [RecordKey: [UInt8]?]) {
+    /// - Parameters:
+    ///   - records: what may differ from the one before; `nil`: it goes. Costs as much as there are of these, whatever
+    ///     else there is.
+    ///   - policy: the generation of the kernel's policy that is complete with them; `nil`: as before.
+    /// - Returns: whether anything differs.
+    @discardableResult
+    func publish(_ records: [RecordKey: [UInt8]?], policy: UInt32? = nil) -> Bool {
+        if let policy { self.policy = policy }
         let change = ConfigurationChange(of: state, records)
-        guard !change.records.isEmpty else { return }
-        state.apply(change)
-        for (id, proxy) in proxies where isGiven(id) { send(change, to: proxy) }
+        if !change.records.isEmpty { state.apply(change) }
+        for (id, proxy) in proxies where isTold(id) {
+            if change.records.isEmpty { tellPolicy(proxy) } else { send(change, to: proxy) }
+        }
+        return !change.records.isEmpty
     }
 
     /// Whether a proxy serves the listeners; `nil` while one of an earlier agent may be about to say so.
@@ -142,32 +151,13 @@ final class ProxySupervisor {
         }
     }
 
-    /// Whether the proxy that serves has in force what was published last.
-    var isInForce: Bool {
-        guard let id = supervision.current, supervision.phases[id] == .serving, let proxy = proxies[id] else {
-            return false
-        }
-        return proxy.link != nil && proxy.acknowledged == state.generation
-    }
-
     /// Of the configuration, as proxies are to have it.
     var generation: UInt64 { state.generation }
 
     /// Another process takes the place of the proxy that serves, without a connection refused.
     func upgrade() { input(.upgrade) }
 
-    /// The same, if another file has been put where the program of the one that serves was.
-    func upgradeIfReplaced() {
-        guard let id = supervision.current, let pid = proxies[id]?.pid, pid > 0,
-            let running = PodProbe.file(at: "/proc/\(pid)/exe"),
-            let installed = PodProbe.file(at: configuration.proxyProgram), running != installed
-        else { return }
-        logger.info(
-            "the proxy's program has been replaced: a process of the new one takes over", metadata: ["pid": "\(pid)"])
-        upgrade()
-    }
-
-    /// Whether the proxy has what the agent has.
+    /// Whether the proxy has the listeners that the agent has.
     private func isGiven(_ id: ProxyID) -> Bool {
         switch supervision.phases[id] {
         case .preparing, .serving: true
@@ -335,9 +325,11 @@ final class ProxySupervisor {
                 // Generations grow, whoever counted them.
                 if hello.generation >= state.generation {
                     state.generation = hello.generation + 1
-                    for (id, proxy) in proxies where isGiven(id) { send(to: proxy) }
+                    for (id, proxy) in proxies where isTold(id) { send(to: proxy) }
                 }
                 guard let id else { return }
+                // It has served all the time: it needs no listener to hear what is new.
+                if hello.generation > 0 { send(to: connection) }
                 logger.info(
                     "proxy attached",
                     metadata: [
@@ -384,6 +376,8 @@ final class ProxySupervisor {
         proxy.returned = []
         for (listener, socket) in listeners.entries.values { link.send(.listener(listener), [socket]) }
         send(to: proxy)
+        // It may have heard everything before.
+        if proxy.acknowledged == state.generation { loop.enqueue { [weak self] in self?.input(.ready(id)) } }
     }
 
     /// - Parameter change: that has led to the state; `nil`: it is sent whole.
@@ -392,7 +386,10 @@ final class ProxySupervisor {
             logger.error("the configuration cannot be sent to the proxy", metadata: ["error": "\(error)"])
             proxy.link?.close("the agent cannot send the configuration")
         }
+        tellPolicy(proxy)
     }
+
+    private func tellPolicy(_ proxy: ProxyConnection) { proxy.tell(policy: policy, by: state.generation) }
 }
 
 @available(*, unavailable)

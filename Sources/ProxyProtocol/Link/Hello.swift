@@ -28,7 +28,7 @@ public struct Hello: Hashable, Sendable {
             self.minor = minor
         }
 
-        public static let current = Version(major: 1, minor: 0)
+        public static let current = Version(major: 1, minor: 1)
 
         public var description: String { "\(major).\(minor)" }
     }

@@ -125,6 +125,16 @@ public final class Link<Incoming: LinkMessage, Outgoing: LinkMessage> {
 
     // MARK: - Receiving
 
+    /// Takes messages from the peer now, and sends what waits for it, for a caller that cannot return to the loop yet.
+    /// The handler is called before this returns.
+    ///
+    /// - Parameter limit: how long nothing may happen.
+    /// - Throws: ``SystemError`` if it cannot be waited.
+    public func turn(waitingAtMost limit: Duration) throws(SystemError) {
+        guard isOpen else { return }
+        ready(try socket.wait(for: isWaitingToWrite ? [.readable, .writable] : .readable, atMost: limit))
+    }
+
     private func ready(_ readiness: EventLoop.Readiness) {
         if readiness.contains(.writable) { flush() }
         guard isOpen, !readiness.isDisjoint(with: [.readable, .hangup, .error]) else { return }

@@ -10,6 +10,9 @@ public enum AgentMessage: Hashable, Sendable {
     case commit(UInt64)
     /// A whole ``ConfigurationState`` in a sealed file, which comes with it. Answered as a commit.
     case snapshot(UInt64)
+    /// The kernel's policy of a generation, which comes into force after this, is in that configuration and in those that
+    /// follow it.
+    case policy(UInt32, by: UInt64)
     /// A listener to serve; its socket comes with it. One of the same key takes the place of the former.
     case listener(Listener)
     /// No more of it: its pod has left.
@@ -40,6 +43,7 @@ extension AgentMessage: LinkMessage {
         case .drain: 25
         case .statusRequest: 26
         case .metricsRequest: 27
+        case .policy: 28
         }
     }
 
@@ -56,6 +60,7 @@ extension AgentMessage: LinkMessage {
         case .put(let key, let value): writer.write(key, value)
         case .delete(let key): writer.write(key)
         case .commit(let generation), .snapshot(let generation): writer.write(generation)
+        case .policy(let policy, let generation): writer.write(policy, generation)
         case .listener(let listener): writer.write(listener)
         case .listenerGone(let key): writer.write(key)
         case .leg(let request): writer.write(request)
@@ -81,6 +86,7 @@ extension AgentMessage: LinkMessage {
         case 25: self = .drain(milliseconds: try reader.read())
         case 26: self = .statusRequest(try reader.read())
         case 27: self = .metricsRequest(try reader.read())
+        case 28: self = .policy(try reader.read(), by: try reader.read())
         default: throw reader.failure("\(type) is no message of an agent to a proxy")
         }
     }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP inside pods: `serve NAME PORT` says what it was asked, `ask` does what each line of standard input says, `steady
-ADDRESS PORT` makes request after request and tells at each line how that goes.
+ADDRESS PORT` makes request after request and tells at each line how that goes, `judged ADDRESS PORT PATH` tells of each
+at the end.
 
 Only the standard library: this file runs as it is.
 """
@@ -117,5 +118,20 @@ def steady(address, port):
             print(json.dumps(report), flush=True)
 
 
+def judged(address, port, path):
+    """Asks for one path by a connection that is kept, then by a new one, until the end of standard input; then a line for
+    each request: when it began, when it ended, kept or new, status or error."""
+    clients = {"kept": _Client(), "new": _Client()}
+    report = []
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        for kind, client in clients.items():
+            began = time.monotonic()
+            found = client.one(address, int(port), path, {}, kind == "kept")
+            report.append((began, time.monotonic(), kind, str(found.get("status") or found["error"])))
+    for line in report:
+        print(*line)
+
+
 if __name__ == "__main__":
-    {"serve": serve, "ask": ask, "steady": steady}[sys.argv[1]](*sys.argv[2:])
+    {"serve": serve, "ask": ask, "steady": steady, "judged": judged}[sys.argv[1]](*sys.argv[2:])

@@ -51,6 +51,7 @@ final class Rig: Sendable {
     init(
         _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
         appProtocol: String? = nil, policies: Policies = Policies(), destination: StreamEndpoint? = nil,
+        policyGeneration: UInt32 = 0,
         configure: (inout EngineConfiguration) -> Void = { _ in },
         legs: LegSource? = nil
     ) throws {
@@ -70,7 +71,8 @@ final class Rig: Sendable {
                 ConnectionOrigin(
                     destination: destination.map { IPAddress(high: $0.high, low: $0.low) } ?? Self.address,
                     destinationPort: destination?.port ?? 80, client: socket.client, clientPort: socket.clientPort,
-                    sourceIdentity: 42, sourceNetwork: Self.network, network: Self.network)
+                    sourceIdentity: 42, sourceNetwork: Self.network, network: Self.network,
+                    policyGeneration: policyGeneration)
             },
             legs: legs ?? { Self.connect($0) }, makeSink: { Recorder.Sink(recorder) })
         let listener = try StreamSocket.listen(at: .loopback(port: 0))

@@ -26,6 +26,8 @@ struct SnapshotHolds: ~Copyable {
     private(set) var current: HoldPointer?
     /// Comes into force when a hold has become free.
     private var awaited: ProxySnapshot?
+    /// Whether a snapshot was published that is not in force.
+    var isBehind: Bool { awaited != nil }
     private var lastSerial: UInt64 = 0
     var clusters: ClusterTable
 
