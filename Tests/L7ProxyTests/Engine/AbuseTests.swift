@@ -86,7 +86,10 @@ import Testing
             connection.send("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n")
             connection.send(bytes: [UInt8](repeating: 0x78, count: 3_000_000))
         }
-        let rig = try Rig([backend.port]) { $0.stallTimeout = 150 }
+        let rig = try Rig([backend.port]) {
+            $0.headTimeout = 100
+            $0.stallTimeout = 150
+        }
         let client = rig.client()
         let streams = 20
         let shut = H2Frames.frame(4, 0, 0, [0, 4, 0, 0, 0, 0])
@@ -113,7 +116,10 @@ import Testing
             connection.send("HTTP/1.1 200 OK\r\n\r\n")
             while connection.send(bytes: [UInt8](repeating: 0x78, count: 100_000)) {}
         }
-        let rig = try Rig([backend.port]) { $0.stallTimeout = 150 }
+        let rig = try Rig([backend.port]) {
+            $0.headTimeout = 100
+            $0.stallTimeout = 150
+        }
         let client = rig.client()
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         #expect(rig.recorder.wait(for: 1).first?.flags.contains(.incomplete) == true)
@@ -123,7 +129,10 @@ import Testing
     @Test("RFC 9110 15.5.9: a body of HTTP/2 that stands still is answered with 408")
     func aStreamThatStandsStillIsAnswered() throws {
         let backend = try TestBackend { _, connection, _ in _ = connection.readToEnd() }
-        let rig = try Rig([backend.port]) { $0.stallTimeout = 100 }
+        let rig = try Rig([backend.port]) {
+            $0.headTimeout = 100
+            $0.stallTimeout = 100
+        }
         let client = HTTP2TestClient(rig.client())
         let stream = client.peer.request(
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", body: [1, 2], isLast: false)

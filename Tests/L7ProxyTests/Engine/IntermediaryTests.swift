@@ -45,7 +45,7 @@ import Testing
 
     @Test("RFC 9110 7.7, RFC 9112 3.2: target and content are not changed", arguments: Crossing.all)
     func targetAndContentAreNotChanged(_ crossing: Crossing) throws {
-        let body = (0..<700).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+        let body = (0..<700).map { UInt8(0x21 + $0 &* 7 % 93) }
         let outcome = try crossing.run(
             "GET /a/../b//c%2F%7e;p?x=%20&&y=/?z HTTP/1.1\r\nHost: web\r\n\r\n",
             [("content-encoding", "gzip"), ("cache-control", "no-transform")], body: body)

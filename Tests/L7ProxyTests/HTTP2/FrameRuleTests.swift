@@ -83,9 +83,10 @@ import Testing
     @Test("RFC 9113 3.4: the preface is followed by SETTINGS, and by nothing else")
     func settingsComeFirst() {
         let peer = H2Peer.server()
-        #expect(peer.receive(H2Frames.preface + H2Frames.headers(1, H2Frames.get)) == .ended)
+        peer.receive(H2Frames.preface + H2Frames.headers(1, H2Frames.get))
         #expect(peer.recorder.streams.isEmpty)
         #expect(peer.frames().last?.code == .protocolError)
+        #expect(peer.session.isFinished)
     }
 
     @Test("RFC 9113 4.1, 5.5: unknown frames, flags and settings are ignored")
