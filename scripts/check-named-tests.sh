@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Fails if a rule or limit of the proxy is documented without a test, or with one that does not exist. Looks at every row
-# of the tables in docs/http-rules.md, and of the sections of docs/limits.md about requests and HTTP/2. A test is written
-# `Suite.name`, with the case of its table as `Suite.name("case")`, or `file.py::name` of Tests/Integration.
+# Fails if a rule or limit of the proxy is documented without a test, or with one that does not exist. Looks at every
+# row of the tables in docs/http-rules.md, and of the sections of docs/limits.md about requests and HTTP/2. A test is
+# written `Suite.name`, with the case of its table as `Suite.name("case")`, or `file.py::name` of Tests/Integration.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+a_test='`[A-Za-z0-9]+Tests\.[A-Za-z0-9_]+(\("[^`]+"\))?`|`test_[a-z0-9_]+\.py::test_[a-z0-9_]+`'
 findings=0
 complain() {
     printf '%s\n' "$*" >&2
@@ -53,8 +54,7 @@ check_python() {
 check_rows() {
     local file=$1 line text tests test
     while IFS=: read -r line text; do
-        mapfile -t tests < <(grep -oE '`[A-Za-z0-9]+Tests\.[A-Za-z0-9_]+(\("[^`]+"\))?`|`test_[a-z0-9_]+\.py::test_[a-z0-9_]+`' \
-            <<<"$text" | tr -d '`')
+        mapfile -t tests < <(grep -oE "$a_test" <<<"$text" | tr -d '`')
         [ "${#tests[@]}" -gt 0 ] || complain "$file:$line: names no test"
         for test in "${tests[@]}"; do
             case $test in
