@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP inside pods: `serve NAME PORT` says what it was asked (`/bytes/N`: N bytes; a PUT: how many came), `ask` does what
-each line of standard input says, `steady ADDRESS PORT` makes request after request and tells at each line how that goes.
+"""HTTP inside pods: `serve NAME PORT` says what it was asked (`/bytes/N`: N bytes; a PUT: how many came), `ask` does
+what each line of standard input says, `steady ADDRESS PORT` makes request after request and tells at each line how that
+goes.
 
 Only the standard library: this file runs as it is.
 """
