@@ -16,6 +16,7 @@ BOOTSTRAP ?= yes
 # Lengths. `make test` runs slices of soak and fuzz of about a minute; alone they run for long.
 SOAK_GIGABYTES ?= 50
 SOAK_MINUTES ?= 30
+BODY_MEGABYTES ?= 1024
 FUZZ_SECONDS ?= 600
 SLICE_GIGABYTES ?= 3
 SLICE_SECONDS ?= 60
@@ -28,7 +29,7 @@ export PYTHON
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
 .PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values test-values-and-fuzz \
-	test-integration bench bench-l7 bench-routes soak soak-bytes soak-l7 fuzz lint format presubmit install clean
+	test-integration bench bench-l7 bench-routes soak soak-bytes soak-l7 soak-bodies fuzz lint format presubmit install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -109,6 +110,9 @@ soak-bytes: ## move checksummed traffic through the fast path: SOAK_GIGABYTES=50
 soak-l7: ## checked requests while routes, policies, endpoints and backends change: SOAK_MINUTES=30 (root)
 	@$(call bootstrap,--bench)
 	scripts/soak.sh --l7 --minutes $(SOAK_MINUTES)
+
+soak-bodies: build ## bodies of a gigabyte through the proxy, each way, between all protocols: BODY_MEGABYTES=1024 (root)
+	$(PYTHON) -m pytest Tests/Integration/test_http2.py -rP -k large_bodies --body-megabytes $(BODY_MEGABYTES)
 
 fuzz: ## feed mutated manifests, HTTP/1 messages and packets of the proxy's protocol to the parsers: FUZZ_SECONDS=600, shared by them
 	@$(call bootstrap)

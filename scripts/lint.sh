@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# All checks that need no build: format, file length, licence lines, words, shell and Python syntax. Prints every
-# finding as file:line and exits non-zero if there is one. Works offline and without root.
+# All checks that need no build: format, file length, licence lines, words, shell and Python syntax, links, and the
+# tests that docs name. Prints every finding as file:line and exits non-zero if there is one. Works offline and
+# without root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -85,6 +86,7 @@ check_licence_lines
 check_words
 check_scripts
 check_links
+scripts/check-named-tests.sh || complain "named tests: findings above"
 if [ "$findings" -ne 0 ]; then
     printf 'lint: %d finding(s)\n' "$findings" >&2
     exit 1

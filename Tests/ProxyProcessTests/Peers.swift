@@ -6,28 +6,36 @@ import Synchronization
 
 /// A backend that answers each request with its name and keeps what it was sent. Each connection has a thread.
 final class NamedBackend: Sendable {
+    /// Its number must not be another socket's while the thread that accepts may still use it.
+    private final class Listener: Sendable {
+        let descriptor: OwnedDescriptor
+
+        init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+    }
+
     let port: UInt16
-    private let listener: OwnedDescriptor
+    private let listener: Listener
     private let heads = Mutex<[String]>([])
 
     /// Heads of requests so far.
     var requests: [String] { heads.withLock { $0 } }
 
     init(_ name: String) throws {
-        listener = try StreamSocket.listen(at: .loopback(port: 0))
-        port = StreamSocket.localEndpoint(listener.rawValue)?.port ?? 0
-        let raw = listener.rawValue
+        let listener = Listener(try StreamSocket.listen(at: .loopback(port: 0)))
+        self.listener = listener
+        let raw = listener.descriptor.rawValue
+        port = StreamSocket.localEndpoint(raw)?.port ?? 0
         _ = fcntl(raw, F_SETFL, fcntl(raw, F_GETFL) & ~O_NONBLOCK)
         let reply = "HTTP/1.1 200 OK\r\nContent-Length: \(name.utf8.count)\r\n\r\n\(name)"
         try DetachedThread.start { [weak self] in
-            while case let accepted = accept(raw, nil, nil), accepted >= 0 {
+            while case let accepted = accept(listener.descriptor.rawValue, nil, nil), accepted >= 0 {
                 let backend = self
                 try? DetachedThread.start { Self.serve(accepted, reply) { backend?.keep($0) } }
             }
         }
     }
 
-    deinit { shutdown(listener.rawValue, CInt(SHUT_RDWR)) }
+    deinit { shutdown(listener.descriptor.rawValue, CInt(SHUT_RDWR)) }
 
     private func keep(_ head: String) { heads.withLock { $0.append(head) } }
 

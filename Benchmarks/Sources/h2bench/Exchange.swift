@@ -5,18 +5,18 @@ import L7Proxy
 /// A client and a server session whose bytes are carried from one to the other.
 final class Exchange {
     private let streams: Int
-    private let pool = HTTP2MemoryPool()
     private let client: HTTP2ClientSession
     private let server: HTTP2ServerSession
     private var requester: Requester
     private var responder: Responder
     private var requestHead = HTTP2HeadWriter()
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * 1024, alignment: 16)
-    private let request = Memory.of(Exchange.requestText)
+    private let request = Exchange.requestMemory
     private var requests = HTTP1RequestParser()
     private var requestFields = FieldTable(capacity: 100)
     private var now: UInt64 = 0
 
+    private static nonisolated(unsafe) let requestMemory = Memory.of(requestText)  // Written by nobody.
     /// The request that h1bench has, too.
     private static let requestText = """
         GET /api/v1/products/1234567?lang=en&currency=eur HTTP/1.1\r
@@ -34,17 +34,26 @@ final class Exchange {
     /// Requests that were answered in full.
     var completed: Int { requester.completed }
 
-    init(streams: Int, responseBytes: Int) {
-        self.streams = streams
+    convenience init(streams: Int, responseBytes: Int) {
+        let pool = HTTP2MemoryPool()
         do {
-            client = try HTTP2ClientSession(pool: pool, now: 0)
-            server = try HTTP2ServerSession(pool: pool, now: 0)
+            self.init(
+                client: try HTTP2ClientSession(pool: pool, now: 0), server: try HTTP2ServerSession(pool: pool, now: 0),
+                streams: streams, responseBytes: responseBytes)
         } catch {
             preconditionFailure("\(error)")
         }
+    }
+
+    init(client: HTTP2ClientSession, server: HTTP2ServerSession, streams: Int, responseBytes: Int) {
+        self.streams = streams
+        self.client = client
+        self.server = server
         requester = Requester(session: client)
         responder = Responder(server, bodyBytes: responseBytes)
     }
+
+    deinit { buffer.deallocate() }
 
     /// As many requests at once as there are streams, until all are answered.
     func round() {
@@ -107,7 +116,7 @@ struct Responder: HTTP2EventHandler, ~Copyable {
     private let session: HTTP2ServerSession
     private var head = HTTP2HeadWriter()
     private let body: UnsafeRawBufferPointer
-    private let date = Memory.of("Tue, 15 Nov 1994 08:12:31 GMT")
+    private static nonisolated(unsafe) let date = Memory.of("Tue, 15 Nov 1994 08:12:31 GMT")  // Written by nobody.
 
     init(_ session: HTTP2ServerSession, bodyBytes: Int) {
         self.session = session
@@ -116,11 +125,13 @@ struct Responder: HTTP2EventHandler, ~Copyable {
         body = UnsafeRawBufferPointer(memory)
     }
 
+    deinit { body.deallocate() }
+
     mutating func handle(_ event: HTTP2Event) {
         guard case .request(let stream, _) = event else { return }
         head.beginResponse(status: 200, contentLength: UInt64(body.count))
         head.field(.server, "api")
-        head.field(.date, date)
+        head.field(.date, Self.date)
         head.field(.contentType, "application/json; charset=utf-8")
         head.field(.cacheControl, "no-store")
         head.field(.vary, "Accept-Encoding")

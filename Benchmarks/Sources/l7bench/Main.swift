@@ -8,17 +8,18 @@ import MeshModel
 
 /// Runs one worker of the proxy between a loopback port and a backend, with a snapshot that does not change.
 ///
-///     l7bench PORT BACKEND_PORT [routes|policy]
+///     l7bench PORT BACKEND_PORT [h2] [routes|policy|NUMBER]
 ///
 /// On SIGUSR1 it prints what the worker has counted and how often memory has been allocated by the process so far. With
 /// `routes` every request also passes a route that changes its header fields, with `policy` also AuthorizationPolicies with
-/// 100 rules; without, it goes to the Service's endpoint.
+/// 100 rules, with a number as many routes, for the prefixes `/r0`, `/r1` and so on; without, it goes to the Service's
+/// endpoint. With `h2` the backend speaks HTTP/2.
 @main
 enum L7Bench {
     static func main() throws {
         let arguments = CommandLine.arguments.dropFirst().map { $0 }
         guard arguments.count >= 2, let port = UInt16(arguments[0]), let backend = UInt16(arguments[1]) else {
-            print("usage: l7bench PORT BACKEND_PORT [routes|policy]")
+            print("usage: l7bench PORT BACKEND_PORT [h2] [routes|policy|NUMBER]")
             exit(2)
         }
         let address = IPAddress(v4: 0x0a60_0001)
@@ -33,7 +34,11 @@ enum L7Bench {
                     to: StreamEndpoint(high: request.address.high, low: request.address.low, port: request.port))
                 return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
             }, makeSink: { RequestSink() })
-        worker.publish(snapshot(address, backend: backend, mode: arguments.dropFirst(2).first))
+        let words = arguments.dropFirst(2)
+        worker.publish(
+            snapshot(
+                address, backend: backend, mode: words.first { $0 != "h2" },
+                appProtocol: words.contains("h2") ? "kubernetes.io/h2c" : nil))
         worker.addListener(try StreamSocket.listen(at: .loopback(port: port)), tag: 0)
         // Blocked before the worker's thread exists; only this thread waits for it.
         var signals = sigset_t()
@@ -78,12 +83,28 @@ enum L7Bench {
         ])
     }
 
-    private static func snapshot(_ address: IPAddress, backend: UInt16, mode: String?) -> ProxySnapshot {
+    /// One for each prefix, with nothing to do but to lead to the Service.
+    private static func rules(_ count: Int) -> [HTTPRoute.Rule] {
+        (0..<count).map { number in
+            HTTPRoute.Rule(
+                matches: [HTTPRouteMatch(path: .prefix("/r\(number)"))],
+                backends: [RouteBackend(reference: RouteBackendReference(name: "web", port: 80))])
+        }
+    }
+
+    private static func snapshot(
+        _ address: IPAddress, backend: UInt16, mode: String?, appProtocol: String?
+    ) -> ProxySnapshot {
         let name = NamespacedName(namespace: "shop", name: "web")
         let service = ProxyService(
             name: name, port: 80, addresses: [address],
-            endpoints: [ClusterEndpoint(IPAddress(v4: 0x7f00_0001), port: backend)])
-        guard mode == "routes" || mode == "policy" else { return ProxySnapshot(generation: 1, services: [service]) }
+            endpoints: [ClusterEndpoint(IPAddress(v4: 0x7f00_0001), port: backend)], appProtocol: appProtocol)
+        guard let mode else { return ProxySnapshot(generation: 1, services: [service]) }
+        let number = Int(mode)
+        guard number != nil || mode == "routes" || mode == "policy" else {
+            print("l7bench: there is no mode \(mode)")
+            exit(2)
+        }
         let rule = HTTPRoute.Rule(
             matches: [HTTPRouteMatch(path: .prefix("/"))],
             filters: [
@@ -91,12 +112,18 @@ enum L7Bench {
                 .responseHeaderModifier(HeaderModifier(add: [HeaderField("X-Served-By", "mesh")], remove: ["Server"])),
             ],
             backends: [RouteBackend(reference: RouteBackendReference(name: "web", port: 80))])
-        let route = HTTPRoute(
-            metadata: ObjectMetadata(name: "web", namespace: "shop"), parentRefs: [.init(name: "web")], rules: [rule])
+        // Each route with ten rules, as people write them.
+        let all = number.map(rules) ?? [rule]
+        let routes = stride(from: 0, to: all.count, by: 10).map { first in
+            MeshRoute.http(
+                HTTPRoute(
+                    metadata: ObjectMetadata(name: "web-\(first)", namespace: "shop"),
+                    parentRefs: [.init(name: "web")], rules: Array(all[first..<min(first + 10, all.count)])))
+        }
         let object = Service(metadata: ObjectMetadata(name: "web", namespace: "shop"), ports: [.init(port: 80)])
         return ProxySnapshot(
             generation: 1, services: [service],
-            routes: RouteTable(RouteObjects(routes: [.http(route)], services: [object])),
+            routes: RouteTable(RouteObjects(routes: routes, services: [object])),
             workloads: [
                 1: ProxyWorkload(name: NamespacedName(namespace: "shop", name: "client"), serviceAccount: "default")
             ],

@@ -61,6 +61,8 @@ struct Downstream: BitwiseCopyable {
     var exchange: ExchangePointer?
     var origin = ConnectionOrigin(
         destination: IPAddress(high: 0, low: 0), destinationPort: 0, client: IPAddress(high: 0, low: 0), clientPort: 0)
+    /// Where it is counted with the others of its source, from its begin until it is given back.
+    var share: UnsafeMutablePointer<SourceShare>?
     var listener: UInt64 = 0
     /// Since when there is no exchange, or since when the open head is awaited. Milliseconds.
     var quietSince: UInt64 = 0

@@ -30,9 +30,14 @@ extension Engine {
         guard !isDraining,
             let origin = origins(
                 AcceptedSocket(descriptor: descriptor, listener: tag, client: client, clientPort: peer.port)),
-            let (downstream, handle) = downstreams.take()
+            let share = sources.enter(origin)
         else {
             counters.refusedConnections += 1
+            return StreamSocket.reset(descriptor)
+        }
+        guard let (downstream, handle) = downstreams.take() else {
+            counters.refusedConnections += 1
+            sources.leave(share)
             return StreamSocket.reset(descriptor)
         }
         let known = downstream.pointee.timer
@@ -42,6 +47,7 @@ extension Engine {
         downstream.pointee.timer = known
         downstream.pointee.phase = .open
         downstream.pointee.origin = origin
+        downstream.pointee.share = share
         downstream.pointee.listener = tag
         downstream.pointee.quietSince = now
         downstream.pointee.channel.descriptor = descriptor
@@ -51,6 +57,7 @@ extension Engine {
             counters.refusedConnections += 1
             downstream.pointee.channel.close(&buffers, resetting: true)
             downstream.pointee.phase = .closed
+            sources.leave(share)
             return downstreams.give(back: handle.index)
         }
         counters.connections += 1
@@ -109,9 +116,11 @@ extension Engine {
 
     // MARK: - Exchanges
 
-    /// An exchange for a request of the connection. - Returns: `nil` if there are too many.
+    /// An exchange for a request of the connection. - Returns: `nil` if there are too many, in all or of its source.
     mutating func makeExchange(_ downstream: DownstreamPointer) -> ExchangePointer? {
-        guard let (exchange, handle) = exchanges.take() else { return nil }
+        guard let share = downstream.pointee.share, sources.hasRoom(share), let (exchange, handle) = exchanges.take()
+        else { return nil }
+        share.pointee.exchanges += 1
         if exchange.pointee.timer == .max { exchange.pointee.timer = timers.makeTimer(for: 0) }
         exchange.pointee.handle = handle
         exchange.pointee.begin(for: downstream, now: nanoseconds, milliseconds: now)

@@ -111,6 +111,7 @@ extension Engine {
             if let previous { previous.pointee.nextOnDownstream = next } else { downstream.pointee.exchange = next }
             if let next { next.pointee.previousOnDownstream = previous }
             downstream.pointee.quietSince = now
+            downstream.pointee.share?.pointee.exchanges -= 1
             exchange.pointee.downstream = nil
             if let stream = exchange.pointee.stream {
                 stream.context = 0

@@ -33,6 +33,7 @@ struct Engine: ~Copyable {
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
     var pools: UpstreamPoolTable
+    var sources: SourceTable
     var holds: SnapshotHolds
     var filters = FilterChain()
     var listeners: [Listener] = []
@@ -104,6 +105,8 @@ struct Engine: ~Copyable {
             Exchange(index: index, fieldCount: configuration.fieldCount)
         }
         pools = UpstreamPoolTable(capacity: configuration.pools)
+        sources = SourceTable(
+            connections: configuration.connectionsPerSource, exchanges: configuration.exchangesPerSource)
         holds = SnapshotHolds(workers: configuration.workers, configuration.nodeLimits)
         random = UInt64.random(in: 1...(.max))
         let pathRoom = RequestPath.scratchSize(for: Int(configuration.fittingLimits.headBytes))
@@ -196,6 +199,7 @@ struct Engine: ~Copyable {
                 session.release()
                 downstream.pointee.session = nil
             }
+            if let share = downstream.pointee.share { sources.leave(share) }
             downstreams.give(back: downstream.pointee.handle.index)
         }
         while let upstream = closedUpstreams.pop() {

@@ -16,8 +16,12 @@ public struct EngineConfiguration: Sendable {
 
     /// Clients' connections. More are reset when they are accepted: descriptors.
     public var connections = 65536
+    /// Of these, from one source: a pod of this node, or a client's address elsewhere. One pod must not take all.
+    public var connectionsPerSource = 16384
     /// Requests that are open at a time, each with its tables.
     public var exchanges = 16384
+    /// Of these, from one source: streams cost a client even less than connections.
+    public var exchangesPerSource = 8192
     /// Blocks of ``BufferPool/blockSize`` bytes: the memory of all connections that are not idle.
     public var buffers = 16384
     /// Different pairs of endpoint and source.

@@ -54,12 +54,11 @@ struct ProtocolFilter {
         switch context.head.method {
         // The mesh leads connections itself; a client that asks for a tunnel to anywhere takes it for another proxy.
         case .connect: return .refuse(.methodNotSupported)
-        // With Max-Forwards: 0 the final recipient is us, and we neither reflect requests nor have options of our own.
+        // With Max-Forwards: 0 the recipient is us: we have no options of our own, and do not reflect requests.
         case .trace, .options:
-            guard let place = fields.first(.maxForwards) else { return .proceed }
-            let value = fields[place].valueRange.bytes(in: context.message)
-            let isZero = !value.isEmpty && value.allSatisfy { $0 == 0x30 }
-            return isZero ? .refuse(.hopsExhausted) : .proceed
+            // The message is in a block of the engine or of the stream, which nobody else reads.
+            if MaxForwards.count(fields, in: UnsafeMutableRawPointer(mutating: context.message)) { return .proceed }
+            return .refuse(context.head.method == .trace ? .methodNotSupported : .hopsExhausted)
         default: return .proceed
         }
     }

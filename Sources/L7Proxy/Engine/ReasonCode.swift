@@ -46,7 +46,7 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     public var status: UInt16 {
         switch self {
         case .forwarded, .tunnelEnded, .redirected, .clientGone, .responseCut, .drainDeadline, .mirrorDropped: 0
-        case .preflight: 204
+        case .preflight, .hopsExhausted: 204
         case .malformedRequest, .bodyMalformed, .ambiguousPath: 400
         case .denied: 403
         case .noRoute: 404
@@ -57,7 +57,7 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .headTooLarge: 431
         case .ruleNotSupported, .invalidBackend, .noWeight: 500
         case .methodNotSupported: 501
-        case .backendReset, .backendMalformed, .responseHeadTooLarge, .hopsExhausted: 502
+        case .backendReset, .backendMalformed, .responseHeadTooLarge: 502
         case .policyPending, .noEndpoint, .unknownDestination, .legRefused, .connectFailed, .tooManyWaiting,
             .tooManyConnections,
             .circuitOpen, .retryBudgetSpent, .outOfMemory, .faultInjected:

@@ -8,7 +8,8 @@ extension ReplyReason {
             case .forwarded, .tunnelEnded: .none
             case .redirected: .redirected
             case .preflight: .corsPreflight
-            case .malformedRequest, .bodyMalformed, .hopsExhausted: .malformedRequest
+            case .malformedRequest, .bodyMalformed: .malformedRequest
+            case .hopsExhausted: .maxForwards
             case .targetTooLong, .headTooLarge: .headerTooLarge
             case .headTimeout, .bodyTimeout: .clientTimeout
             case .bodyTooLarge: .bodyTooLarge

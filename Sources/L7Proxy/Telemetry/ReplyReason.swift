@@ -13,7 +13,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     // Decided here.
     case noRoute, invalidRoute, policyDenied, policyPending, rateLimited, circuitOpen, faultAbort, redirected,
         corsPreflight
-    case retryBudgetSpent, draining, overloaded
+    case maxForwards, retryBudgetSpent, draining, overloaded
     // The upstream.
     case noHealthyEndpoint, upstreamConnectFailure, upstreamConnectTimeout, upstreamTLSFailure, upstreamReset
     case upstreamProtocolError, requestTimeout, backendRequestTimeout, upstreamIdleTimeout
@@ -40,6 +40,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .faultAbort: "fault_abort"
         case .redirected: "redirected"
         case .corsPreflight: "cors_preflight"
+        case .maxForwards: "max_forwards"
         case .retryBudgetSpent: "retry_budget_spent"
         case .draining: "draining"
         case .overloaded: "overloaded"
@@ -62,7 +63,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage (RESPONSE_FLAGS)
     public var responseFlags: StaticString {
         switch self {
-        case .none, .expectationFailed, .unsupportedUpgrade, .redirected, .corsPreflight: "-"
+        case .none, .expectationFailed, .unsupportedUpgrade, .redirected, .corsPreflight, .maxForwards: "-"
         case .malformedRequest, .headerTooLarge, .ambiguousPath, .bodyTooLarge: "DPE"
         case .noRoute, .invalidRoute: "NR"
         case .policyDenied, .policyPending: "UAEX"
@@ -86,7 +87,7 @@ public enum ReplyReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
     public var grpcStatus: UInt8 {
         switch self {
-        case .none, .corsPreflight: 0
+        case .none, .corsPreflight, .maxForwards: 0
         case .clientReset: 1
         case .malformedRequest, .headerTooLarge, .ambiguousPath, .expectationFailed, .upstreamProtocolError: 13
         case .requestTimeout, .backendRequestTimeout, .clientTimeout, .upstreamIdleTimeout: 4

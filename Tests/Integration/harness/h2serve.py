@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server of HTTP/2 with prior knowledge, by h2: `h2serve.py NAME PORT` says what it was asked.
 
-`/bytes/N` answers with N bytes; a POST is answered with the number of bytes that came. The rest is as web.py has it.
+`/bytes/N` answers with N bytes; anything else with what was asked, and how many bytes came.
 It runs as it is.
 """
 

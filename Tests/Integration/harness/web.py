@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP inside pods: `serve NAME PORT` says what it was asked, `ask` does what each line of standard input says, `steady
-ADDRESS PORT` makes request after request and tells at each line how that goes, `judged ADDRESS PORT PATH` tells of each
-at the end.
+"""HTTP inside pods: `serve NAME PORT` says what it was asked (`/bytes/N`: N bytes; a PUT: how many came), `ask` does
+what each line of standard input says, `steady ADDRESS PORT` makes request after request and tells at each line how that
+goes, `judged ADDRESS PORT PATH` tells of each at the end.
 
 Only the standard library: this file runs as it is.
 """
@@ -25,6 +25,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(received=len(self.rfile.read(left)))
 
     def do_GET(self):
+        if self.path.startswith("/bytes/"):
+            return self._send_bytes(int(self.path.rsplit("/", 1)[1]))
         self._answer()
 
     def _answer(self, **more):
@@ -34,6 +36,38 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_bytes(self, size):
+        self.send_response(200)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        piece = bytes(1 << 20)
+        for start in range(0, size, len(piece)):
+            self.wfile.write(piece[:size - start])
+
+    def do_PUT(self):
+        """Takes a body in, with a length or in chunks, and says how long it was."""
+        received = 0
+        left = int(self.headers.get("Content-Length", -1))
+        if left < 0:
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                received += self._take(size)
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+        else:
+            received = self._take(left)
+        body = json.dumps({"pod": self.name, "received": received}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _take(self, size):
+        taken = 0
+        while taken < size and (data := self.rfile.read(min(size - taken, 1 << 20))):
+            taken += len(data)
+        return taken
 
     def log_message(self, *_):
         pass

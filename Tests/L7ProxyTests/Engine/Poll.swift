@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Synchronization
 
 /// Waiting for what another thread does.
 enum Poll {
@@ -19,4 +20,16 @@ enum Poll {
         }
         return true
     }
+}
+
+/// Something that happens once, and that others wait for.
+final class Gate: Sendable {
+    private let state = Mutex(false)
+
+    var isOpen: Bool { state.withLock { $0 } }
+
+    func open() { state.withLock { $0 = true } }
+
+    /// Returns when it is open, or after ten seconds.
+    func wait() { _ = Poll.until { isOpen } }
 }

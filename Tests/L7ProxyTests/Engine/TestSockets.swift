@@ -145,20 +145,28 @@ extension [UInt8] {
 
 /// A backend that does what a test says with each connection, on a thread of its own.
 final class TestBackend: Sendable {
+    /// Its number must not be another socket's while the thread that accepts may still use it.
+    private final class Listener: Sendable {
+        let descriptor: OwnedDescriptor
+
+        init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+    }
+
     let port: UInt16
-    private let listener: OwnedDescriptor
+    private let listener: Listener
     private let count = Mutex(0)
     private let kept = Mutex<[String]>([])
 
     /// - Parameter serve: Given the connection and its number, from 0. The connection is closed when it returns.
     init(_ serve: @escaping @Sendable (TestBackend, TestConnection, Int) -> Void) throws {
-        listener = try StreamSocket.listen(at: .loopback(port: 0))
-        port = StreamSocket.localEndpoint(listener.rawValue)?.port ?? 0
-        let raw = listener.rawValue
+        let listener = Listener(try StreamSocket.listen(at: .loopback(port: 0)))
+        self.listener = listener
+        let raw = listener.descriptor.rawValue
+        port = StreamSocket.localEndpoint(raw)?.port ?? 0
         _ = fcntl(raw, F_SETFL, fcntl(raw, F_GETFL) & ~O_NONBLOCK)
         try DetachedThread.start { [weak self] in
             while true {
-                let accepted = accept(raw, nil, nil)
+                let accepted = accept(listener.descriptor.rawValue, nil, nil)
                 guard accepted >= 0, let backend = self else { return }
                 let number = backend.count.withLock { number in
                     defer { number += 1 }
@@ -173,7 +181,7 @@ final class TestBackend: Sendable {
         }
     }
 
-    deinit { shutdown(listener.rawValue, CInt(SHUT_RDWR)) }
+    deinit { shutdown(listener.descriptor.rawValue, CInt(SHUT_RDWR)) }
 
     /// Requests so far, of ``init(replying:)``.
     var requests: [String] { kept.withLock { $0 } }

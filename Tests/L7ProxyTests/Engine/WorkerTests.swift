@@ -132,10 +132,4 @@ import Testing
         client.send(Self.get)
         #expect(client.readMessage() == TestBackend.ok())
     }
-
-    private final class Gate: Sendable {
-        private let state = Mutex(false)
-        var isOpen: Bool { state.withLock { $0 } }
-        func open() { state.withLock { $0 = true } }
-    }
 }
