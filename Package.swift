@@ -117,11 +117,14 @@ let package = Package(
         .testTarget(
             name: "L7ProxyTests",
             dependencies: ["L7Proxy", "MeshModel", "LinuxIO", "CNGHTTP2", "Identity", "TLSEngine"],
-            exclude: ["HTTP1/Differential", "HTTP2/Peer", "HBONE/Peer"],
+            exclude: ["HTTP1/Differential", "HTTP2/Peer"],
             swiftSettings: settings),
         .executableTarget(
             name: "confined-probe", dependencies: ["ProxyProcess", "ProxyProtocol", "L7Proxy", "MeshModel", "LinuxIO"],
             path: "Tests/ConfinedProbe", swiftSettings: settings),
+        .executableTarget(
+            name: "tunnel-probe", dependencies: ["L7Proxy", "TLSEngine", "Identity", "MeshModel", "LinuxIO"],
+            path: "Tests/TunnelProbe", swiftSettings: settings),
         .testTarget(
             name: "ProxyProcessTests",
             dependencies: [
