@@ -177,6 +177,8 @@ final class TunnelProbe {
         }
         worker?.publish(
             TLSIdentities(serial: UInt64(command["serial"] as? Int ?? 1), svids: svids, bundles: trusted))
+        // Commands are carried out in order.
+        worker?.counters { _ in Self.tell(["event": "published"]) }
     }
 
     private static func svid(_ text: String) throws -> X509SVID {

@@ -107,6 +107,7 @@ class Probe:
 
     def publish(self, svids, roots, serial=1):
         self.do("publish", svids=svids, roots=roots, serial=serial)
+        self.wait("published")
 
     def wait(self, event, **values):
         """The first such event, which is taken off the list."""
@@ -143,7 +144,8 @@ class End:
         plain.settimeout(PATIENCE)
         self._socket = context.wrap_socket(plain, server_side=server)
         self.h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=not server, header_encoding="utf-8", validate_inbound_headers=False))
+            h2.config.H2Configuration(client_side=not server, header_encoding="utf-8",
+            validate_inbound_headers=False, validate_outbound_headers=False))
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(1 << 24)
         self.data, self.heads, self.ended, self.resets = {}, {}, set(), {}
