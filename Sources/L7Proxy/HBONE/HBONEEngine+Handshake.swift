@@ -29,7 +29,8 @@ extension HBONEEngine {
 
     /// Begins TLS on a connected socket. - Returns: Whether it has begun; else the connection is closed.
     mutating func beginHandshake(
-        _ connection: HBONEConnectionPointer, _ descriptor: CInt, expecting peer: PeerExpectation, isWatched: Bool = false
+        _ connection: HBONEConnectionPointer, _ descriptor: CInt, expecting peer: PeerExpectation,
+        isWatched: Bool = false
     ) -> Bool {
         guard let identity = connection.pointee.identity else { return false }
         do throws(TLSError) {

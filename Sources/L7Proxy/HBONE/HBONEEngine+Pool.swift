@@ -100,7 +100,8 @@ extension HBONEEngine {
         let status = StreamSocket.pendingError(descriptor)
         guard status == 0 else {
             return close(
-                connection, .dialRefused, SystemError("connect", errnoCode: CInt(truncatingIfNeeded: -status)).description)
+                connection, .dialRefused,
+                SystemError("connect", errnoCode: CInt(truncatingIfNeeded: -status)).description)
         }
         guard connection.pointee.secure.channel.state.contains(.writable) else { return }
         let acceptable = Array(pool.pointee.key.acceptable)

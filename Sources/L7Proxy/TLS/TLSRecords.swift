@@ -3,17 +3,17 @@
 import TLSEngine
 
 /// Where records end in bytes that were received (RFC 8446 section 5.1).
-enum TLSRecords {
+public enum TLSRecords {
     /// Type, version, length.
-    static let headerBytes = 5
+    public static let headerBytes = 5
     /// Most that a record may carry when it is encrypted (RFC 8446 section 5.2).
-    static let maximumBody = TLSSession.maximumRecord + 256
+    public static let maximumBody = TLSSession.maximumRecord + 256
 
     /// Bytes at the front of `bytes` that are whole records.
     ///
     /// OpenSSL is lent nothing else, so that it never keeps the beginning of one, and the memory that it reads into can
     /// be given back at any time. A length that no record has is lent as it is: OpenSSL says what is wrong with it.
-    static func whole(in bytes: UnsafeRawBufferPointer) -> Int {
+    public static func whole(in bytes: UnsafeRawBufferPointer) -> Int {
         var end = 0
         while bytes.count &- end >= headerBytes {
             let body = Int(bytes[end &+ 3]) << 8 | Int(bytes[end &+ 4])
