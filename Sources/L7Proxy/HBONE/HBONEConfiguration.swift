@@ -51,6 +51,8 @@ public struct HBONEConfiguration: Sendable {
         // Larger than a stream's: one that stands still must not stop the others.
         limits.connectionWindow = 16 << 20
         limits.frameBytes = 1 << 20
+        // Each aborted connection of an application is one; they come from a node that has proved who it is.
+        limits.rates.resets = HTTP2Guard.Rate(burst: 2000, perSecond: 1000)
         limits.fields = 64
         limits.trailerFields = 16
         server = limits
