@@ -136,6 +136,7 @@ def test_dials_that_fail(client, mesh):
         to_end(application_of(probe))
     assert probe.wait("tunnel")["reason"] == "dialRefused"
     probe.do("dials", swallow=True)
+    probe.counters()  # Commands are carried out in order.
     with pytest.raises(ConnectionResetError):
         to_end(application_of(probe))
     told = probe.wait("tunnel")
@@ -213,16 +214,13 @@ def test_two_hundred_and_fifty_tunnels_in_three_connections(path, application):
         eventually(lambda: probe.counters()["tunnels"] == 0, timeout=60, what="the tunnels' end")
 
 
-def test_an_idle_connection_costs_little(path, application, mesh):
-    """A connection with its HTTP/2 session and TLS state: at most 32 KB in each process."""
-    client, server = path
-    near = application_of(client)
-    application.accept()
-    assert is_quiet(near)
+def test_an_idle_connection_costs_little(probes, mesh):
+    """A connection with its HTTP/2 session and TLS state: at most 32 KB."""
+    server = probes(identity=mesh.id("db"), limits={"pingInterval": 200})
     ends = [dial(server, mesh) for _ in range(20)]
     before = server.resident()
     ends += [dial(server, mesh) for _ in range(200)]
     for end in ends:
         end.until(lambda: end.h2.remote_settings.max_concurrent_streams == 200, "the settings")
-    eventually(lambda: server.counters()["handshakes"] == 221, timeout=60, what="the handshakes")
-    assert (server.resident() - before) / 200 < 64 << 10
+    # What OpenSSL reads and writes with goes back when nothing has moved for two pings.
+    eventually(lambda: server.resident() - before < 200 * (32 << 10), timeout=60, what="the memory's return")

@@ -46,7 +46,9 @@ private func records(_ input: UnsafeRawBufferPointer) {
         guard whole - end >= TLSRecords.headerBytes else { return precondition(whole == input.count, "half a header") }
         let body = Int(input[end + 3]) << 8 | Int(input[end + 4])
         // What has no valid length is OpenSSL's, all of it.
-        if body > TLSRecords.maximumBody { return precondition(whole == input.count, "a length that was believed") }
+        if body > TLSRecords.maximumBody || !TLSRecords.isHeader(input[end], input[end + 1]) {
+            return precondition(whole == input.count, "a header that was believed")
+        }
         end += TLSRecords.headerBytes + body
     }
     precondition(end == whole, "half a record")

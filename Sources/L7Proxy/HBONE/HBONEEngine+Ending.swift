@@ -25,7 +25,7 @@ extension HBONEEngine {
         report(tunnel, reason, detail)
         tunnel.pointee.toLeg.removeAll(&buffers)
         tunnel.pointee.leg.close(&buffers, resetting: reason != .finished)
-        timers.cancel(tunnel.pointee.timer)
+        if tunnel.pointee.timer != .max { timers.cancel(tunnel.pointee.timer) }
         tunnel.pointee.outbound = nil
         tunnel.pointee.peer = nil
         tunnel.pointee.service = nil
@@ -96,7 +96,7 @@ extension HBONEEngine {
         if phase == .handshaking { removeShaking(connection) }
         while let tunnel = connection.pointee.tunnels { finish(tunnel, lost(reason), detail) }
         connection.pointee.secure.close(&buffers, resetting: reason.isFailure && phase != .handshaking)
-        timers.cancel(connection.pointee.timer)
+        if connection.pointee.timer != .max { timers.cancel(connection.pointee.timer) }
         if reason.isFailure { report(connection, reason, detail) }
         if let pool = connection.pointee.pool {
             pool.pointee.remove(connection)

@@ -14,7 +14,8 @@ import Testing
     @Test(arguments: [
         ([], 0), ([23], 0), (record(0), 5), (record(7), 12), (record(7) + record(3), 20), (record(7) + [23, 3], 12),
         (record(16640), 16645),
-        // No record is so long: OpenSSL is to say so.
+        // No record is so long, or begins so: OpenSSL is to say it.
+        (Array("GET / HTTP/1.1".utf8), 14), ([23, 2, 0, 0, 9], 5), (record(2) + [24, 3, 3, 0, 9], 12),
         ([23, 3, 3, 0x41, 0x01, 9], 6), (record(1) + [23, 3, 3, 0xff, 0xff], 11),
     ])
     func ends(_ bytes: [UInt8], _ end: Int) { #expect(whole(bytes) == end) }
