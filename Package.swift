@@ -29,6 +29,7 @@ let package = Package(
         .library(name: "LinuxIO", targets: ["LinuxIO"]),
         .library(name: "ProxyProtocol", targets: ["ProxyProtocol"]),
         .library(name: "Identity", targets: ["Identity"]),
+        .library(name: "TLSEngine", targets: ["TLSEngine"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -57,7 +58,9 @@ let package = Package(
             dependencies: ["MeshModel", .product(name: "Yams", package: "Yams")],
             swiftSettings: settings),
         .target(name: "MeshAdmin", dependencies: ["LinuxIO"], swiftSettings: settings),
-        .target(name: "L7Proxy", dependencies: ["MeshModel", "LinuxIO", "CNGHTTP2"], swiftSettings: settings),
+        .target(
+            name: "L7Proxy", dependencies: ["MeshModel", "LinuxIO", "CNGHTTP2", "Identity", "TLSEngine"],
+            swiftSettings: settings),
         .target(
             name: "SocketFactory", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
         .target(
@@ -116,12 +119,16 @@ let package = Package(
             name: "SockOpsTests", dependencies: ["SockOps", "ProxyProcess", "CMeshABI", "LinuxIO"],
             exclude: ["Fixtures"], swiftSettings: settings),
         .testTarget(
-            name: "L7ProxyTests", dependencies: ["L7Proxy", "MeshModel", "LinuxIO", "CNGHTTP2"],
+            name: "L7ProxyTests",
+            dependencies: ["L7Proxy", "MeshModel", "LinuxIO", "CNGHTTP2", "Identity", "TLSEngine"],
             exclude: ["HTTP1/Differential", "HTTP2/Peer"],
             swiftSettings: settings),
         .executableTarget(
             name: "confined-probe", dependencies: ["ProxyProcess", "ProxyProtocol", "L7Proxy", "MeshModel", "LinuxIO"],
             path: "Tests/ConfinedProbe", swiftSettings: settings),
+        .executableTarget(
+            name: "tunnel-probe", dependencies: ["L7Proxy", "TLSEngine", "Identity", "MeshModel", "LinuxIO"],
+            path: "Tests/TunnelProbe", swiftSettings: settings),
         .testTarget(
             name: "ProxyProcessTests",
             dependencies: [

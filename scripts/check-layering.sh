@@ -14,7 +14,7 @@ MeshModel      Synchronization
 MeshManifests  MeshModel Yams Foundation FoundationEssentials Glibc
 LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
-L7Proxy        MeshModel LinuxIO CNGHTTP2 Synchronization
+L7Proxy        MeshModel LinuxIO CNGHTTP2 Identity TLSEngine Synchronization
 MeshVersion
 Identity       Glibc
 TLSEngine      COpenSSL Identity

@@ -22,8 +22,9 @@ static inline int mesh_ssl_ctx_restrict(SSL_CTX *context, long peer_chain_bytes)
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
 					     SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_clear_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT);
-	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-					  SSL_MODE_RELEASE_BUFFERS);
+	/* Not SSL_MODE_RELEASE_BUFFERS, which allocates for each record: idle sessions are told to let go. */
+	SSL_CTX_clear_mode(context, SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_max_cert_list(context, peer_chain_bytes);
 	SSL_CTX_set_quiet_shutdown(context, 0);

@@ -17,6 +17,7 @@ enum TLSCallbacks {
         switch result {
         case .success(let id):
             state.pointee.peer = id
+            state.pointee.peerAcceptedAt = state.pointee.now
             X509_STORE_CTX_set_error(store, X509_V_OK)
             return 1
         case .failure(let rejection):

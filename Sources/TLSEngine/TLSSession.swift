@@ -11,6 +11,8 @@ struct TLSSessionState {
     /// Of the call that is going on.
     var now = UnixTime(seconds: 0)
     var peer: SPIFFEID?
+    /// When the peer's certificate was accepted.
+    var peerAcceptedAt = UnixTime(seconds: 0)
     var rejection: SVIDRejection?
 
     static func of(_ ssl: OpaquePointer) -> UnsafeMutablePointer<TLSSessionState>? {
@@ -44,7 +46,7 @@ public struct TLSSession: ~Copyable {
     /// A record is longer than what it carries by this: header, type, tag (RFC 8446 section 5.2).
     public static let recordOverhead = 22
     /// Room that a record is begun with: for itself, and a KeyUpdate before it.
-    static let leastRoom = 96
+    public static let leastRoom = 96
     /// After that many records of one key we take the next, half of what RFC 8446 section 5.5 allows AES-GCM.
     static let recordsPerKey: UInt64 = 1 << 23
 
@@ -192,6 +194,31 @@ public struct TLSSession: ~Copyable {
         // Refused only while another one waits for room, which does as well.
         _ = SSL_key_update(ssl, askingPeer ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED)
         records = 0
+    }
+}
+
+// MARK: - While it lives
+
+extension TLSSession {
+    /// Gives the memory for records back, until the next one comes: for a connection that is idle.
+    ///
+    /// Call it only when all of what was received was used, and consisted of whole records: OpenSSL before 3.0.14 frees
+    /// the beginning of a record that it still needs (CVE-2024-4741).
+    public mutating func releaseBuffers() { _ = SSL_free_buffers(ssl) }
+
+    /// Whether the peer would be accepted by other bundles, as it was by those of the handshake.
+    ///
+    /// The certificates are judged at the time of the handshake: one that has expired since is renewed by a new
+    /// connection, and does not end this one.
+    ///
+    /// - Returns: Why not; `nil` if it would.
+    public func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+        precondition(isReady, "a peer is checked again before it was checked")
+        let result = SVIDVerifier.verify(
+            SSL_get0_peer_certificate(ssl), SSL_get_peer_cert_chain(ssl), usage: role == .server ? .client : .server,
+            at: state.pointee.peerAcceptedAt, trusting: bundles, expecting: state.pointee.expectation)
+        guard case .failure(let rejection) = result else { return nil }
+        return rejection
     }
 }
 

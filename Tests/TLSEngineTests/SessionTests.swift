@@ -173,4 +173,33 @@ import Testing
             #expect(error.operation == operation)
         }
     }
+
+    // MARK: - While it lives
+
+    @Test func buffersThatWereReleased() throws {
+        let pair = try SessionPair(TestMesh())
+        try pair.handshake()
+        for round in 0..<3 {
+            let text = Array("round \(round)".utf8)
+            pair.server.input += try pair.client.write(text)
+            _ = try pair.server.read()
+            #expect(pair.server.plain == text)
+            pair.server.plain = []
+            pair.client.session.releaseBuffers()
+            pair.server.session.releaseBuffers()
+        }
+    }
+
+    @Test func peersByOtherBundles() throws {
+        let mesh = try TestMesh()
+        let pair = try SessionPair(mesh)
+        try pair.handshake()
+        let other = try TestMesh("mesh.test", alsoTrusting: [mesh])
+        let stranger = try TestMesh("mesh.test")
+        for end in [pair.client, pair.server] {
+            #expect(end.session.peerRejection(trusting: mesh.bundles) == nil)
+            #expect(end.session.peerRejection(trusting: other.bundles) == nil)
+            #expect(end.session.peerRejection(trusting: stranger.bundles) != nil)
+        }
+    }
 }

@@ -10,13 +10,14 @@ import MeshModel
 public func fuzzHBONE(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count > 1 else { return 0 }
     let input = UnsafeRawBufferPointer(start: start + 1, count: count - 1)
-    switch start[0] % 3 {
+    switch start[0] % 4 {
     case 0: target(input)
     case 1:
         guard let host = HBONEForwarded.host(input) else { return 0 }
         precondition(!host.isEmpty && host.upperBound <= input.count, "a host outside of the field")
         precondition(input[host].allSatisfy { $0 > 0x20 && $0 < 0x7f }, "a host that is no text")
-    default: baggage(input)
+    case 2: baggage(input)
+    default: records(input)
     }
     return 0
 }
@@ -34,6 +35,25 @@ private func target(_ input: UnsafeRawBufferPointer) {
         precondition(port != 0 && hostBytes > 0 && hostBytes <= 253 && hostBytes < input.count, "no host: \(text)")
         precondition(IPAddress(String(decoding: input[..<hostBytes], as: UTF8.self)) == nil, "an address: \(text)")
     }
+}
+
+/// Whole records are records, and what is left is less than one or none at all.
+private func records(_ input: UnsafeRawBufferPointer) {
+    let whole = TLSRecords.whole(in: input)
+    precondition(whole >= 0 && whole <= input.count, "records outside of the input")
+    var end = 0
+    while end < whole {
+        guard whole - end >= TLSRecords.headerBytes else { return precondition(whole == input.count, "half a header") }
+        let body = Int(input[end + 3]) << 8 | Int(input[end + 4])
+        // What has no valid length is OpenSSL's, all of it.
+        if body > TLSRecords.maximumBody || !TLSRecords.isHeader(input[end], input[end + 1]) {
+            return precondition(whole == input.count, "a header that was believed")
+        }
+        end += TLSRecords.headerBytes + body
+    }
+    precondition(end == whole, "half a record")
+    let rest = UnsafeRawBufferPointer(rebasing: input[whole...])
+    precondition(TLSRecords.whole(in: rest) == 0, "a record was left")
 }
 
 /// Two lines, so that what spans them is seen.

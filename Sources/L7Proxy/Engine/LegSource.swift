@@ -16,6 +16,8 @@ public struct LegRequest: Sendable {
     public let outsider: UInt32?
     public let address: IPAddress
     public let port: UInt16
+    /// Whether it goes to a peer's port of HBONE, for tunnels.
+    public var isToPeer = false
 }
 
 /// What has become of the wish for a socket.

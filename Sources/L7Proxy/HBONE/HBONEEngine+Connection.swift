@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LinuxIO
+import TLSEngine
+
+/// Tells the engine what happened on a connection. Lent for one call of the session.
+private struct HBONEEvents: HTTP2EventHandler, ~Copyable {
+    let engine: UnsafeMutablePointer<HBONEEngine>
+    let connection: HBONEConnectionPointer
+
+    mutating func handle(_ event: HTTP2Event) { engine.pointee.handle(event, of: connection) }
+}
+
+/// Connections whose handshake is done: bytes from the socket through TLS into the session, and back.
+extension HBONEEngine {
+    /// Reads of one turn, each of up to ``SecureChannel/inputBytes``.
+    private static var readsPerTurn: Int { 4 }
+    /// Bytes that one turn sends: others are served in between.
+    private static var bytesPerTurn: Int { 512 << 10 }
+
+    /// How far a turn of one direction came.
+    enum Turn {
+        /// What can be done now is done.
+        case done
+        /// There may be more to do at once; others first.
+        case again
+        /// Nothing more will be read; what is left is sent.
+        case ended
+        case lost(HBONEReason, String?)
+    }
+
+    /// The handshake is done: HTTP/2 begins.
+    mutating func opened(_ connection: HBONEConnectionPointer) {
+        connection.pointee.peer = connection.pointee.secure.peer
+        connection.pointee.idleSince = now
+        connection.pointee.phase = .open
+        if let pool = connection.pointee.pool { pool.pointee.dialling -= 1 }
+        do throws(HTTP2Failure) {
+            let session: HTTP2Session =
+                connection.pointee.isServer
+                ? try HTTP2ServerSession(limits: configuration.server, pool: serverMemory, now: now)
+                : try HTTP2ClientSession(limits: configuration.client, pool: clientMemory, now: now)
+            connection.pointee.session = Unmanaged.passRetained(session)
+        } catch { return close(connection, .protocolError, error.description) }
+        setTimer(connection, in: configuration.pingInterval)
+        if isDraining { retire(connection, .drained) }
+        if let pool = connection.pointee.pool { serve(pool) }
+        drive(connection)
+    }
+
+    /// Does all that can be done for the connection now.
+    mutating func drive(_ connection: HBONEConnectionPointer) {
+        if connection.pointee.phase == .ending { return linger(connection) }
+        guard connection.pointee.phase == .open, let session = connection.pointee.session else { return }
+        // What its own events cause is sent below: it need not wait in the queue for that.
+        let wasQueued = connection.pointee.isQueued
+        connection.pointee.isQueued = true
+        let received = read(connection, session)
+        let sent = flush(connection, session)
+        connection.pointee.isQueued = wasQueued
+        connection.pointee.secure.relax(&buffers)
+        if case .lost(let reason, let detail) = received { return close(connection, reason, detail) }
+        if case .lost(let reason, let detail) = sent { return close(connection, reason, detail) }
+        if case .ended = received {
+            guard let failure = session._withUnsafeGuaranteedRef({ $0.failure }) else {
+                return end(connection, connection.pointee.isIdle ? .finished : .connectionLost)
+            }
+            return end(connection, .protocolError, failure.description)
+        }
+        let isOver = session._withUnsafeGuaranteedRef { $0.isFinished }
+        if isOver || connection.pointee.isRetired && connection.pointee.isIdle { return end(connection, .finished) }
+        if case .again = received { enqueue(connection) }
+        if case .again = sent { enqueue(connection) }
+        if let pool = connection.pointee.pool, pool.pointee.waitingCount > 0 { serve(pool) }
+    }
+
+    private mutating func read(
+        _ connection: HBONEConnectionPointer, _ session: Unmanaged<HTTP2Session>
+    ) -> Turn {
+        for _ in 0..<Self.readsPerTurn {
+            switch connection.pointee.secure.receive(into: plainInput, &buffers) {
+            case .decrypted(let count):
+                let bytes = UnsafeRawBufferPointer(rebasing: plainInput[..<count])
+                let progress = withUnsafeMutablePointer(to: &self) { engine in
+                    var handler = HBONEEvents(engine: engine, connection: connection)
+                    return session._withUnsafeGuaranteedRef {
+                        $0.receive(bytes, now: engine.pointee.now, &handler)
+                    }
+                }
+                if progress == .ended { return .ended }
+            case .nothing: return .done
+            case .ended: return .ended
+            case .failed(let error): return .lost(.connectionLost, error.description)
+            case .broken: return .lost(.connectionLost, "the peer ended the connection without saying so")
+            case .noMemory: return .lost(.outOfMemory, nil)
+            }
+        }
+        return .again
+    }
+
+    /// Sends what the peer takes now: as many records as the output holds with each call.
+    mutating func flush(
+        _ connection: HBONEConnectionPointer, _ session: Unmanaged<HTTP2Session>
+    ) -> Turn {
+        var budget = Self.bytesPerTurn
+        while true {
+            switch connection.pointee.secure.channel.flush() {
+            case .done: break
+            case .blocked: return .done
+            case .broken: return .lost(.connectionLost, "the connection was reset")
+            }
+            guard session._withUnsafeGuaranteedRef({ $0.wantsToSend }) else { return .done }
+            guard budget > 0 else { return .again }
+            var records = 0
+            while session._withUnsafeGuaranteedRef({ $0.wantsToSend }) {
+                let room = connection.pointee.secure.room(&buffers)
+                guard room > 0 else { break }
+                let space = UnsafeMutableRawBufferPointer(rebasing: plainOutput[..<room])
+                let count = withUnsafeMutablePointer(to: &self) { engine in
+                    var handler = HBONEEvents(engine: engine, connection: connection)
+                    return session._withUnsafeGuaranteedRef {
+                        $0.send(into: space, now: engine.pointee.now, &handler)
+                    }
+                }
+                guard count > 0 else { break }
+                if let error = connection.pointee.secure.send(UnsafeRawBufferPointer(rebasing: space[..<count])) {
+                    return .lost(.connectionLost, error.description)
+                }
+                records += 1
+                budget -= count
+            }
+            guard records > 0 else {
+                return connection.pointee.secure.channel.output.room == 0 ? .lost(.outOfMemory, nil) : .done
+            }
+        }
+    }
+
+    // MARK: - Events
+
+    @inline(__always)
+    static func tunnel(of stream: HTTP2Stream) -> HBONETunnelPointer? { HBONETunnelPointer(bitPattern: stream.context) }
+
+    mutating func handle(_ event: HTTP2Event, of connection: HBONEConnectionPointer) {
+        switch event {
+        case .request(let stream, let isWhole): beginTunnel(stream, isWhole, connection)
+        case .data(let stream, let bytes):
+            guard let tunnel = Self.tunnel(of: stream) else {
+                // Refused already: the connection's window must not stay shut.
+                connection.pointee.session?._withUnsafeGuaranteedRef { $0.consume(stream, bytes.count) }
+                return
+            }
+            pass(bytes, to: tunnel)
+        case .end(let stream), .trailers(let stream):
+            if let tunnel = Self.tunnel(of: stream) { peerEnded(tunnel) }
+        case .sent(let stream, let count):
+            if let tunnel = Self.tunnel(of: stream) { taken(count, of: tunnel) }
+        case .closed(let stream, let code):
+            if let tunnel = Self.tunnel(of: stream) { streamClosed(tunnel, code) }
+        case .response(let stream, let isWhole):
+            if let tunnel = Self.tunnel(of: stream) { answered(tunnel, stream, isWhole) }
+        case .refused(_, let defect): recordRefused(connection, defect)
+        case .goAway:
+            // No more tunnels for it; nghttp2 closes the streams that the peer has not seen.
+            if !connection.pointee.isServer { retire(connection, .finished) }
+        case .pong: connection.pointee.pingSentAt = 0
+        case .interim, .settings: break
+        }
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Identity
+import LinuxIO
+import MeshModel
+import TLSEngine
+
+/// Connections until they are open: accepting, TLS, and what changed identities mean for those that are.
+extension HBONEEngine {
+    /// A connection to a pod's port of HBONE.
+    mutating func take(_ accepted: AcceptedSocket) {
+        counters.accepted += 1
+        guard !isDraining, let origin = composition.origin(accepted), let (connection, handle) = connections.take()
+        else {
+            counters.refusedConnections += 1
+            return StreamSocket.reset(accepted.descriptor)
+        }
+        connection.pointee.begin(handle, isServer: true, now: now)
+        connection.pointee.identity = origin.identity
+        connection.pointee.origin = origin
+        connection.pointee.phase = .connecting
+        guard beginHandshake(connection, accepted.descriptor, expecting: .memberOf(origin.identity.trustDomain)) else {
+            return
+        }
+        // A client speaks first, and mostly has.
+        connection.pointee.secure.channel.state = [.readable, .writable]
+        enqueueShaking(connection)
+    }
+
+    /// Begins TLS on a connected socket. - Returns: Whether it has begun; else the connection is closed.
+    mutating func beginHandshake(
+        _ connection: HBONEConnectionPointer, _ descriptor: CInt, expecting peer: PeerExpectation,
+        isWatched: Bool = false
+    ) -> Bool {
+        guard let identity = connection.pointee.identity else { return false }
+        do throws(TLSError) {
+            guard
+                let session = try contexts.session(
+                    connection.pointee.isServer ? .server : .client, identity, expecting: peer, now: .now)
+            else {
+                connection.pointee.secure.channel.descriptor = descriptor
+                close(connection, .noIdentity)
+                return false
+            }
+            let known = connection.pointee.secure.channel.state
+            connection.pointee.secure.begin(descriptor, session)
+            connection.pointee.secure.channel.state = known
+        } catch {
+            connection.pointee.secure.channel.descriptor = descriptor
+            close(connection, .handshakeFailed, error.description)
+            return false
+        }
+        if !isWatched, !watch(connection, descriptor) {
+            close(connection, .outOfMemory)
+            return false
+        }
+        connection.pointee.phase = .handshaking
+        addShaking(connection)
+        setTimer(connection, in: configuration.handshakeTimeout)
+        return true
+    }
+
+    func watch(_ connection: HBONEConnectionPointer, _ descriptor: CInt) -> Bool {
+        let token = Token(.upstream, connection.pointee.handle).rawValue
+        do throws(SystemError) { try poller.addStream(descriptor, token: token) } catch { return false }
+        return true
+    }
+
+    /// Lets handshakes go on: so many steps in a turn.
+    mutating func shakeHands() {
+        var budget = configuration.handshakesPerTurn
+        guard !shakeQueue.isEmpty else { return }
+        let time = UnixTime.now
+        while budget > 0, let connection = shakeQueue.pop() {
+            connection.pointee.isShakeQueued = false
+            guard connection.pointee.phase == .handshaking else { continue }
+            budget -= 1
+            step(connection, time)
+        }
+    }
+
+    private mutating func step(_ connection: HBONEConnectionPointer, _ time: UnixTime) {
+        switch connection.pointee.secure.handshake(&buffers, now: time) {
+        case .done:
+            counters.handshakes += 1
+            removeShaking(connection)
+            opened(connection)
+        case .waiting:
+            connection.pointee.secure.relax(&buffers)
+            // Readiness is told once: what was not read yet is read next.
+            if connection.pointee.secure.channel.mayRead { enqueueShaking(connection) }
+        case .failed(let error):
+            counters.failedHandshakes += 1
+            close(connection, .handshakeFailed, error.description)
+        case .broken:
+            counters.failedHandshakes += 1
+            close(connection, .handshakeFailed, "the peer ended the connection during it")
+        case .noMemory: close(connection, .outOfMemory)
+        }
+    }
+
+    // MARK: - Those that shake hands
+
+    private mutating func addShaking(_ connection: HBONEConnectionPointer) {
+        // Those that we make are bounded by what pods want, and are in lists of their pools.
+        guard connection.pointee.isServer else { return }
+        if shakingCount >= configuration.handshakes, let oldest = oldestShaking {
+            counters.refusedConnections += 1
+            close(oldest, .tooMany, "\(shakingCount) others shake hands")
+        }
+        connection.pointee.next = newestShaking
+        newestShaking?.pointee.previous = connection
+        newestShaking = connection
+        if oldestShaking == nil { oldestShaking = connection }
+        shakingCount += 1
+    }
+
+    mutating func removeShaking(_ connection: HBONEConnectionPointer) {
+        guard connection.pointee.isServer else { return }
+        let (previous, next) = (connection.pointee.previous, connection.pointee.next)
+        if let previous { previous.pointee.next = next } else { newestShaking = next }
+        if let next { next.pointee.previous = previous } else { oldestShaking = previous }
+        connection.pointee.next = nil
+        connection.pointee.previous = nil
+        shakingCount -= 1
+    }
+
+    // MARK: - Changed identities
+
+    /// Handshakes that begin from now on use them. Connections of identities that are gone end at once; peers that the
+    /// new bundles do not accept are cut, some in each turn.
+    mutating func publish(_ identities: TLSIdentities) {
+        let mustCheck = contexts.publish(identities)
+        if mustCheck { unchecked.removeAll(keepingCapacity: true) }
+        for connection in liveConnections() {
+            guard let identity = connection.pointee.identity else { continue }
+            if !contexts.has(identity) {
+                close(connection, .identityGone)
+            } else if connection.pointee.phase == .handshaking, mustCheck {
+                // Begun with bundles that are no longer in force; the peer will come again, or we.
+                close(connection, .peerRejected, "the bundles changed during the handshake")
+            } else if connection.pointee.phase == .open, mustCheck {
+                unchecked.append(connection.pointee.handle)
+            }
+        }
+    }
+
+    mutating func checkPeers() {
+        guard !unchecked.isEmpty, let bundles = contexts.identities?.bundles else { return }
+        for _ in 0..<min(configuration.checksPerTurn, unchecked.count) {
+            let handle = unchecked.removeLast()
+            guard let connection = connections.find(handle), connection.pointee.phase == .open else { continue }
+            counters.checkedPeers += 1
+            guard let rejection = connection.pointee.secure.peerRejection(trusting: bundles) else { continue }
+            counters.rejectedPeers += 1
+            close(connection, .peerRejected, rejection.description)
+        }
+    }
+}

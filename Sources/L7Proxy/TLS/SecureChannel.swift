@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Identity
+import LinuxIO
+import TLSEngine
+
+/// A stream socket whose bytes go through a TLS session: a ``Channel`` of records, and what was in them.
+///
+/// Plaintext is never kept here: it is decrypted into memory of the worker that is used up at once, and encrypted from
+/// it into the channel's output, for which there must be room before. What an idle connection keeps is the session's
+/// state alone: blocks go back to the pool in ``relax(_:)``, after each turn, and OpenSSL's own buffers to the heap in
+/// ``rest()``, when nothing has moved for a while.
+///
+/// A socket whose keys the kernel has (kTLS) would be read and written in clear by ``receive(into:_:)`` and
+/// ``send(_:)``; nothing else would change for whoever uses them.
+struct SecureChannel: ~Copyable {
+    enum Handshake {
+        case done
+        /// The peer has to send something, or to take something.
+        case waiting
+        case failed(TLSError)
+        /// The socket broke, or ended.
+        case broken
+        case noMemory
+    }
+
+    enum Input {
+        case decrypted(Int)
+        /// Nothing has come since.
+        case nothing
+        /// The peer has said that nothing follows.
+        case ended
+        case failed(TLSError)
+        /// The socket broke, or ended without a word.
+        case broken
+        case noMemory
+    }
+
+    /// Memory that ``receive(into:_:)`` fills best: some records, so that what is above is called less often.
+    static let inputBytes = 4 * TLSSession.maximumRecord
+    /// Room in the output below which no record is begun.
+    static let leastRoom = 2048
+
+    var channel = Channel()
+    private var session: TLSSession?
+    /// Something has gone through the session since ``rest()``.
+    private var isWarm = false
+    private var hasRested = false
+
+    /// Whose the other end is; `nil` before its certificate was accepted.
+    var peer: SPIFFEID? {
+        switch session {
+        case .some(let session): session.peer
+        case .none: nil
+        }
+    }
+
+    /// Begins on a connected socket. - Parameter descriptor: Owned from now on.
+    mutating func begin(_ descriptor: CInt, _ session: consuming TLSSession) {
+        channel = Channel()
+        channel.descriptor = descriptor
+        self.session = consume session
+        isWarm = true
+        hasRested = false
+    }
+
+    /// Goes on with the handshake: one step, in which OpenSSL takes what has come and writes what that asks for.
+    mutating func handshake(_ pool: inout BufferPool, now: UnixTime) -> Handshake {
+        var hasEnded = false
+        switch channel.fill(&pool) {
+        case .received, .nothing, .full: break
+        case .ended, .broken: hasEnded = true
+        case .noMemory: return .noMemory
+        }
+        guard channel.output.borrow(&pool) else { return .noMemory }
+        var state = TLSSession.Handshake.needsInput
+        var failure: TLSError?
+        var wire = wire(hasEnded: hasEnded)
+        do throws(TLSError) {
+            guard let answer = try session?.handshake(&wire, now: now) else { return .broken }
+            state = answer
+        } catch { failure = error }
+        take(wire)
+        // An alert too: the peer is told why.
+        let flushed = channel.flush()
+        if let failure { return .failed(failure) }
+        if case .broken = flushed { return .broken }
+        if state == .done { return .done }
+        return hasEnded ? .broken : .waiting
+    }
+
+    /// Reads and decrypts into `buffer`, whole records: as many as fit and have come.
+    ///
+    /// - Parameter buffer: At least ``TLSSession/maximumRecord`` bytes; better ``inputBytes``.
+    mutating func receive(into buffer: UnsafeMutableRawBufferPointer, _ pool: inout BufferPool) -> Input {
+        var count = 0
+        while true {
+            if !channel.input.isEmpty {
+                switch decrypt(into: buffer, &count, &pool) {
+                case .nothing: break
+                // What came before it is used first; then this is met again.
+                case let end: return count > 0 ? .decrypted(count) : end
+                }
+            }
+            if buffer.count &- count < TLSSession.maximumRecord { return .decrypted(count) }
+            switch channel.fill(&pool) {
+            case .received: continue
+            case .nothing: return count > 0 ? .decrypted(count) : .nothing
+            case .ended, .broken, .full: return count > 0 ? .decrypted(count) : .broken
+            case .noMemory: return .noMemory
+            }
+        }
+    }
+
+    private mutating func decrypt(
+        into buffer: UnsafeMutableRawBufferPointer, _ count: inout Int, _ pool: inout BufferPool
+    ) -> Input {
+        isWarm = true
+        hasRested = false
+        var wire = wire(hasEnded: false)
+        defer { take(wire) }
+        do throws(TLSError) {
+            while wire.consumed < wire.input.count, buffer.count &- count >= TLSSession.maximumRecord {
+                let space = UnsafeMutableRawBufferPointer(rebasing: buffer[count...])
+                guard let progress = try session?.read(&wire, into: space) else { return .broken }
+                switch progress {
+                case .transferred(let read): count &+= read
+                case .needsInput: return .nothing
+                case .endOfStream: return .ended
+                case .needsOutput:
+                    // An answer to a KeyUpdate: there is a block for it, or there must be.
+                    guard wire.output.isEmpty, channel.output.borrow(&pool) else { return .noMemory }
+                    return .nothing
+                }
+            }
+        } catch { return .failed(error) }
+        return .nothing
+    }
+
+    /// What one call of the session may use.
+    private func wire(hasEnded: Bool) -> TLSWire {
+        let input = channel.input.bytes
+        let whole = hasEnded ? input.count : TLSRecords.whole(in: input)
+        return TLSWire(
+            input: UnsafeRawBufferPointer(rebasing: input[..<whole]), inputHasEnded: hasEnded,
+            output: channel.output.space)
+    }
+
+    private mutating func take(_ wire: TLSWire) {
+        channel.input.start &+= wire.consumed
+        channel.output.end &+= wire.produced
+    }
+
+    // MARK: Sending
+
+    /// Bytes that ``send(_:)`` takes now, of one record; 0 if the output must be flushed first.
+    mutating func room(_ pool: inout BufferPool) -> Int {
+        guard channel.output.borrow(&pool) else { return 0 }
+        let room = channel.output.room
+        return room < Self.leastRoom ? 0 : min(TLSSession.maximumRecord, room &- TLSSession.leastRoom)
+    }
+
+    /// Encrypts bytes into the output. - Precondition: They are not more than ``room(_:)``.
+    mutating func send(_ bytes: UnsafeRawBufferPointer) -> TLSError? {
+        isWarm = true
+        hasRested = false
+        var wire = TLSWire(input: UnsafeRawBufferPointer(start: nil, count: 0), output: channel.output.space)
+        defer { channel.output.end &+= wire.produced }
+        do throws(TLSError) {
+            let progress = try session?.write(&wire, bytes)
+            precondition(progress == .transferred(bytes.count), "a record was begun that does not fit")
+            return nil
+        } catch { return error }
+    }
+
+    /// Adds close_notify to the output, if there is room for it.
+    mutating func sayGoodbye(_ pool: inout BufferPool) {
+        guard room(&pool) > 0 else { return }
+        var wire = TLSWire(input: UnsafeRawBufferPointer(start: nil, count: 0), output: channel.output.space)
+        _ = try? session?.close(&wire)
+        channel.output.end &+= wire.produced
+    }
+
+    // MARK: Rest and end
+
+    /// Gives blocks back that hold nothing.
+    mutating func relax(_ pool: inout BufferPool) { channel.relax(&pool) }
+
+    /// Gives OpenSSL's buffers back if nothing has gone through the session since the last call.
+    mutating func rest() {
+        if !isWarm, !hasRested, channel.input.isEmpty {
+            session?.releaseBuffers()
+            hasRested = true
+        }
+        isWarm = false
+    }
+
+    /// Why the peer would not be accepted any more; `nil` if it would.
+    func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+        switch session {
+        case .some(let session): session.peerRejection(trusting: bundles)
+        case .none: nil
+        }
+    }
+
+    mutating func close(_ pool: inout BufferPool, resetting: Bool = false) {
+        channel.close(&pool, resetting: resetting)
+        session = nil
+    }
+}

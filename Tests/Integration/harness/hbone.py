@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The other end of a tunnel, by Python's ssl and h2: both roles, and authorities whose certificates they show."""
+
+import datetime
+import json
+import os
+import queue
+import select
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from harness.processes import PATIENCE, root_of_repository, spawn, stop
+
+# h2 takes a GOAWAY for the end of a connection; streams that are open go on (RFC 9113 section 6.8).
+_RULES = h2.connection.H2ConnectionStateMachine._transitions
+for _state in (h2.connection.ConnectionState.CLIENT_OPEN, h2.connection.ConnectionState.SERVER_OPEN):
+    _RULES[_state, h2.connection.ConnectionInputs.RECV_GOAWAY] = (None, _state)
+
+_DAY = datetime.timedelta(days=1)
+
+
+def _pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+class Authority:
+    """A root, and the leaves that it signs."""
+
+    def __init__(self, domain="mesh.test"):
+        self.domain = domain
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"root {os.urandom(4).hex()}")])
+        builder = self._builder(self._name, self._key.public_key()).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self.root = _pem(builder.sign(self._key, hashes.SHA256()))
+
+    def _builder(self, subject, key):
+        now = datetime.datetime.utcnow()
+        return (x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
+                .serial_number(x509.random_serial_number()).not_valid_before(now - _DAY).not_valid_after(now + _DAY))
+
+    def id(self, account):
+        return f"spiffe://{self.domain}/ns/shop/sa/{account}"
+
+    def svid(self, account):
+        """Certificate and key as one PEM text."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        leaf = (self._builder(x509.Name([]), key.public_key())
+                .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(self.id(account))]), True)
+                .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+                .add_extension(x509.ExtendedKeyUsage(usages), False).sign(self._key, hashes.SHA256()))
+        return _pem(leaf) + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
+def tls(server, svid, roots, alpn=("h2",), maximum=None):
+    """A context of Python's. `svid`: None for no certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=roots)
+    if maximum:
+        context.maximum_version = maximum
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    if svid:
+        with tempfile.NamedTemporaryFile("w") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(svid)
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+class Probe:
+    """`tunnel-probe`: a worker of tunnels with its own loop, told and asked by lines of JSON."""
+
+    def __init__(self, **start):
+        self._process = spawn(
+            root_of_repository() / ".build/debug/tunnel-probe", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.events = []
+        self._arrived = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+        self.do("start", **start)
+        started = self.wait("started")
+        self.peers, self.pods = started["peers"], started["pods"]
+
+    def _read(self):
+        for line in self._process.stdout:
+            with self._arrived:
+                self.events.append(json.loads(line))
+                self._arrived.notify_all()
+
+    def do(self, what, **values):
+        self._process.stdin.write(json.dumps({"do": what, **values}) + "\n")
+        self._process.stdin.flush()
+
+    def publish(self, svids, roots, serial=1):
+        self.do("publish", svids=svids, roots=roots, serial=serial)
+        self.wait("published")
+
+    def wait(self, event, **values):
+        """The first such event, which is taken off the list."""
+        def matches(each):
+            return each["event"] == event and all(str(each[name]).startswith(str(value)) for name, value in values.items())
+        deadline = time.monotonic() + PATIENCE
+        with self._arrived:
+            while True:
+                for each in self.events:
+                    if matches(each):
+                        self.events.remove(each)
+                        return each
+                left = deadline - time.monotonic()
+                assert left > 0 and self._process.poll() is None, f"no {event} {values} among {self.events}"
+                self._arrived.wait(min(left, 1))
+
+    def counters(self):
+        self.do("counters")
+        return self.wait("counters")
+
+    def resident(self):
+        """Bytes of memory."""
+        with open(f"/proc/{self._process.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def close(self):
+        stop(self._process)
+
+
+class End:
+    """One connection of HTTP/2 in TLS. Not for several threads: each call reads what it needs."""
+
+    def __init__(self, plain, context, server):
+        plain.settimeout(PATIENCE)
+        self._socket = context.wrap_socket(plain, server_side=server)
+        self.h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=not server, header_encoding="utf-8",
+            validate_inbound_headers=False, validate_outbound_headers=False))
+        self.h2.initiate_connection()
+        self.h2.increment_flow_control_window(1 << 24)
+        self.data, self.heads, self.ended, self.resets = {}, {}, set(), {}
+        self.requests, self.goaways, self.pings = queue.SimpleQueue(), [], 0
+        self.is_over = False
+        self.reads = True
+        self.flush()
+
+    @property
+    def alpn(self):
+        return self._socket.selected_alpn_protocol()
+
+    def flush(self):
+        data = self.h2.data_to_send()
+        if data:
+            self._socket.sendall(data)
+
+    def step(self):
+        """Reads once and takes note."""
+        try:
+            received = self._socket.recv(1 << 16)
+        except (ssl.SSLError, ConnectionError):
+            received = b""
+        if not received:
+            self.is_over = True
+            return
+        for event in self.h2.receive_data(received):
+            self._note(event)
+        self.flush()
+
+    def _note(self, event):
+        kind, stream = type(event).__name__, getattr(event, "stream_id", None)
+        if kind == "DataReceived":
+            self.data[stream] = self.data.get(stream, b"") + event.data
+            if event.flow_controlled_length:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, stream)
+        elif kind == "RequestReceived":
+            self.heads[stream] = dict(event.headers)
+            self.requests.put(stream)
+        elif kind == "ResponseReceived":
+            self.heads[stream] = dict(event.headers)
+        elif kind == "StreamEnded":
+            self.ended.add(stream)
+        elif kind == "StreamReset":
+            self.resets[stream] = event.error_code
+        elif kind == "ConnectionTerminated":
+            self.goaways.append((event.last_stream_id, event.error_code))
+        elif kind == "PingReceived":
+            self.pings += 1
+
+    def until(self, condition, what):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert not self.is_over, f"the connection ended before {what}: {self.goaways}"
+            assert time.monotonic() < deadline, f"not seen: {what}"
+            self.step()
+
+    def connect(self, authority, *fields, end=False):
+        stream = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(stream, [(":method", "CONNECT"), (":authority", authority), *fields], end_stream=end)
+        self.flush()
+        return stream
+
+    def status(self, stream):
+        self.until(lambda: stream in self.heads, f"a response on {stream}")
+        return int(self.heads[stream][":status"])
+
+    def send(self, stream, data, end=False):
+        while data:
+            self.until(lambda: self.h2.local_flow_control_window(stream) > 0, "an open window")
+            size = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(data))
+            self.h2.send_data(stream, data[:size])
+            data = data[size:]
+            self.flush()
+        if end:
+            self.h2.end_stream(stream)
+            self.flush()
+
+    def read(self, stream, count):
+        self.until(lambda: len(self.data.get(stream, b"")) >= count, f"{count} bytes on {stream}")
+        taken, self.data[stream] = self.data[stream][:count], self.data[stream][count:]
+        return taken
+
+    def to_end(self, stream):
+        self.until(lambda: stream in self.ended, f"the end of {stream}")
+        return self.data.get(stream, b"")
+
+    def reset(self, stream, code):
+        self.h2.reset_stream(stream, code)
+        self.flush()
+
+    def close(self):
+        try:
+            self._socket.close()
+        except OSError:
+            pass
+
+
+class Application:
+    """A listener on loopback whose accepted sockets a test takes."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener.settimeout(PATIENCE)
+        self.port = self._listener.getsockname()[1]
+
+    def accept(self):
+        accepted, _ = self._listener.accept()
+        accepted.settimeout(PATIENCE)
+        return accepted
+
+    def close(self):
+        self._listener.close()
+
+
+def is_quiet(plain):
+    """Whether nothing has come, not even an end."""
+    return not select.select([plain], [], [], 0.05)[0]
+
+
+def exactly(plain, count):
+    data = b""
+    while len(data) < count:
+        more = plain.recv(min(1 << 16, count - len(data)))
+        assert more, f"the end after {len(data)} of {count} bytes"
+        data += more
+    return data
+
+
+def to_end(plain):
+    data = b""
+    while more := plain.recv(1 << 16):
+        data += more
+    return data

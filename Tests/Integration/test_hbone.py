@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tunnels that peers open (HBONE), on loopback: the worker's own loop against Python's ssl and h2."""
+
+import socket
+
+import h2.errors
+import pytest
+
+from harness.hbone import exactly, to_end
+from harness.tunnels import application, dial, mesh, probes, server  # noqa: F401 (fixtures)
+
+
+def test_half_close_of_the_client(server, mesh, application):
+    end = dial(server, mesh)
+    assert end.alpn == "h2"
+    stream = end.connect(f"127.0.0.1:{application.port}", ("forwarded", 'for="10.0.0.1:1";host=web.shop.svc'))
+    plain = application.accept()
+    assert end.status(stream) == 200
+    end.send(stream, b"question", end=True)
+    assert to_end(plain) == b"question"
+    plain.sendall(b"answer")
+    assert end.read(stream, 6) == b"answer"
+    plain.close()
+    end.to_end(stream)
+    told = server.wait("tunnel")
+    assert (told["reason"], told["peer"], told["service"]) == ("finished", mesh.id("web"), "web.shop.svc")
+    assert (told["received"], told["sent"]) == (6, 8)
+
+
+def test_half_close_of_the_application(server, mesh, application):
+    end = dial(server, mesh)
+    stream = end.connect(f"127.0.0.1:{application.port}")
+    plain = application.accept()
+    plain.sendall(b"greeting")
+    plain.shutdown(socket.SHUT_WR)
+    assert end.to_end(stream) == b"greeting"
+    end.send(stream, b"late", end=False)
+    assert exactly(plain, 4) == b"late"
+    end.send(stream, b"", end=True)
+    assert to_end(plain) == b""
+    assert server.wait("tunnel")["reason"] == "finished"
+
+
+@pytest.mark.parametrize("code", ["CONNECT_ERROR", "CANCEL"])
+def test_a_reset_stream_resets_the_socket(server, mesh, application, code):
+    end = dial(server, mesh)
+    stream = end.connect(f"127.0.0.1:{application.port}")
+    plain = application.accept()
+    assert end.status(stream) == 200
+    end.reset(stream, h2.errors.ErrorCodes[code])
+    with pytest.raises(ConnectionResetError):
+        to_end(plain)
+    assert code in server.wait("tunnel")["reason"]
+
+
+def test_a_reset_socket_resets_the_stream(server, mesh, application):
+    end = dial(server, mesh)
+    stream = end.connect(f"127.0.0.1:{application.port}")
+    plain = application.accept()
+    assert end.status(stream) == 200
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    plain.close()
+    end.until(lambda: stream in end.resets, "the reset")
+    assert end.resets[stream] == h2.errors.ErrorCodes.CONNECT_ERROR
+    assert server.wait("tunnel")["reason"] == "applicationReset"
+
+
+def test_refusals_leave_the_connection(server, mesh, application):
+    end = dial(server, mesh)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = closed.getsockname()[1]
+    cases = [(f"127.0.0.2:{application.port}", 400), ("127.0.0.1:15008", 503),
+             (f"127.0.0.1:{nobody}", 503), ("other.shop.svc.cluster.local:80", 503)]
+    for authority, status in cases:
+        stream = end.connect(authority)
+        assert end.status(stream) == status, authority
+        end.to_end(stream)
+    malformed = end.connect("nonsense")
+    end.until(lambda: malformed in end.resets, "the reset")
+    assert end.resets[malformed] == h2.errors.ErrorCodes.PROTOCOL_ERROR
+    get = end.h2.get_next_available_stream_id()
+    end.h2.send_headers(get, [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/")], True)
+    end.flush()
+    assert end.status(get) == 400
+    server.do("policy", deny="denied by shop/web")
+    stream = end.connect(f"127.0.0.1:{application.port}")
+    assert end.status(stream) == 401
+    assert server.wait("tunnel", reason="refused(L7Proxy.HBONERefusal.denied)")["detail"] == "denied by shop/web"
+    server.do("policy")
+    stream = end.connect(f"web.shop.svc.cluster.local:{application.port}")
+    application.accept()
+    assert end.status(stream) == 200
+
+
+def test_a_changed_policy_cuts_what_it_denies(server, mesh, application):
+    end = dial(server, mesh)
+    stream = end.connect(f"127.0.0.1:{application.port}")
+    plain = application.accept()
+    assert end.status(stream) == 200
+    server.do("policy", deny="denied by shop/new")
+    end.until(lambda: stream in end.resets, "the reset")
+    with pytest.raises(ConnectionResetError):
+        to_end(plain)
+    told = server.wait("tunnel")
+    assert (told["reason"], told["detail"]) == ("policyChanged", "denied by shop/new")
+
+
+def test_data_before_the_answer_waits(probes, mesh, application):
+    server = probes(identity=mesh.id("db"), defers=True)
+    end = dial(server, mesh)
+    stream = end.connect(f"127.0.0.1:{application.port}")
+    end.send(stream, b"eager", end=True)
+    assert to_end(application.accept()) == b"eager"
+
+
+def test_two_hundred_streams(server, mesh, application):
+    end = dial(server, mesh)
+    streams = [end.connect(f"127.0.0.1:{application.port}") for _ in range(200)]
+    accepted = [application.accept() for _ in streams]
+    for stream in streams:
+        assert end.status(stream) == 200
+        end.send(stream, stream.to_bytes(4, "big"))
+    for plain in accepted:
+        plain.sendall(exactly(plain, 4) * 2)
+        plain.close()
+    for stream in streams:
+        assert end.to_end(stream) == stream.to_bytes(4, "big") * 2
+    assert server.counters()["connections"] == 1
+
+
+def test_drain_in_two_steps(server, mesh, application):
+    end = dial(server, mesh)
+    stream = end.connect(f"127.0.0.1:{application.port}")
+    plain = application.accept()
+    assert end.status(stream) == 200
+    server.do("drain", milliseconds=30000)
+    end.until(lambda: len(end.goaways) == 2, "both GOAWAY frames")
+    assert end.goaways == [(2**31 - 1, h2.errors.ErrorCodes.NO_ERROR), (stream, h2.errors.ErrorCodes.NO_ERROR)]
+    plain.sendall(b"still here")
+    assert end.read(stream, 10) == b"still here"
+    plain.close()
+    end.send(stream, b"", end=True)
+    server.wait("drained")
+
+
+def test_pings(probes, mesh):
+    server = probes(identity=mesh.id("db"), limits={"pingInterval": 50, "pingTimeout": 300})
+    end = dial(server, mesh)
+    end.until(lambda: end.pings >= 3, "three pings")
+    # From now on nothing is read, so nothing is answered.
+    assert server.wait("failure")["reason"] == "peerSilent"
