@@ -132,7 +132,7 @@ def test_what_changed_without_an_agent_holds_for_the_first_connection(routed, po
     client = Client(routed.meshed, "a")
     pid = routed.serving()
     try:
-        for round_ in range(5):
+        for round_ in range(2):
             routed.agent.kill()
             routed.agent.write_config("closed.yaml", CLOSED)
             routed.agent.start()
