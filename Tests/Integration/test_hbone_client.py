@@ -10,7 +10,7 @@ import pytest
 
 from harness.hbone import exactly, is_quiet, to_end
 from harness.tunnels import (  # noqa: F401 (fixtures)
-    Node, accept_tunnel, application, application_of, client, dial, foreign, mesh, node, opened, path, probes, roots)
+    Node, accept_tunnel, application, application_of, client, foreign, mesh, node, opened, path, probes, roots)
 from harness.world import eventually
 
 WORDS = bytes(range(256)) * 4096  # 1 MiB
@@ -212,15 +212,3 @@ def test_two_hundred_and_fifty_tunnels_in_three_connections(path, application):
     assert path[0].counters()["dialled"] == 3
     for probe in path:
         eventually(lambda: probe.counters()["tunnels"] == 0, timeout=60, what="the tunnels' end")
-
-
-def test_an_idle_connection_costs_little(probes, mesh):
-    """A connection with its HTTP/2 session and TLS state: at most 32 KB."""
-    server = probes(identity=mesh.id("db"), limits={"pingInterval": 200})
-    ends = [dial(server, mesh) for _ in range(20)]
-    before = server.resident()
-    ends += [dial(server, mesh) for _ in range(200)]
-    for end in ends:
-        end.until(lambda: end.h2.remote_settings.max_concurrent_streams == 200, "the settings")
-    # What OpenSSL reads and writes with goes back when nothing has moved for two pings.
-    eventually(lambda: server.resident() - before < 200 * (32 << 10), timeout=60, what="the memory's return")

@@ -46,6 +46,8 @@ extension HBONEEngine {
         guard let session = connection.pointee.session else { return }
         let sentAt = connection.pointee.pingSentAt
         if sentAt > 0, now - sentAt >= configuration.pingTimeout { return close(connection, .peerSilent) }
+        // A peer that owes an answer may still be told which stream was the last.
+        if isDraining { connection.pointee.server?._withUnsafeGuaranteedRef { $0.finishDrain() } }
         if connection.pointee.isIdle {
             let idleTime = now - connection.pointee.idleSince
             if connection.pointee.isServer {
