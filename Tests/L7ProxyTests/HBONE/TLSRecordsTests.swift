@@ -11,13 +11,22 @@ import Testing
 
     private func whole(_ bytes: [UInt8]) -> Int { bytes.withUnsafeBytes { TLSRecords.whole(in: $0) } }
 
-    @Test(arguments: [
-        ([], 0), ([23], 0), (record(0), 5), (record(7), 12), (record(7) + record(3), 20), (record(7) + [23, 3], 12),
-        (record(16640), 16645),
+    /// Bytes, and where the last whole record of them ends.
+    private static let cases: [(bytes: [UInt8], end: Int)] = {
+        var cases: [(bytes: [UInt8], end: Int)] = [([], 0), ([23], 0), (record(0), 5), (record(7), 12)]
+        cases.append((record(7) + record(3), 20))
+        cases.append((record(7) + [23, 3], 12))
+        cases.append((record(16640), 16645))
         // No record is so long, or begins so: OpenSSL is to say it.
-        (Array("GET / HTTP/1.1".utf8), 14), ([23, 2, 0, 0, 9], 5), (record(2) + [24, 3, 3, 0, 9], 12),
-        ([23, 3, 3, 0x41, 0x01, 9], 6), (record(1) + [23, 3, 3, 0xff, 0xff], 11),
-    ])
+        cases.append((Array("GET / HTTP/1.1".utf8), 14))
+        cases.append(([23, 2, 0, 0, 9], 5))
+        cases.append((record(2) + [24, 3, 3, 0, 9], 12))
+        cases.append(([23, 3, 3, 0x41, 0x01, 9], 6))
+        cases.append((record(1) + [23, 3, 3, 0xff, 0xff], 11))
+        return cases
+    }()
+
+    @Test(arguments: cases)
     func ends(_ bytes: [UInt8], _ end: Int) { #expect(whole(bytes) == end) }
 
     @Test func everyPrefix() {
