@@ -82,11 +82,11 @@ def test_refusals_leave_the_connection(server, mesh, application):
     end.h2.send_headers(get, [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/")], True)
     end.flush()
     assert end.status(get) == 400
-    server.do("policy", deny="denied by shop/web")
+    server.settle("policy", deny="denied by shop/web")
     stream = end.connect(f"127.0.0.1:{application.port}")
     assert end.status(stream) == 401
     assert server.wait("tunnel", reason="refused(L7Proxy.HBONERefusal.denied)")["detail"] == "denied by shop/web"
-    server.do("policy")
+    server.settle("policy")
     stream = end.connect(f"web.shop.svc.cluster.local:{application.port}")
     application.accept()
     assert end.status(stream) == 200
@@ -97,7 +97,7 @@ def test_a_changed_policy_cuts_what_it_denies(server, mesh, application):
     stream = end.connect(f"127.0.0.1:{application.port}")
     plain = application.accept()
     assert end.status(stream) == 200
-    server.do("policy", deny="denied by shop/new")
+    server.settle("policy", deny="denied by shop/new")
     end.until(lambda: stream in end.resets, "the reset")
     with pytest.raises(ConnectionResetError):
         to_end(plain)

@@ -135,7 +135,7 @@ def test_dials_that_fail(client, mesh):
     with pytest.raises(ConnectionResetError):
         to_end(application_of(probe))
     assert probe.wait("tunnel")["reason"] == "dialRefused"
-    probe.do("dials", swallow=True)
+    probe.settle("dials", swallow=True)
     probe.counters()  # Commands are carried out in order.
     with pytest.raises(ConnectionResetError):
         to_end(application_of(probe))

@@ -198,8 +198,8 @@ import Testing
         open.send("ab")
         var response: (head: String, body: String)?
         try world.turn {
-            response = response ?? open.takeResponse()
             open.receive()
+            response = response ?? open.takeResponse()
             return open.end != nil
         }
         #expect(response?.body == "web")

@@ -129,6 +129,11 @@ class Probe:
                 assert left > 0 and self._process.poll() is None, f"no {event} {values} among {self.events}"
                 self._arrived.wait(min(left, 1))
 
+    def settle(self, what, **values):
+        """As `do`, and returns when it is in force: commands are taken in order, and the next one is answered."""
+        self.do(what, **values)
+        self.counters()
+
     def counters(self):
         self.do("counters")
         return self.wait("counters")

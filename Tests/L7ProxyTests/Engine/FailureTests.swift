@@ -61,7 +61,10 @@ import Testing
         // A connection that says nothing is closed without a word.
         let silent = heads.client()
         #expect(silent.readToEnd() == ("", .end))
-        let rig = try Rig([backend.port]) { $0.stallTimeout = 40 }
+        let rig = try Rig([backend.port]) {
+            $0.headTimeout = 300
+            $0.stallTimeout = 40
+        }
         let stalled = rig.client()
         stalled.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
         #expect(stalled.readMessage().hasPrefix("HTTP/1.1 408 "))

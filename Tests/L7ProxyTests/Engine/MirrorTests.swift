@@ -232,7 +232,7 @@ import Testing
         // Of which frames are sent while the copy's queue grows.
         let large = String(repeating: "large", count: 100_000)
         plain.send(Self.post(large))
-        #expect(plain.readMessage().hasSuffix(large))
+        #expect(plain.readHead().contains("200 OK") && plain.readChunks() == Array(large.utf8))
         let records = Self.waitForCopies(rig, 4)
         #expect(records.map(\.requestBytes).sorted() == [0, 7, 100_000, 500_000])
         #expect(records.map(\.responseBytes).sorted() == [0, 7, 100_000, 500_000])
