@@ -6,12 +6,11 @@ import L7Proxy
 
 /// Measures the HTTP/2 core alone: a client session against a server session in memory, one thread, no socket.
 ///
-///     swift run -c release --package-path Benchmarks h2bench [REQUESTS | idle SESSIONS]
+///     swift run -c release --package-path Benchmarks h2bench [REQUESTS]
 ///
 /// Prints, for each case, requests in a second of processor time (both ends together) in the fastest round and in the
 /// middle one, and how often memory was allocated in all rounds. Exits with 1 if it was allocated at all: the steady
-/// path must not. With REQUESTS it makes that many of the first case and nothing else, for a count of instructions; with
-/// `idle` it prints what a session costs that has nothing to do.
+/// path must not. With REQUESTS it makes that many of the first case and nothing else, for a count of instructions.
 @main
 enum H2Bench {
     private static let rounds = 11
@@ -21,14 +20,9 @@ enum H2Bench {
             print("h2bench: allocations are not counted on this system")
             exit(2)
         }
-        if CommandLine.arguments.count == 3, CommandLine.arguments[1] == "idle",
-            let count = Int(CommandLine.arguments[2]), count > 1
-        {
-            return Idle.measure(count)
-        }
         if CommandLine.arguments.count > 1 {
             guard let count = Int(CommandLine.arguments[1]), count > 0 else {
-                print("usage: h2bench [REQUESTS | idle SESSIONS]")
+                print("usage: h2bench [REQUESTS]")
                 exit(2)
             }
             let exchange = Exchange(streams: 100, responseBytes: 1024)

@@ -132,6 +132,8 @@ extension Engine {
                     session._withUnsafeGuaranteedRef { $0.drain() }
                     enqueue(downstream)
                 } else {
+                    // A head that is not whole is no request: it would outlive its connection.
+                    if let exchange = downstream.pointee.exchange, exchange.pointee.stage == .head { free(exchange) }
                     perform(downstream.pointee.http1.persistence.beginDrain(), on: downstream)
                 }
             }

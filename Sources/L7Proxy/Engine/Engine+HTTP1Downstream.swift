@@ -152,8 +152,9 @@ extension Engine {
         perform(next, on: downstream)
     }
 
-    /// Performs what persistence has decided.
+    /// Performs what persistence has decided. A connection for whose answer there was no memory is closed already.
     mutating func perform(_ next: HTTP1DownstreamPersistence.Next, on downstream: DownstreamPointer) {
+        guard downstream.pointee.phase != .closed else { return }
         switch next {
         case .wait, .nextRequest: break
         case .discardRequestBody: downstream.pointee.exchange?.pointee.stage = .discarding

@@ -228,7 +228,11 @@ extension Engine {
     /// The backend's stream is over. If the response is whole, its memory stays until it has gone to the client.
     private mutating func streamClosed(_ exchange: ExchangePointer, _ code: HTTP2ErrorCode) {
         if exchange.pointee.responseBody.sourceEnded {
-            if !exchange.pointee.marks.contains(.requestDone) { exchange.pointee.marks.insert(.uploadBroken) }
+            if !exchange.pointee.marks.contains(.requestDone) {
+                exchange.pointee.marks.insert(.uploadBroken)
+                // A tunnel whose other direction has ended is over now.
+                wake(exchange)
+            }
             return
         }
         exchange.pointee.resetCode = code

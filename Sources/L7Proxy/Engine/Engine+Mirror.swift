@@ -83,6 +83,8 @@ extension Engine {
         if copy.pointee.timer == .max { copy.pointee.timer = timers.makeTimer(for: 0) }
         copy.pointee.handle = handle
         copy.pointee.begin(for: client, now: nanoseconds, milliseconds: now)
+        // Limits and faults are of the Service that was asked, and have been met by the request.
+        copy.pointee.choice.marks.insert(.admitted)
         copy.pointee.previousOnDownstream = nil
         copy.pointee.nextOnDownstream = nil
         copy.pointee.marks = [.isMirror]

@@ -200,6 +200,7 @@ struct Engine: ~Copyable {
                 downstream.pointee.session = nil
             }
             if let share = downstream.pointee.share { sources.leave(share) }
+            downstream.pointee.share = nil
             downstreams.give(back: downstream.pointee.handle.index)
         }
         while let upstream = closedUpstreams.pop() {

@@ -130,7 +130,8 @@ struct SecureChannel: ~Copyable {
                 case .needsOutput:
                     // An answer to a KeyUpdate: there is a block for it, or there must be.
                     guard wire.output.isEmpty, channel.output.borrow(&pool) else { return .noMemory }
-                    return .nothing
+                    take(wire)
+                    wire = self.wire(hasEnded: false)
                 }
             }
         } catch { return .failed(error) }

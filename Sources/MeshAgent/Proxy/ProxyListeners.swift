@@ -92,8 +92,8 @@ final class ProxyListeners {
             return false
         }
         added.insert(netns)
-        factory.addWorkload(netns: netns, namespace) { [weak self] result in
-            guard let self, case .failure(let refusal) = result, self.factory === factory else { return }
+        factory.addWorkload(netns: netns, namespace) { [weak self, weak factory] result in
+            guard let self, let factory, case .failure(let refusal) = result, self.factory === factory else { return }
             added.remove(netns)
             logger.error("the socket factory refuses a pod", metadata: ["netns": "\(netns)", "error": "\(refusal)"])
         }
@@ -102,8 +102,8 @@ final class ProxyListeners {
 
     private func make(_ key: ListenerKey, _ factory: FactoryClient) {
         asked.insert(key)
-        factory.makeListener(key, backlog: backlog) { [weak self] result in
-            guard let self, self.factory === factory else { return }
+        factory.makeListener(key, backlog: backlog) { [weak self, weak factory] result in
+            guard let self, let factory, self.factory === factory else { return }
             asked.remove(key)
             switch result {
             case .success(let answer):

@@ -24,8 +24,8 @@ extension ProxySupervisor {
     func settle(waitingAtMost limit: Duration = settlingTime) {
         let deadline = ContinuousClock.now + limit
         while let proxy = proxies.first(where: { isTold($0.key) && mayJudgeByLess($0.value) })?.value {
-            let left = deadline - .now
-            guard let link = proxy.link, link.isOpen, left > .zero else {
+            let left = max(.zero, deadline - .now)
+            guard let link = proxy.link, link.isOpen else {
                 give(up: proxy)
                 continue
             }
@@ -33,6 +33,8 @@ extension ProxySupervisor {
                 logger.error("cannot wait for the proxy", metadata: ["pid": "\(proxy.pid)", "error": "\(error)"])
                 give(up: proxy)
             }
+            // One that has answered long ago is heard now, however long another was waited for.
+            if left == .zero, mayJudgeByLess(proxy) { give(up: proxy) }
         }
     }
 

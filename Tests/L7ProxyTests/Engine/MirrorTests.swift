@@ -183,6 +183,8 @@ import Testing
         }
         #expect(rig.recorder.all.contains { $0.reason == .rateLimited })
         #expect(rig.counters().mirrors == passed)
+        // The limit is of the Service that was asked: copies take nothing of it.
+        #expect(Self.waitForCopies(rig, Int(passed)).allSatisfy { $0.reason == .forwarded })
     }
 
     @Test func aRepeatedRequestIsCopiedOnce() throws {

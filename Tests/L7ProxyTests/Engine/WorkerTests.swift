@@ -107,6 +107,20 @@ import Testing
         #expect(TestConnection(port: rig.port).readToEnd().text == "", "nobody listens")
     }
 
+    @Test func drainForgetsAHeadThatIsNotWhole() throws {
+        let backend = try TestBackend { _ in TestBackend.ok() }
+        let rig = try Rig([backend.port])
+        let client = rig.client()
+        client.send("GET / HTTP/1.1\r\nHo")
+        #expect(Poll.until { rig.counters().exchanges == 1 })
+        let drained = Gate()
+        rig.worker.drain(milliseconds: 60_000) { drained.open() }
+        #expect(client.readToEnd() == ("", .end))
+        client.close()
+        #expect(Poll.until { drained.isOpen })
+        #expect(rig.counters().exchanges == 0)
+    }
+
     @Test func drainCutsWhatIsOpenAtItsDeadline() throws {
         let backend = try TestBackend { _, connection, _ in _ = connection.readToEnd() }
         let rig = try Rig([backend.port])
