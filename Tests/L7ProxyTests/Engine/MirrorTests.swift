@@ -181,7 +181,7 @@ import Testing
             passed += 1
             client.send(Self.post("more"))
         }
-        #expect(rig.recorder.all.contains { $0.reason == .rateLimited })
+        #expect(Poll.until { rig.recorder.all.contains { $0.reason == .rateLimited } })
         #expect(rig.counters().mirrors == passed)
         // The limit is of the Service that was asked: copies take nothing of it.
         #expect(Self.waitForCopies(rig, Int(passed)).allSatisfy { $0.reason == .forwarded })
