@@ -28,7 +28,7 @@ export PYTHON
 
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
-.PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values test-values-and-fuzz \
+.PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-values-and-fuzz \
 	test-integration bench bench-l7 bench-routes soak soak-bytes soak-l7 soak-bodies fuzz lint format presubmit install clean
 
 help: ## list the targets
@@ -51,9 +51,9 @@ demo: ## show the mesh at work on this machine: 10 seconds, once built (root)
 
 test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (root)
 	scripts/bootstrap.sh --test
-	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=line lint build
+	$(MAKE) BOOTSTRAP=no build
 	# The tests of the kernel go one after another, so they leave a core to what needs no quiet.
-	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target test-kernel test-values-and-fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
+	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target test-kernel lint-values-and-fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
 	$(MAKE) BOOTSTRAP=no test-integration
 	# Neither measures a time, so they share the machine.
 	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target soak-bytes soak-l7 \
@@ -81,7 +81,7 @@ test-values:
 	MESH_REQUIRE_ROOT=1 nice $(SWIFT) test --ignore-lock --skip-build --filter '^($(VALUE_TESTS))\.'
 	nice $(SWIFT) test --package-path Benchmarks
 
-test-values-and-fuzz: test-values
+lint-values-and-fuzz: lint test-values
 	nice scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
 
 test-integration: need-root

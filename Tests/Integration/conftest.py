@@ -17,7 +17,7 @@ from harness.world import MODES, World, eventually
 
 
 def pytest_addoption(parser):
-    parser.addoption("--body-megabytes", type=int, default=200, help="size of the bodies that pass with bounded memory")
+    parser.addoption("--body-megabytes", type=int, default=100, help="size of the bodies that pass with bounded memory")
     parser.addoption("--modes", default=",".join(MODES), help="modes of the tests that compare with plain TCP")
 
 
