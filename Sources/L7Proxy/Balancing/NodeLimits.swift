@@ -19,22 +19,31 @@ public final class NodeLimits: Sendable {
         weak var limiter: RateLimiter?
     }
 
-    private let entries = Mutex<[Key: Entry]>([:])
+    private struct State {
+        var entries: [Key: Entry] = [:]
+        /// Entries at which those that nobody has are removed: not at each new one, since then many would take long.
+        var sweepAt = 64
+    }
+
+    private let state = Mutex(State())
 
     public init() {}
 
     /// The limiter of one of a Service's limits: the one that other workers have, if there is one.
     func limiter(_ cluster: ClusterKey, _ place: Int, _ limit: ServicePolicy.Limit) -> RateLimiter {
         let key = Key(cluster: cluster, place: place, subject: limit.subject, rate: limit.rate)
-        return entries.withLock { entries in
-            if let known = entries[key]?.limiter { return known }
-            entries = entries.filter { $0.value.limiter != nil }
+        return state.withLock { state in
+            if let known = state.entries[key]?.limiter { return known }
+            if state.entries.count >= state.sweepAt {
+                state.entries = state.entries.filter { $0.value.limiter != nil }
+                state.sweepAt = max(64, 2 * state.entries.count)
+            }
             let made = RateLimiter(limit.rate, keys: limit.subject == .route ? 1 : RateLimiter.defaultKeys)
-            entries[key] = Entry(limiter: made)
+            state.entries[key] = Entry(limiter: made)
             return made
         }
     }
 
     /// Limiters that somebody has.
-    var count: Int { entries.withLock { $0.values.count { $0.limiter != nil } } }
+    var count: Int { state.withLock { $0.entries.values.count { $0.limiter != nil } } }
 }

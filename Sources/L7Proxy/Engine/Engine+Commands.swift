@@ -21,14 +21,11 @@ enum WorkerCommand: Sendable {
 }
 
 extension Engine {
-    /// Milliseconds for which nothing is accepted when there are no more descriptors.
-    private static var pause: UInt64 { 100 }
-
     mutating func takeCommands() {
         for command in mailbox.takeAll() {
             switch command {
             case .addListener(let descriptor, let tag): add(descriptor, tag)
-            case .removeListener(let tag): removeListeners { $0.tag == tag }
+            case .removeListener(let tag): listeners.remove(from: poller) { $0 == tag }
             case .publish(let snapshot):
                 holds.publish(snapshot)
                 sink._withUnsafeGuaranteedRef { $0.published(snapshot) }
@@ -53,48 +50,23 @@ extension Engine {
     // MARK: - Listeners
 
     private mutating func add(_ descriptor: CInt, _ tag: UInt64) {
-        guard !isDraining, StreamSocket.prepare(descriptor) == 0 else { return StreamSocket.close(descriptor) }
-        // The place of a listener that was removed is used again, so that tokens stay right.
-        let listener = Listener(descriptor: descriptor, tag: tag)
-        let index = listeners.firstIndex { $0.descriptor < 0 } ?? listeners.count
-        if index < listeners.count { listeners[index] = listener } else { listeners.append(listener) }
-        if !listenersPaused { watch(index) }
+        guard !isDraining else { return StreamSocket.close(descriptor) }
+        listeners.add(descriptor, tag, to: poller)
     }
 
-    private mutating func watch(_ index: Int) {
-        let token = Token(.listener, SlabHandle(index: UInt32(index), generation: 0)).rawValue
-        do throws(SystemError) { try poller.addListener(listeners[index].descriptor, token: token) } catch {
-            StreamSocket.close(listeners[index].descriptor)
-            listeners[index] = Listener(descriptor: -1, tag: 0)
-        }
-    }
-
-    private mutating func removeListeners(where matches: (Listener) -> Bool) {
-        for index in listeners.indices where listeners[index].descriptor >= 0 && matches(listeners[index]) {
-            // Others hold the socket too: closing this descriptor alone would leave it in the poller (epoll(7)).
-            if !listenersPaused { poller.remove(listeners[index].descriptor) }
-            StreamSocket.close(listeners[index].descriptor)
-            listeners[index] = Listener(descriptor: -1, tag: 0)
-        }
-    }
-
-    /// Lets connections wait in the kernel's queues for a moment.
     mutating func pauseListeners() {
-        guard !listenersPaused else { return }
-        listenersPaused = true
-        for listener in listeners where listener.descriptor >= 0 { poller.remove(listener.descriptor) }
+        listeners.pause(poller)
         setWorkerTimer()
     }
 
     mutating func resumeListeners() {
-        listenersPaused = false
-        for index in listeners.indices where listeners[index].descriptor >= 0 { watch(index) }
+        listeners.resume(poller)
         setWorkerTimer()
     }
 
     private mutating func setWorkerTimer() {
         var deadline = UInt64.max
-        if listenersPaused { deadline = now + Self.pause }
+        if listeners.isPaused { deadline = now + ListenerSet<UInt64>.pause }
         if isDraining { deadline = min(deadline, drainDeadline) }
         guard deadline < .max else { return }
         timers.set(
@@ -122,7 +94,7 @@ extension Engine {
     private mutating func beginDrain(_ milliseconds: UInt64, _ done: @escaping @Sendable () -> Void) {
         onDrained.append(done)
         drainDeadline = now + milliseconds
-        removeListeners { _ in true }
+        listeners.remove(from: poller) { _ in true }
         if !isDraining {
             isDraining = true
             for downstream in liveDownstreams() where !downstream.pointee.isMirror {
@@ -164,18 +136,12 @@ extension Engine {
         }
     }
 
-    func liveDownstreams() -> [DownstreamPointer] {
-        var live: [DownstreamPointer] = []
-        downstreams.forEachLive { if $0.pointee.phase != .closed { live.append($0) } }
-        return live
-    }
+    func liveDownstreams() -> [DownstreamPointer] { downstreams.live { $0.phase != .closed } }
 
     mutating func closeEverything() {
-        removeListeners { _ in true }
+        listeners.remove(from: poller) { _ in true }
         cutEverything()
-        var open: [UpstreamPointer] = []
-        upstreams.forEachLive { if $0.pointee.phase != .closed { open.append($0) } }
-        for upstream in open { close(upstream) }
+        for upstream in upstreams.live(where: { $0.phase != .closed }) { close(upstream) }
         for command in mailbox.takeAll() {
             switch command {
             case .addListener(let descriptor, _): StreamSocket.close(descriptor)

@@ -5,23 +5,16 @@ import MeshModel
 
 /// Clients' connections: accepting, driving, ending.
 extension Engine {
-    /// Connections that one listener may take in one turn.
-    private static var acceptsPerTurn: Int { 64 }
-
-    mutating func accept(_ index: Int) {
-        guard index < listeners.count, !listenersPaused else { return }
-        let listener = listeners[index]
-        for _ in 0..<Self.acceptsPerTurn {
-            var peer = StreamEndpoint(high: 0, low: 0, port: 0)
-            let result = StreamSocket.accept(listener.descriptor, from: &peer)
-            if result == StreamSocket.wouldBlock { return }
-            if result < 0 {
-                // Out of descriptors or memory: the listener would be reported for ever.
-                if result != StreamSocket.interrupted { pauseListeners() }
-                return
+    mutating func accept(_ place: Int) {
+        guard let listener = listeners[place] else { return }
+        for _ in 0..<ListenerSet<UInt64>.acceptsPerTurn {
+            switch listener.accept() {
+            case .none: return
+            case .exhausted: return pauseListeners()
+            case .socket(let descriptor, let peer):
+                counters.accepted += 1
+                take(descriptor, from: peer, listener.label)
             }
-            counters.accepted += 1
-            take(CInt(result), from: peer, listener.tag)
         }
     }
 

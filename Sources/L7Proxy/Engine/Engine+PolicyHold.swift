@@ -31,6 +31,7 @@ extension Engine {
         for done in waiting { done() }
         guard awaitedPolicy != policyGeneration else { return }
         policyGeneration = awaitedPolicy
+        guard heldConnections > 0 else { return }
         for downstream in liveDownstreams() where isCovered(downstream) { release(downstream) }
     }
 

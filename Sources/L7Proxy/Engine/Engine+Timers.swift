@@ -149,7 +149,7 @@ extension Engine {
     }
 
     private mutating func workerFired() {
-        if listenersPaused { resumeListeners() }
+        if listeners.isPaused { resumeListeners() }
         if isDraining, now >= drainDeadline { cutEverything() }
     }
 }

@@ -36,7 +36,8 @@ struct Engine: ~Copyable {
     var sources: SourceTable
     var holds: SnapshotHolds
     var filters = FilterChain()
-    var listeners: [Listener] = []
+    /// By their tags.
+    var listeners = ListenerSet<UInt64>()
     var counters = WorkerCounters()
 
     /// Connections that may go on at once, after the others have had their turn.
@@ -65,16 +66,10 @@ struct Engine: ~Copyable {
     var drainDeadline: UInt64 = 0
     var onDrained: [@Sendable () -> Void] = []
     var isStopping = false
-    var listenersPaused = false
     /// Copies for mirrors that are open.
     var openMirrors = 0
     /// The sink was given something in this turn.
     var hasRecords = false
-
-    struct Listener {
-        let descriptor: CInt
-        let tag: UInt64
-    }
 
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     init(

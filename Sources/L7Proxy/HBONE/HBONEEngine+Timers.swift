@@ -23,7 +23,7 @@ extension HBONEEngine {
         case .exchange:
             if let tunnel = tunnels.find(token.handle) { tunnelFired(tunnel) }
         case .worker:
-            if listenersPaused { resumeListeners() }
+            if listeners.isPaused { resumeListeners() }
             if isDraining, now >= drainDeadline { cutEverything() }
         case .downstream, .listener, .mailbox, nil: break
         }

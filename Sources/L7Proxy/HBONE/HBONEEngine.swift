@@ -36,7 +36,7 @@ struct HBONEEngine: ~Copyable {
     /// Those that may have become unused in this turn.
     var unusedPools: [HBONEPoolKey] = []
     var contexts = TLSContextTable()
-    var listeners: [HBONEListener] = []
+    var listeners = ListenerSet<HBONEListenerLabel>()
     var counters = HBONECounters()
 
     /// Connections that may go on at once, after the others have had their turn.
@@ -64,7 +64,6 @@ struct HBONEEngine: ~Copyable {
     var drainDeadline: UInt64 = 0
     var onDrained: [@Sendable () -> Void] = []
     var isStopping = false
-    var listenersPaused = false
     var hasRecords = false
 
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.

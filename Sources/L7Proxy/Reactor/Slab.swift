@@ -108,6 +108,13 @@ struct Slab<Element: ~Copyable>: ~Copyable {
         for index in 0..<UInt32(made) where meta(index).pointee.isLive { body(value(index)) }
     }
 
+    /// Those in use that `isWanted`, for a caller that gives some of them back, or takes new ones, meanwhile.
+    func live(where isWanted: (borrowing Element) -> Bool) -> [UnsafeMutablePointer<Element>] {
+        var live: [UnsafeMutablePointer<Element>] = []
+        forEachLive { if isWanted($0.pointee) { live.append($0) } }
+        return live
+    }
+
     private mutating func grow() {
         let chunk = made / Self.chunkSize
         let values = UnsafeMutablePointer<Element>.allocate(capacity: Self.chunkSize)
