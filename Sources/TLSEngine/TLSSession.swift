@@ -57,7 +57,9 @@ public struct TLSSession: ~Copyable {
     private var isReady = false
 
     /// What is freed. By itself, because an initializer cannot throw once something with a `deinit` is complete.
-    private struct Owned: ~Copyable {
+    ///
+    /// Not private: optimised code of other modules destroys sessions in place, and must find its metadata when linked.
+    struct Owned: ~Copyable {
         let ssl: OpaquePointer
         let state: UnsafeMutablePointer<TLSSessionState>
 

@@ -211,7 +211,7 @@ import Testing
                 #expect(state.generation == before)
                 #expect(
                     error.description.hasSuffix(
-                        "No space left on device (no space left; free some, nothing was changed)"))
+                        "No space left on device (no space left; free some)"))
                 _ = try state.commit([change("a", port)], time: 0, summary: "")
             }
         }
@@ -228,6 +228,68 @@ import Testing
             try AppliedState.open("\(place.path)/file")
         }
         #expect(throws: StateFileError.self) { try AppliedState.open("/proc/self/nothing") }
+    }
+
+    // MARK: - Before the disk has it
+
+    @Test func aProcessThatDiesBeforeTheDiskHasAChangeHasMadeIt() throws {
+        let place = TemporaryDirectory()
+        do {
+            var (state, _) = try AppliedState.open(place.path)
+            try state.commit([change("a", 1)], time: 0, summary: "")
+            try state.stage([change("a", 2), change("b", 2)], time: 0, summary: "")
+            #expect(!state.isSettled && state.generation == 2)
+            #expect(place.names(in: "history") == ["0000000001.json", "0000000002.json.staged"])
+        }
+        for _ in 1...2 {
+            let (state, loaded) = try AppliedState.open(place.path)
+            #expect(ports(loaded) == ["a": "2", "b": "2"] && loaded.damage.isEmpty)
+            #expect(state.isSettled && state.generation == 2)
+            #expect(place.names(in: "history") == ["0000000001.json", "0000000002.json"])
+        }
+    }
+
+    /// The machine's power fails before the disk has the change: any prefix of the file may be there, or zeros.
+    @Test func aChangeThatPowerTookAwayHasNotHappened() throws {
+        let place = TemporaryDirectory()
+        var (state, _) = try AppliedState.open(place.path)
+        try state.commit([change("a", 1)], time: 0, summary: "")
+        try state.commit([change("a", 2)], time: 0, summary: "")
+        try state.stage([change("a", nil), change("b", 3)], time: 0, summary: "")
+        let staged = "history/0000000003.json.staged"
+        let whole = try DurableDirectory(path: place.path).read(staged)
+        let applied = place.names(in: "applied")
+        for length in 0..<whole.count {
+            for torn in [Array(whole[..<length]), whole[..<length] + Array(repeating: 0, count: whole.count - length)] {
+                place.write(staged, String(decoding: torn, as: UTF8.self))
+                let (after, loaded) = try AppliedState.open(place.path)
+                #expect(ports(loaded) == ["a": "2"] && loaded.damage.isEmpty, "\(length) bytes")
+                #expect(after.generation == 2 && after.generations.count == 2, "\(length) bytes")
+                #expect(place.names(in: "history").count == 2 && place.names(in: "applied") == applied)
+            }
+        }
+    }
+
+    @Test(arguments: [DurableDirectory.Step.synchronize, .rename, .synchronizeDirectory])
+    func aDiskThatFailsIsToldAndTriedAgain(_ failing: DurableDirectory.Step) throws {
+        let place = TemporaryDirectory()
+        let fails = Mutex(false)
+        var (state, _) = try AppliedState.open(
+            place.path,
+            interruption: { step, name throws(StateFileError) in
+                if step == failing, fails.withLock({ $0 }) { throw StateFileError("\(step)", name, code: EIO) }
+            })
+        try state.commit([change("a", 1)], time: 0, summary: "")
+        try state.stage([change("a", 2)], time: 0, summary: "")
+        fails.withLock { $0 = true }
+        for _ in 1...2 { #expect(throws: StateFileError.self) { try state.settle() } }
+        #expect(throws: StateFileError.self) { try state.stage([change("a", 3)], time: 0, summary: "") }
+        #expect(!state.isSettled && state.generation == 2, "no change is made on one that may be lost")
+        fails.withLock { $0 = false }
+        try state.commit([change("b", 3)], time: 0, summary: "")
+        #expect(state.isSettled && state.lateFailure == nil)
+        #expect(place.names(in: "history") == (1...3).map { "000000000\($0).json" })
+        #expect(ports(try AppliedState.open(place.path).loaded) == ["a": "2", "b": "3"])
     }
 
     // MARK: - Damage
@@ -312,5 +374,17 @@ import Testing
         var (state, _) = try AppliedState.open(place.path)
         _ = try state.commit([change(name, 1)], time: 0, summary: "")
         #expect(try AppliedState.open(place.path).loaded.applied.objects.map(\.reference.name) == [name])
+    }
+}
+
+extension AppliedState {
+    /// Makes changes and waits for the disk.
+    @discardableResult
+    fileprivate mutating func commit(
+        _ changes: [ObjectChange], time: Int64, summary: String
+    ) throws(StateFileError) -> UInt64 {
+        try stage(changes, time: time, summary: summary)
+        try settle()
+        return generation
     }
 }

@@ -48,7 +48,7 @@ public struct PolicyChangeResult: Codable, Equatable, Sendable {
     /// The generation in force now. Equals `previousGeneration` if nothing changed.
     public var generation: UInt32
     public var previousGeneration: UInt32
-    /// From request read to verdict in force.
+    /// From request read to verdict in force. The answer comes when the change is durable too.
     public var milliseconds: Double
     /// What the policies select but cannot enforce, and why.
     public var findings: [Finding]

@@ -91,7 +91,7 @@ struct PolicyCalls {
     ) throws(AdminError) -> PolicyChangeResult {
         let current = state.reconciler.writer.tables.generation
         let (plan, outcome) = try state.change(apply: objects, delete: deletions, cause: cause)
-        let milliseconds = began.duration(to: .now) / .milliseconds(1)
+        let milliseconds = began.duration(to: outcome?.since ?? .now) / .milliseconds(1)
         let changed = Set(plan.changes.filter { $0.after != nil }.map(\.reference))
         let findings =
             changed.isEmpty

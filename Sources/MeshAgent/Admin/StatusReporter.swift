@@ -26,7 +26,10 @@ struct StatusReporter {
 
     /// Why configuration and policy are not in force for every pod that asked for them; empty if they are.
     static func notReady(_ node: Node) -> [String] {
-        var reasons = [node.state.directoryProblem, node.state.lateProblem, node.takeoverProblem].compactMap { $0 }
+        let state = node.state
+        var reasons = [
+            state.directoryProblem, state.lateProblem, state.durabilityProblem, node.takeoverProblem,
+        ].compactMap { $0 }
         for (name, member) in node.state.reconciler.enrolment.members.sorted(by: { $0.key < $1.key }) {
             switch member.state {
             case .enabled: break

@@ -20,8 +20,10 @@ final class MeshState {
     var onLook: () -> Void = {}
     /// Why what the configuration directory says is not in force as a whole; `nil` if it is.
     private(set) var directoryProblem: String?
-    /// What could not be written after a flip, or made durable, and is tried again.
+    /// What could not be written after a flip, and is tried again.
     private(set) var lateProblem: String?
+    /// Why a failure of the machine's power would take back what is in force; `nil` if it would not.
+    private(set) var durabilityProblem: String?
 
     /// Kinds of object that are read: all that something here acts on.
     let kinds: Set<ObjectKind>
@@ -83,17 +85,17 @@ final class MeshState {
 
     /// - Parameters:
     ///   - changes: of policies, for the history.
-    ///   - makeDurable: runs before the flip; what it throws stops the change.
+    ///   - write: runs before the flip; what it throws stops the change.
     @discardableResult
     private func reconcile(
         cause: String, changes: [PolicyChange] = [], _ change: MeshChange, reverse: MeshChange = MeshChange(),
-        makeDurable: () throws(StateFileError) -> Void = { () throws(StateFileError) in }
+        write: () throws(StateFileError) -> Void = { () throws(StateFileError) in }
     ) throws(Reconciler.Failure) -> Reconciler.Outcome {
         let concernsPods = (change.changed.map(\.kind) + change.removed.map(\.kind)).contains {
             $0 == "Pod" || $0 == "Namespace"
         }
         let pods = concernsPods ? localPods() : nil
-        let outcome = try reconciler.reconcile(change, reverse: reverse, pods: pods, makeDurable: makeDurable)
+        let outcome = try reconciler.reconcile(change, reverse: reverse, pods: pods, write: write)
         finish(outcome, cause: cause, changes: changes)
         return outcome
     }
@@ -185,6 +187,7 @@ final class MeshState {
         if lateProblem != nil, let outcome = try? reconciler.retryLate() {
             finish(outcome, cause: "retry", changes: [])
         }
+        settleApplied()
         if mustSave { scheduleSave() }
     }
 
@@ -258,24 +261,15 @@ final class MeshState {
         }
     }
 
-    static func policyChanges(_ change: MeshChange, _ before: ObjectSet) -> [PolicyChange] {
-        change.changed.filter(\.isPolicy).map {
-            PolicyChange(PolicyReference($0.reference), before[$0.reference] == nil ? .created : .updated)
-        } + change.removed.filter { before[$0]?.isPolicy ?? false }.map { PolicyChange(PolicyReference($0), .deleted) }
-    }
-
-    /// The change that undoes `change`, which was made on `before`.
-    static func reverse(of change: MeshChange, _ before: ObjectSet) -> MeshChange {
-        let touched = change.changed.map(\.reference) + change.removed
-        return MeshChange(
-            changed: touched.compactMap { before[$0] }, removed: touched.filter { before[$0] == nil })
-    }
-
     // MARK: - What meshctl applies
 
-    /// Applies and deletes objects: all of it durable and in force, or nothing.
+    /// Applies and deletes objects: all of it in force and durable, or nothing.
+    ///
+    /// The disk is waited for after the flip: it may take longer than everything else, and who loses the power that the
+    /// disk wanted has no kernel either that enforces what nobody was told of.
     ///
     /// - Parameter cause: who and what, for histories.
+    /// - Throws: ``AdminError``; nothing is changed, or it says that all is in force and the disk has failed.
     func change(
         apply objects: [ManifestObject], delete deletions: [ObjectReference], cause: String
     ) throws(AdminError) -> (plan: ApplyPlan, outcome: Reconciler.Outcome?) {
@@ -300,72 +294,43 @@ final class MeshState {
         undo.changes = plan.changes.map { .init(reference: $0.reference, before: $0.after, after: $0.before) }
         let change = store.execute(plan)
         let time = Timestamp.now.nanoseconds / 1_000_000_000
+        let outcome: Reconciler.Outcome
         do throws(Reconciler.Failure) {
-            let outcome = try reconcile(
+            outcome = try reconcile(
                 cause: cause, changes: Self.report(plan.changes), change, reverse: reverse
             ) { () throws(StateFileError) in
-                _ = try applied.commit(plan.changes, time: time, summary: cause)
+                try applied.stage(plan.changes, time: time, summary: cause)
             }
+            settleApplied()
             if outcome.generation == outcome.previousGeneration {
                 numbers.setApplied(applied.generation)
                 scheduleSave()
             }
-            if let late = applied.lateFailure {
-                logger.warning("applied objects not written out", metadata: ["error": "\(late)"])
-            }
-            return (plan, outcome)
         } catch {
             _ = store.execute(undo)
             throw AdminError(.failed, "nothing was changed: \(error)")
         }
+        if let durabilityProblem {
+            throw AdminError(
+                .failed, "in force as generation \(outcome.generation), but \(durabilityProblem)",
+                hint: "a restart of the agent keeps it; the disk is tried again soon, and before the next change")
+        }
+        return (plan, outcome)
     }
 
-    static func report(_ changes: [ObjectChange]) -> [PolicyChange] {
-        changes.map {
-            PolicyChange(
-                PolicyReference($0.reference), $0.after == nil ? .deleted : $0.before == nil ? .created : .updated)
-        }
-    }
-
-    /// What must be applied and deleted to have what was applied in generation `target` of the kernel, or before the
-    /// last change if it is `nil`.
-    func rollback(to target: UInt32?) throws(AdminError) -> (objects: [ManifestObject], deletions: [ObjectReference]) {
-        let number: UInt64
-        if let target {
-            guard let record = numbers.generations.last(where: { $0.generation <= target }) else {
-                throw AdminError(
-                    .notFound, "generation \(target) is not remembered",
-                    hint: "meshctl policy rollback --list shows those that are")
+    /// Makes durable what was applied, or remembers that it is not.
+    private func settleApplied() {
+        guard !applied.isSettled else { return }
+        do throws(StateFileError) {
+            try applied.settle()
+            durabilityProblem = nil
+            if let late = applied.lateFailure {
+                logger.warning("applied objects not written out", metadata: ["error": "\(late)"])
             }
-            number = record.applied
-        } else {
-            guard applied.generation > 0 else {
-                throw AdminError(.conflict, "nothing has been applied by meshctl, so there is nothing to go back to")
-            }
-            number = applied.generation - 1
+        } catch {
+            durabilityProblem = "a failure of power would take back what was applied last: \(error)"
+            logger.error("applied objects not durable", metadata: ["error": "\(error)"])
         }
-        guard number != applied.generation else { return ([], []) }
-        let texts: [(reference: ObjectReference, text: String?)]
-        do throws(RollbackError) { texts = try applied.rollback(to: number) } catch {
-            throw AdminError(.conflict, error.description)
-        }
-        var objects: [ManifestObject] = []
-        var deletions: [ObjectReference] = []
-        for (reference, text) in texts {
-            guard let text else {
-                deletions.append(reference)
-                continue
-            }
-            let manifest = ManifestDecoder(unknownKinds: .refuse, kinds: kinds)
-                .decode(Array(text.utf8), file: "rollback")
-            guard manifest.errors.isEmpty else {
-                throw AdminError(
-                    .invalidInput, "\(reference) as it was then is refused now",
-                    findings: manifest.errors.map { MeshAdmin.Finding($0) })
-            }
-            objects += manifest.objects
-        }
-        return (objects, deletions)
     }
 
     // MARK: - Numbers

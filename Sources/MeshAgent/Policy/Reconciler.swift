@@ -14,8 +14,10 @@ final class Reconciler {
         let generation: UInt32
         let previousGeneration: UInt32
         let changes: CompiledChanges
+        /// When the kernel began to decide by it.
+        let since: ContinuousClock.Instant
         /// What could not be written after the flip. The policy is in force, the rest is tried again.
-        var late: KernelWriter.Failure?
+        let late: KernelWriter.Failure?
     }
 
     /// Why a change is not in force. Nothing has changed then.
@@ -28,7 +30,7 @@ final class Reconciler {
             switch self {
             case .kernel(let error): "the kernel refused it: \(error)"
             case .full(let error): "\(error)"
-            case .state(let error): "it could not be made durable: \(error)"
+            case .state(let error): "it could not be written: \(error)"
             }
         }
     }
@@ -95,10 +97,11 @@ final class Reconciler {
     ///   - change: what is new.
     ///   - reverse: leads back, should the kernel refuse.
     ///   - pods: the pods of this node that ask for the mesh; `nil`: as before.
-    ///   - makeDurable: called when nothing can fail any more but itself, before the flip.
+    ///   - write: writes the change where the next agent finds it. Called when nothing can fail any more but itself,
+    ///     before the flip, which should not wait for a disk.
     func reconcile(
         _ change: MeshChange, reverse: MeshChange = MeshChange(), pods: [NamespacedName: Pod]? = nil,
-        makeDurable: () throws(StateFileError) -> Void = { () throws(StateFileError) in }
+        write: () throws(StateFileError) -> Void = { () throws(StateFileError) in }
     ) throws(Failure) -> Outcome {
         let now = ContinuousClock.now
         if let pods { enrolment.update(pods, now: now) }
@@ -109,7 +112,7 @@ final class Reconciler {
         // Each turn but the last takes one pod that cannot be enrolled out of policy.
         while true {
             do throws(Failure) {
-                return try putInForce(changes, enrolled, makeDurable)
+                return try putInForce(changes, enrolled, write)
             } catch {
                 guard case .kernel(let failure) = error, let netns = failure.netns,
                     let name = enrolled.first(where: { $0.value.netns == netns })?.key
@@ -200,7 +203,7 @@ final class Reconciler {
 
     private func putInForce(
         _ changes: CompiledChanges, _ enrolled: [NamespacedName: EnrolledPod],
-        _ makeDurable: () throws(StateFileError) -> Void
+        _ write: () throws(StateFileError) -> Void
     ) throws(Failure) -> Outcome {
         let differing = Set(enrolled.keys).union(inForce.keys).filter { enrolled[$0] != inForce[$0] }
         var keys = try image(of: changes, enrolled, differing)
@@ -212,16 +215,22 @@ final class Reconciler {
         let undo: [MapOperation]
         do throws(KernelWriter.Failure) { undo = try writer.prepare(plan) } catch { throw .kernel(error) }
         do throws(StateFileError) {
-            try makeDurable()
+            try write()
         } catch {
             writer.rollBack(undo)
             throw .state(error)
         }
 
         willFlip(changes, plan.flip ?? previous)
-        var outcome = Outcome(
-            generation: plan.flip ?? previous, previousGeneration: previous, changes: changes, late: nil)
-        do throws(KernelWriter.Failure) { try writer.commit(plan) } catch { outcome.late = error }
+        let late: KernelWriter.Failure?
+        do throws(KernelWriter.Failure) {
+            try writer.commit(plan)
+            late = nil
+        } catch {
+            late = error
+        }
+        let outcome = Outcome(
+            generation: plan.flip ?? previous, previousGeneration: previous, changes: changes, since: .now, late: late)
         inForce = enrolled
         // What is no longer wanted must be acknowledged anew when it is wanted again.
         for key in changes.services {

@@ -7,7 +7,24 @@ extension AppliedState {
     /// With or without a proxy: what is not in force today is kept for the day it is.
     static let kinds = ObjectKind.enforced.union(ObjectKind.routing)
 
+    /// Completes the generation that was being made durable when the agent died, or forgets it if the machine's power
+    /// failed with it: nobody was told of it.
+    private func recoverStaged() throws(StateFileError) {
+        let names = try history.names()
+        for staged in names where staged.hasSuffix(DurableDirectory.stagedEnding) {
+            let name = String(staged.dropLast(DurableDirectory.stagedEnding.count))
+            // What cannot be read is moved away with the other damage.
+            guard let bytes = try? history.read(staged) else { continue }
+            if !names.contains(name), StateFile.decode(bytes) != nil {
+                try history.publish(name)
+            } else {
+                try history.remove(staged)
+            }
+        }
+    }
+
     private mutating func loadHistory(_ loaded: inout Loaded) throws(StateFileError) {
+        try recoverStaged()
         for name in try history.names() {
             guard let content = try whole(name, in: history, &loaded) else { continue }
             if let generation = StateGeneration(json: content), Self.historyName(generation.number) == name {

@@ -5,16 +5,18 @@ public import MeshModel
 /// The state directory: what `meshctl` has applied, its history, and the last good versions of the directory's objects.
 ///
 /// ```
-/// history/0000000012.json   a generation: every object it changed, before and after. Written first, durably.
+/// history/0000000012.json   a generation: every object it changed, before and after. Written first, and durable
+///                            before anything else is; `.staged` until then.
 /// applied/KIND.NS.NAME.….yaml   each applied object, as it was given. Follows the history.
 /// last-good/…                each good object of the configuration directory, and the file it came from.
 /// quarantine/…               damaged files that were found, for a person to look at.
 /// ```
 ///
-/// One file, the generation, makes a change of many objects happen as a whole: once it is renamed into place the
-/// change is done. The files in `applied` may lag behind after a crash; ``open(_:)`` repeats the kept generations over
-/// them, which gives the same result however often it is done. A generation is only forgotten after the files that
-/// it changed are known to be on disk.
+/// One file, the generation, makes a change of many objects happen as a whole: once it is written the change is done,
+/// and a process that starts after this one has died finds it. Only a failure of power may tear it, up to the moment
+/// that ``settle()`` has waited for the disk; then the change has not happened. The files in `applied` follow, so they
+/// may lag behind after a crash; ``open(_:)`` repeats the kept generations over them, which gives the same result
+/// however often it is done. A generation is only forgotten after the files that it changed are known to be on disk.
 public struct AppliedState: Sendable {
     public let path: String
     /// How many generations ``tidy()`` keeps for `policy rollback`.
@@ -79,46 +81,65 @@ public struct AppliedState: Sendable {
     /// The newest generation; 0 before the first.
     public internal(set) var generation: UInt64 = 0
 
-    /// Makes changes durable, all or none.
+    /// A generation that a failure of power may still take away. Nothing else is changed while there is one.
+    private var unsettled: (generation: StateGeneration, hasFailed: Bool)?
+
+    /// Whether the newest generation may be lost with the machine's power: ``settle()`` is due.
+    public var isSettled: Bool { unsettled == nil }
+
+    /// Makes changes, all or none, so that they outlive this process. ``settle()`` makes them outlive the machine: it
+    /// waits for the disk, which need not happen before the changes are in force, only before anybody is told so.
     ///
     /// - Parameters:
     ///   - time: seconds since 1970.
     ///   - summary: who and what, for people.
     /// - Returns: the number of the new generation.
-    /// - Throws: ``StateFileError``; nothing is changed then.
-    public mutating func commit(
+    /// - Throws: ``StateFileError``; nothing is changed then. Also if the generation before cannot be made durable.
+    @discardableResult
+    public mutating func stage(
         _ changes: [ObjectChange], time: Int64, summary: String
     ) throws(StateFileError) -> UInt64 {
+        try settle()
         let next = StateGeneration(
             number: generation + 1, time: time, summary: summary,
             changes: changes.map { change in
                 .init(reference: change.reference, before: texts[change.reference], after: change.after?.text)
             })
-        let name = Self.historyName(next.number)
-        do {
-            try history.replace([(name, StateFile.encode(next.json))])
-        } catch {
-            // The rename may have happened without being durable. A later commit takes the same number, so that even
-            // if this removal fails the generation is not there for long.
-            try? history.remove(name)
-            throw error
-        }
+        try history.stage(Self.historyName(next.number), StateFile.encode(next.json))
+        unsettled = (next, false)
         generations.append(next)
         generation = next.number
         for change in next.changes {
             texts[change.reference] = change.after
             behind.insert(change.reference)
         }
+        return next.number
+    }
+
+    /// Makes the newest generation durable; at once if it is.
+    ///
+    /// - Throws: ``StateFileError``; the generation stays as it is, and the next call tries again.
+    public mutating func settle() throws(StateFileError) {
+        guard let (next, hasFailed) = unsettled else { return }
+        let name = Self.historyName(next.number)
+        unsettled?.hasFailed = true
+        if hasFailed {
+            // After a failed fsync the kernel takes bytes for written that are not (fs/buffer.c): they are given again.
+            try history.replace([(name, StateFile.encode(next.json))])
+            try history.remove(name + DurableDirectory.stagedEnding)
+        } else {
+            try history.publish(name)
+        }
+        unsettled = nil
         do {
             lateFailure = nil
             try catchUp()
-            // Only if nobody tidies up: it waits for the disk twice more, and somebody waits for this commit.
+            // Only if nobody tidies up: it waits for the disk twice more, and somebody waits for this change.
             if generations.count > 2 * keptGenerations { try tidy() }
         } catch {
-            // The generation is durable: the next commit, or the next start, does this again.
+            // The generation is durable: the next change, or the next start, does this again.
             lateFailure = error
         }
-        return next.number
     }
 
     /// What must be applied and deleted so that everything is as it was after `target`.
@@ -165,6 +186,7 @@ public struct AppliedState: Sendable {
     /// - Throws: ``StateFileError``; nothing is lost then, and the next call tries again.
     public mutating func tidy() throws(StateFileError) {
         guard generations.count > keptGenerations else { return }
+        try settle()
         try catchUp()
         let old = generations.prefix(generations.count - keptGenerations)
         let files = Set(old.flatMap { $0.changes.map { StateFile.name($0.reference) } })

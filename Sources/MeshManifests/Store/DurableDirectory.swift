@@ -21,6 +21,8 @@ struct DurableDirectory: Sendable {
     private static let filesPerSynchronization = 16
     /// The ending of files that are not complete yet; left over after a crash and removed by ``removeTemporaries()``.
     static let temporaryEnding = ".tmp"
+    /// The ending of files that are complete as long as the machine has power; see ``stage(_:_:)``.
+    static let stagedEnding = ".staged"
 
     /// Creates the directory and those above it, readable by the owner alone, and checks that it can be written.
     func make() throws(StateFileError) {
@@ -71,8 +73,9 @@ struct DurableDirectory: Sendable {
         guard !contents.isEmpty || !removals.isEmpty else { return }
         do {
             for (name, bytes) in contents {
-                try writeTemporary(
-                    name, bytes, isDurable: isDurable && contents.count <= Self.filesPerSynchronization)
+                try write(
+                    name + Self.temporaryEnding, bytes,
+                    isDurable: isDurable && contents.count <= Self.filesPerSynchronization)
             }
             if isDurable, contents.count > Self.filesPerSynchronization {
                 try step(.synchronize, path)
@@ -92,15 +95,38 @@ struct DurableDirectory: Sendable {
         if isDurable { try synchronize() }
     }
 
+    /// Writes a file beside its place, without waiting for the disk: whoever starts after this process has died finds
+    /// it whole, after a failure of power perhaps not.
+    func stage(_ name: String, _ bytes: [UInt8]) throws(StateFileError) {
+        do {
+            try write(name + Self.stagedEnding, bytes, isDurable: false)
+        } catch {
+            try? remove(name + Self.stagedEnding)
+            throw error
+        }
+    }
+
+    /// Makes a staged file durable and puts it in its place.
+    func publish(_ name: String) throws(StateFileError) {
+        let (from, to) = ("\(path)/\(name)\(Self.stagedEnding)", "\(path)/\(name)")
+        try synchronize(name + Self.stagedEnding)
+        try step(.rename, name)
+        _ = try StateFileError.check("rename", to) { Glibc.rename(from, to) }
+        try synchronize()
+    }
+
     /// Makes the bytes of files durable that were written without it.
     func synchronize(files: [String]) throws(StateFileError) {
-        for name in files {
-            guard let file = try FileBytes.openIfThere("\(path)/\(name)") else { continue }
-            defer { close(file) }
-            try step(.synchronize, name)
-            _ = try StateFileError.check("fsync", "\(path)/\(name)") { fsync(file) }
-        }
+        for name in files { try synchronize(name) }
         try synchronize()
+    }
+
+    /// Makes the bytes of a file durable; one that is not there has none.
+    private func synchronize(_ name: String) throws(StateFileError) {
+        guard let file = try FileBytes.openIfThere("\(path)/\(name)") else { return }
+        defer { close(file) }
+        try step(.synchronize, name)
+        _ = try StateFileError.check("fsync", "\(path)/\(name)") { fsync(file) }
     }
 
     /// Removes a file; one that is not there is no error.
@@ -122,23 +148,23 @@ struct DurableDirectory: Sendable {
         if let interruption { try interruption(step, name) }
     }
 
-    private func writeTemporary(_ name: String, _ bytes: [UInt8], isDurable: Bool) throws(StateFileError) {
-        let temporary = "\(path)/\(name)\(Self.temporaryEnding)"
+    private func write(_ name: String, _ bytes: [UInt8], isDurable: Bool) throws(StateFileError) {
+        let path = "\(path)/\(name)"
         try step(.create, name)
-        let file = try StateFileError.check("create", temporary) {
-            open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let file = try StateFileError.check("create", path) {
+            open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         }
         defer { close(file) }
         try step(.write, name)
         var written = 0
         while written < bytes.count {
-            written += try StateFileError.check("write", temporary) {
+            written += try StateFileError.check("write", path) {
                 bytes.withUnsafeBytes { Glibc.write(file, $0.baseAddress! + written, $0.count - written) }
             }
         }
         guard isDurable else { return }
         try step(.synchronize, name)
-        _ = try StateFileError.check("fsync", temporary) { fsync(file) }
+        _ = try StateFileError.check("fsync", path) { fsync(file) }
     }
 
     private func synchronize() throws(StateFileError) {

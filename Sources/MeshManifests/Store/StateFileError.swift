@@ -43,7 +43,7 @@ extension StateFileError: CustomStringConvertible {
         switch code {
         case EACCES, EPERM: "the agent must be able to read and write it: run as root, or change its owner"
         case EROFS: "the file system is read-only; choose another directory with --state-dir"
-        case ENOSPC, EDQUOT: "no space left; free some, nothing was changed"
+        case ENOSPC, EDQUOT: "no space left; free some"
         case ENOENT: "it does not exist"
         case EFBIG: "it is too large for a manifest; split it"
         case EISDIR: "it is a directory, not a file"

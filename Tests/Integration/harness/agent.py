@@ -38,6 +38,7 @@ class Agent:
         self.log = self.directory / "agent.log"
         self.process = None
         self.options = []  # further words of the command line
+        self.environment = {}  # variables that differ from our own
         atexit.register(self.remove)
         if objects:
             self.write_config("objects.yaml", *objects)
@@ -52,7 +53,8 @@ class Agent:
 
     def start(self, wait=True):
         with self.log.open("ab") as log:
-            self.process = spawn(*self.node.enter(*self.argv()), stdout=log, stderr=log)
+            self.process = spawn(*self.node.enter(*self.argv()), stdout=log, stderr=log,
+                                 env={**os.environ, **{name: str(value) for name, value in self.environment.items()}})
         if wait:
             self.wait_ready()
         return self

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What meshctl applies outlives the agent before it is durable, and a disk that fails is told."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.manifests import app, network_policy
+from harness.meshed import Meshed
+from harness.processes import PATIENCE, CommandFailed
+from harness.world import eventually
+
+FAILING = Path(__file__).parent / "harness/failing_fsync.c"
+DEAF = network_policy("b-hears-nobody", app("b"), ingress=[])
+MUTE = network_policy("a-says-nothing", app("a"), egress=[])
+
+
+@pytest.fixture(scope="module")
+def preloaded(tmp_path_factory):
+    """A library that makes fsync fail on demand, made by the toolchain's own compiler."""
+    library = tmp_path_factory.mktemp("fsync") / "failing_fsync.so"
+    beside = Path(shutil.which("swift")).resolve().parent / "clang"
+    compiler = beside if beside.exists() else "clang"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, FAILING], check=True, timeout=PATIENCE)
+    return library
+
+
+@pytest.fixture
+def node(preloaded, tmp_path):
+    made = Meshed(pods=("a", "b"))
+    try:
+        made.disk_fails = tmp_path / "disk-fails"
+        made.agent.stop()
+        made.agent.environment = {"LD_PRELOAD": preloaded, "FAILING_FSYNC": made.disk_fails}
+        made.agent.start()
+        yield made
+    finally:
+        made.remove()
+
+
+def names(node):
+    return {policy["policy"]["name"] for policy in node.agent.json("policy", "get")}
+
+
+def test_a_disk_that_fails_is_told_and_tried_again(node):
+    listener = node.server("b", 8080)
+    assert node.outcome("a", "b", 8080) == "ok"
+    node.disk_fails.touch()
+    with pytest.raises(CommandFailed) as failure:
+        node.agent.apply(DEAF)
+    assert "in force as generation" in str(failure.value) and "fsync" in str(failure.value)
+    assert "Input/output error" in str(failure.value) and "nothing was changed" not in str(failure.value)
+    assert node.outcome("a", "b", 8080) == "ECONNREFUSED", "what is said to be in force is"
+    assert any("failure of power" in reason for reason in node.agent.json("status")["notReady"])
+
+    generation = node.agent.json("status")["generation"]
+    with pytest.raises(CommandFailed, match="nothing was changed"):
+        node.agent.apply(MUTE)
+    assert names(node) == {"b-hears-nobody"} and node.agent.json("status")["generation"] == generation
+
+    node.disk_fails.unlink()
+    eventually(lambda: not node.agent.json("status")["notReady"])
+    node.agent.apply(MUTE)
+    assert names(node) == {"b-hears-nobody", "a-says-nothing"}
+    listener.close()
+
+
+def test_an_agent_that_dies_before_the_disk_has_a_change_has_made_it(node):
+    listener = node.server("b", 8080)
+    assert node.outcome("a", "b", 8080) == "ok"
+    node.disk_fails.touch()
+    with pytest.raises(CommandFailed, match="in force as generation"):
+        node.agent.apply(DEAF)
+    generation = node.agent.json("status")["generation"]
+    node.agent.kill()
+    assert node.outcome("a", "b", 8080) == "ECONNREFUSED"
+    node.disk_fails.unlink()
+    node.agent.start()
+    assert names(node) == {"b-hears-nobody"}
+    assert node.agent.json("status")["generation"] == generation
+    assert node.outcome("a", "b", 8080) == "ECONNREFUSED"
+    listener.close()
