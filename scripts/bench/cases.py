@@ -59,7 +59,7 @@ def all_cases():
                         limits={"downgraded": 0.85, "redirected": 1.3 if size >= 16384 else 0.85}))
     cases.append(Case("stream-64KB-64conn-cross-core-ipv4", "stream", ("--connections", "64"), "GB/s",
                       "gbytes_per_second", "cross-core", 4, higher_is_better=True,
-                      limits={"downgraded": 0.85, "redirected": 0.85}))
+                      limits={"downgraded": 0.85, "redirected": 1.3}))
     return cases
 
 
