@@ -29,7 +29,7 @@ export PYTHON
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
 .PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-values-and-fuzz \
-	test-integration bench bench-l7 bench-routes soak soak-bytes soak-l7 soak-bodies fuzz lint format presubmit install clean
+	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-routes soak soak-bytes soak-l7 soak-bodies fuzz lint format presubmit install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -55,8 +55,8 @@ test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (
 	# The tests of the kernel go one after another, so they leave a core to what needs no quiet.
 	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target test-kernel lint-values-and-fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
 	$(MAKE) BOOTSTRAP=no test-integration
-	# Neither measures a time, so they share the machine.
-	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target soak-bytes soak-l7 \
+	# None of them measures a time, so they share the machine.
+	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target soak-bytes-and-test-of-tests soak-l7 \
 		SOAK_GIGABYTES=$(SLICE_GIGABYTES) SOAK_MINUTES=$(SLICE_MINUTES)
 
 test-unit: bpf ## the Swift tests; without root, those that need it are skipped
@@ -67,6 +67,7 @@ test-root: build ## all Swift tests and the integration tests; fails, not skips,
 	$(MAKE) BOOTSTRAP=no test-kernel
 	$(MAKE) BOOTSTRAP=no test-values
 	$(MAKE) BOOTSTRAP=no test-integration
+	$(MAKE) BOOTSTRAP=no test-of-tests
 
 # The parts of the tests. They want what `make build` builds.
 need-root:
@@ -88,7 +89,13 @@ test-integration: need-root
 	# Three for two cores: one of them often waits for an agent, or for what must not come.
 	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 3 --dist loadfile
 	$(PYTHON) -m pytest Tests/Integration -m alone
+
+test-of-tests: need-root
 	scripts/test-of-tests.sh
+
+# One after the other: both load the kernel's fast path.
+soak-bytes-and-test-of-tests: soak-bytes
+	$(MAKE) BOOTSTRAP=no test-of-tests
 
 bench: ## measure all, fail if a limit is missed; docs/benchmarks keeps the results (root)
 	@$(call bootstrap,--bench)
