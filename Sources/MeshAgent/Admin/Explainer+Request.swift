@@ -93,7 +93,7 @@ extension Explainer {
         guard case .pod(let client) = source.peer, let workload = compiler.mesh.workloads[client],
             !workload.skipOutboundPorts.contains(target.key.port)
         else { return nil }
-        switch node.state.reconciler.acknowledged[target.key] ?? .none {
+        switch node.state.reconciler.acknowledged[target.key] ?? ServiceCapture.none {
         case .none: return nil
         case .all: return "the Service has routes for all its clients"
         case .classes(let classes):
