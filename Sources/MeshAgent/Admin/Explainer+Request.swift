@@ -236,8 +236,8 @@ extension Explainer {
         if verdict == .deny, kernel.reason != UInt8(MESH_REASON_NEEDS_PROXY.rawValue) {
             report.verdict = .deny
             report.status = 503
-            report.explanation =
-                "the kernel refuses the proxy's connection (\(ReasonName.of(kernel.reason) ?? "policy")), as it would the client's"
+            let reason = ReasonName.of(kernel.reason) ?? "policy"
+            report.explanation = "the kernel refuses the proxy's connection (\(reason)), as it would the client's"
         }
         return report
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a router does with one request, step by step as a worker of the proxy takes them (`Engine.route` in `L7Proxy`), and
-/// with the same matching, redirects and rewrites.
+/// What a router does with one request, step by step as a worker of the proxy takes them (`Engine.route` in `L7Proxy`),
+/// and with the same matching, redirects and rewrites.
 public struct RequestTrace: Sendable {
     /// An answer that no backend makes.
     public struct Answer: Hashable, Sendable {
