@@ -97,6 +97,28 @@ public enum Samples {
                 path: nil)
         ],
         generation: 7, findings: [])
+    public static let request = RequestReport(
+        method: "GET", path: "/api/x", host: "web.shop", outcome: .mixed, explanation: "it depends",
+        capture: "the Service has routes",
+        route: RouteRuleReport(
+            kind: "HTTPRoute", namespace: "shop", name: "web", rule: 1, ruleName: "api", match: 0,
+            condition: "path prefix /api"),
+        filters: ["rewrite of the host: a"],
+        backends: [
+            RequestBackendReport(
+                service: "shop/v1", port: 80, weight: 2, percent: 200 / 3, path: "/api/x", host: "a", ready: 1,
+                endpoints: [
+                    RequestEndpointReport(
+                        workload: "shop/v1-0", address: "10.1.0.3", port: 8080, verdict: .deny, status: 403,
+                        policies: [policy], rule: 0, explanation: "it denies", dryRun: .allow)
+                ]),
+            RequestBackendReport(
+                service: nil, port: nil, weight: 1, percent: 100 / 3, status: 500, explanation: "Service not found",
+                path: "/api/x", host: "web.shop", ready: 0, endpoints: []),
+        ],
+        settings: [
+            RequestSettingReport(service: "shop/web:80", field: "fault", value: "answer 418 for 50 %", policy: policy)
+        ])
     public static let step = UninstallStep("link mesh_sockops", .failed, detail: "busy")
     public static let run = RunTarget(
         netns: "/run/netns/web", netnsCookie: 7, cgroup: "/c", redirection: RedirectionReport(.enabled))

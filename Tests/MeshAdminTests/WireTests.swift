@@ -65,6 +65,10 @@ import Testing
         #expect(try Self.decoded(rollback) == .rollbackPolicies(rollback))
         let explain = ExplainRequest(source: "a/b", destination: "c/d", port: 53, protocol: "UDP")
         #expect(try Self.decoded(explain) == .explain(explain))
+        let request = ExplainRequest(
+            source: "a/b", destination: "c/d", port: 80, protocol: "TCP",
+            request: RequestQuestion(method: "GET", path: "/x?y", headers: ["a: b"]))
+        #expect(try Self.decoded(request) == .explain(request))
         let run = PrepareRunRequest(namespace: "shop", name: "web")
         #expect(try Self.decoded(run) == .prepareRun(run))
         let uninstall = UninstallRequest(purge: true)

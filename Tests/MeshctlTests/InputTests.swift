@@ -37,7 +37,9 @@ import Testing
     @Test(arguments: [
         ["status", "--timeout", "3s"], ["flows", "--last", "-1"], ["flows", "--from", "A B"],
         ["flows", "--verdict", "x"],
-        ["policy", "apply"], ["policy", "explain", "a/b", "c/d"], ["policy", "rollback", "--list", "--to", "3"],
+        ["policy", "apply"], ["policy", "explain", "a/b", "c/d"],
+        ["policy", "explain", "a/b", "c/d:1", "GET"], ["policy", "explain", "a/b", "c/d:1", "-H", "a: b"],
+        ["policy", "rollback", "--list", "--to", "3"],
         ["run", "--pod", "a/b"], ["run", "--pod", "a/b", "ls"], ["status", "--socket", "a", "--node", "b"],
         ["uninstall", "--check", "--purge"], ["connections", "--limit", "0"], ["status", "-o", "xml"], ["dance"],
         ["status", "--wait", "--timeout", "soon"],

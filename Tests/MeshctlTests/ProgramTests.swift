@@ -30,7 +30,9 @@ enum Program {
         let agent = try FakeAgent()
         for words in [
             ["status"], ["status", "--wait", "--timeout", "5s"], ["workloads"], ["services"], ["flows"],
-            ["policy", "get"], ["policy", "explain", "a/b", "c/d:1"], ["policy", "rollback"],
+            ["policy", "get"], ["policy", "explain", "a/b", "c/d:1"],
+            ["policy", "explain", "a/b", "c/d:1", "GET", "/x?y", "-H", "a: b", "-H", "Host: c"],
+            ["policy", "rollback"],
             ["policy", "rollback", "--list"], ["policy", "delete", "netpol", "a/b"], ["version"],
         ] {
             for format in ["table", "json", "yaml"] {

@@ -186,6 +186,37 @@ import Testing
                 """)
     }
 
+    @Test func explainOfARequest() {
+        #expect(
+            RequestExplainText.render(Samples.request) == """
+                request     GET /api/x, Host web.shop
+                outcome     it depends: it depends
+                proxy       the Service has routes
+                route       HTTPRoute shop/web rule 1 'api', match 0: path prefix /api
+                filter      rewrite of the host: a
+                backend     shop/v1:80, weight 2, 66.7 %, 1 ready, gets /api/x, Host a
+                  endpoint  shop/v1-0 10.1.0.3:8080: denied with 403: it denies; with dry-run policies allowed
+                backend     none, weight 1, 33.3 %, 0 ready, the proxy answers 500: Service not found
+                setting     fault: answer 418 for 50 % [NetworkPolicy shop/deny-all, for shop/web:80]
+
+                """)
+        var report = Samples.explain
+        report.request = RequestReport(
+            method: "GET", path: "/old", host: "web.shop", outcome: .answered, status: 302, location: "http://a/new",
+            explanation: "the rule redirects", capture: "the Service has routes")
+        #expect(
+            ExplainText.render(report).hasSuffix(
+                """
+                  ingress    denied: nothing allows it [NetworkPolicy shop/deny-all]
+
+                request   GET /old, Host web.shop
+                outcome   answered by the proxy with 302: the rule redirects
+                location  http://a/new
+                proxy     the Service has routes
+
+                """))
+    }
+
     @Test func uninstall() {
         #expect(UninstallText.render([Samples.step]) == "failed  link mesh_sockops: busy\n")
         let pins = (0..<4).map { UninstallStep("pin: /b/\($0)", .removed) }

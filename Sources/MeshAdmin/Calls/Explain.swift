@@ -14,12 +14,17 @@ public struct ExplainRequest: AdminCall {
     public var port: UInt16
     /// `TCP` or `UDP`.
     public var `protocol`: String
+    /// Asks also what becomes of a request over the connection; TCP only.
+    public var request: RequestQuestion?
 
-    public init(source: String, destination: String, port: UInt16, protocol: String) {
+    public init(
+        source: String, destination: String, port: UInt16, protocol: String, request: RequestQuestion? = nil
+    ) {
         self.source = source
         self.destination = destination
         self.port = port
         self.protocol = `protocol`
+        self.request = request
     }
 }
 
@@ -90,10 +95,12 @@ public struct ExplainReport: Codable, Equatable, Sendable {
     public var generation: UInt32
     /// What limits the answer: an end that is not enrolled, hostNetwork.
     public var findings: [Finding]
+    /// What becomes of the request that was asked about.
+    public var request: RequestReport?
 
     public init(
         source: EndReport, service: ServiceAddressReport? = nil, port: UInt16, protocol: String, verdict: Verdict,
-        answers: [Answer], generation: UInt32, findings: [Finding]
+        answers: [Answer], generation: UInt32, findings: [Finding], request: RequestReport? = nil
     ) {
         self.source = source
         self.service = service
@@ -103,5 +110,6 @@ public struct ExplainReport: Codable, Equatable, Sendable {
         self.answers = answers
         self.generation = generation
         self.findings = findings
+        self.request = request
     }
 }

@@ -8,10 +8,10 @@ import SockOps
 
 /// Makes the answer to `meshctl policy explain`: the verdict from the live maps, the reason from the evaluator.
 struct Explainer {
-    private let node: Node
+    let node: Node
     private let names: AgentNames
 
-    private var compiler: MeshCompiler { node.state.reconciler.compiler }
+    var compiler: MeshCompiler { node.state.reconciler.compiler }
 
     init(_ node: Node) {
         self.node = node
@@ -19,10 +19,16 @@ struct Explainer {
     }
 
     /// One end of the question.
-    private struct End {
+    struct End {
         var peer: PolicyPeer
         var address: IPAddress
         var port: UInt16
+    }
+
+    /// A Service that the question is about.
+    struct Target {
+        var key: ServiceKey
+        var service: CompiledService
     }
 
     func explain(_ request: ExplainRequest) throws(AdminError) -> ExplainReport {
@@ -30,7 +36,7 @@ struct Explainer {
             throw AdminError(.invalidRequest, "'\(request.protocol)' is no protocol of the mesh", hint: "TCP or UDP")
         }
         let source = try podOrAddress(request.source, port: 0)
-        let (service, destinations) = try destinations(request.destination, request.port, transport)
+        let (target, destinations) = try destinations(request.destination, request.port, transport)
         var answers: [ExplainReport.Answer] = []
         var generation = node.writer.tables.generation
         var findings: [MeshAdmin.Finding] = []
@@ -48,8 +54,11 @@ struct Explainer {
         }
         return ExplainReport(
             source: names.end(source.address, 0, netns: cookie(source.peer), identity: number(source.address)),
-            service: service, port: request.port, protocol: transport.rawValue, verdict: together, answers: answers,
-            generation: generation, findings: findings + limits(source, destinations))
+            service: target.map(report), port: request.port, protocol: transport.rawValue, verdict: together,
+            answers: answers, generation: generation, findings: findings + limits(source, destinations),
+            request: try request.request.map { question throws(AdminError) in
+                try self.request(question, request, source, target, destinations, answers, transport)
+            })
     }
 
     // MARK: - Ends
@@ -71,13 +80,13 @@ struct Explainer {
     /// What a name, or an address, stands for: one end, or the backends of a service.
     private func destinations(
         _ text: String, _ port: UInt16, _ transport: TransportProtocol
-    ) throws(AdminError) -> (ServiceAddressReport?, [End]) {
+    ) throws(AdminError) -> (Target?, [End]) {
         if let address = IPAddress(text) {
             let key = ServiceKey(address: address, port: port, transport: transport)
             guard let service = compiler.mesh.services[key] else {
                 return (nil, [try podOrAddress(text, port: port)])
             }
-            return (report(key, service), backends(service))
+            return (Target(key: key, service: service), backends(service))
         }
         let isService = text.hasPrefix("service/")
         let name = NamespacedName(isService ? String(text.dropFirst(8)) : text)
@@ -101,23 +110,24 @@ struct Explainer {
                 hint: object.isHeadless
                     ? "it is headless: ask about one of its pods" : "meshctl services shows its ports")
         }
-        return (report(key, compiled), backends(compiled))
+        return (Target(key: key, service: compiled), backends(compiled))
     }
 
     private func backends(_ service: CompiledService) -> [End] {
-        service.backends.map { backend in
-            let owner = compiler.mesh.addresses[backend.address]?.workload
-            return End(
-                peer: owner.map(PolicyPeer.pod) ?? .address(backend.address), address: backend.address,
-                port: backend.port)
-        }
+        service.backends.map { end($0.address, $0.port) }
     }
 
-    private func report(_ key: ServiceKey, _ service: CompiledService) -> ServiceAddressReport {
-        ServiceAddressReport(service: service.service.description, address: key.address.description, port: key.port)
+    func end(_ address: IPAddress, _ port: UInt16) -> End {
+        let owner = compiler.mesh.addresses[address]?.workload
+        return End(peer: owner.map(PolicyPeer.pod) ?? .address(address), address: address, port: port)
     }
 
-    private func pod(_ name: NamespacedName) -> Pod? {
+    private func report(_ target: Target) -> ServiceAddressReport {
+        ServiceAddressReport(
+            service: target.service.service.description, address: target.key.address.description, port: target.key.port)
+    }
+
+    func pod(_ name: NamespacedName) -> Pod? {
         let reference = ObjectReference(apiVersion: "v1", kind: "Pod", namespace: name.namespace, name: name.name)
         guard case .pod(let pod)? = node.state.store.objects[reference] else { return nil }
         return pod
@@ -129,7 +139,7 @@ struct Explainer {
         return service
     }
 
-    private func cookie(_ peer: PolicyPeer) -> NetnsCookie {
+    func cookie(_ peer: PolicyPeer) -> NetnsCookie {
         guard case .pod(let name) = peer else { return 0 }
         return node.state.reconciler.inForce[name]?.netns ?? 0
     }
@@ -138,8 +148,7 @@ struct Explainer {
 
     // MARK: - Answers
 
-    private func ask(_ source: End, _ destination: End, _ transport: TransportProtocol) throws(AdminError) -> mesh_query
-    {
+    func ask(_ source: End, _ destination: End, _ transport: TransportProtocol) throws(AdminError) -> mesh_query {
         var question = mesh_query()
         question.source_netns = cookie(source.peer)
         question.source = mesh_ip(source.address)

@@ -10,13 +10,18 @@ extension MeshCompiler {
             isMeshWide ? services.all : services.all.filter { $0.namespace == reference.namespace })
     }
 
+    /// What policies say about requests to a port of a Service, and which of them.
+    ///
+    /// - Parameter port: its name; empty if it has none.
+    public func meshPolicy(of service: NamespacedName, port: String) -> MeshPolicyResolution {
+        let subject = MeshPolicyResolution.Subject(namespace: service.namespace, service: service.name, port: port)
+        return MeshPolicyResolution(
+            Array(meshPolicies.values), for: subject, rootNamespace: configuration.rootNamespace)
+    }
+
     /// What holds for requests to a port of a Service.
     func settings(of service: Service, _ port: Service.Port) -> MeshPolicySettings {
-        let subject = MeshPolicyResolution.Subject(
-            namespace: service.metadata.namespace, service: service.metadata.name, port: port.name)
-        var settings = MeshPolicyResolution(
-            Array(meshPolicies.values), for: subject, rootNamespace: configuration.rootNamespace
-        ).settings
+        var settings = meshPolicy(of: service.namespacedName, port: port.name).settings
         // What a policy says is nearer to requests than what the Service says about connections.
         if settings.locality == nil {
             switch service.trafficDistribution {

@@ -62,10 +62,14 @@ struct PolicyDiffCommand: ParsableCommand {
 
 struct PolicyExplain: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "explain", abstract: "Say whether a connection is allowed now, and which policy decides.",
+        commandName: "explain",
+        abstract: "Say whether a connection is allowed now, or what becomes of a request, and what decides.",
         discussion: """
             Runs the kernel's own verdict on the live maps. SRC is NAMESPACE/NAME of a pod or an address; DST also a \
             service: pod/NAMESPACE/NAME and service/NAMESPACE/NAME tell them apart where both exist.
+
+            With a method and a path it also says what the node proxy does with such a request: route and rule, \
+            filters, backends, policies; or what it answers itself, and why. No request is made.
             """)
 
     @OptionGroup var agent: AgentAddress
@@ -79,15 +83,39 @@ struct PolicyExplain: ParsableCommand {
         transform: { try FlowTarget($0) })
     var target: FlowTarget
 
-    @Flag(help: "Exit with 6 unless it is allowed.")
+    @Argument(help: "Method of a request, for example GET.")
+    var method: String?
+
+    @Argument(help: "Its path, perhaps with a query: /api/items?id=1.")
+    var path: String?
+
+    @Option(
+        name: [.customShort("H"), .long], parsing: .singleValue,
+        help: ArgumentHelp(
+            "Line of the request's header; Host too. May be repeated.", valueName: "name: value"))
+    var header: [String] = []
+
+    @Flag(help: "Exit with 6 unless it is allowed, or the request reaches a backend.")
     var exitCode = false
+
+    func validate() throws {
+        if method != nil, path == nil { throw ValidationError("A request has a path: add for example /.") }
+        if method == nil, !header.isEmpty {
+            throw ValidationError("-H is for a request: write its method and path after DST:PORT.")
+        }
+    }
 
     func run() throws {
         var client = try agent.connect()
+        var question: RequestQuestion?
+        if let method, let path { question = RequestQuestion(method: method, path: path, headers: header) }
         let report = try client.one(
             ExplainRequest(
-                source: source, destination: target.destination, port: target.port, protocol: target.protocol))
+                source: source, destination: target.destination, port: target.port, protocol: target.protocol,
+                request: question))
         try Console.print(report, as: output.output, table: ExplainText.render)
-        if exitCode, report.verdict != .allow { throw ExitStatus.negative }
+        guard exitCode else { return }
+        let isYes = report.request.map { [.forwarded, .direct].contains($0.outcome) } ?? (report.verdict == .allow)
+        if !isYes { throw ExitStatus.negative }
     }
 }

@@ -23,7 +23,9 @@ enum ExplainText {
             fields.add("  ingress", answer.ingress.map(direction))
             fields.add("  path", answer.path.map(FlowText.path))
         }
-        return text + fields.rendered() + report.findings.map { "\($0)\n" }.joined()
+        text += fields.rendered()
+        if let request = report.request { text += "\n" + RequestExplainText.render(request) }
+        return text + report.findings.map { "\($0)\n" }.joined()
     }
 
     private static func direction(_ report: ExplainReport.DirectionReport) -> String {

@@ -82,7 +82,7 @@ public struct RequestSource: BitwiseCopyable {
     }
 
     private static func hash(_ text: UnsafeRawBufferPointer) -> UInt64 {
-        text.reduce(PathIndex.seed, PathIndex.hash)
+        PathIndex.hash(PathIndex.seed, text)
     }
 }
 

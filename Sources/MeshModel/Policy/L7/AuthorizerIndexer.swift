@@ -29,7 +29,7 @@ struct AuthorizerIndexer {
         for (rule, choices) in choices.enumerated() {
             let crowd = { (placed: [Placed]) in placed.reduce(0) { max($0, crowds[$1.place] ?? 0) } }
             let best = choices.min { crowd($0) < crowd($1) }
-            let whole = AuthorizerProgram.Candidate(rule: Int32(rule), kind: .rule)
+            let whole = candidate(Int32(rule), .rule)
             for placed in best ?? [(Place.others, whole)] { places[placed.place, default: []].append(placed.candidate) }
         }
         layOut(places, in: &result)
@@ -58,8 +58,7 @@ struct AuthorizerIndexer {
         }
         result.exactPaths = PathIndex(exactPaths, isTree: false)
         result.pathPrefixes = PathIndex(pathPrefixes, isTree: false)
-        result.prefixLengths = [UInt64](repeating: 0, count: result.pathPrefixes.longestKey / 64 + 1)
-        for (key, _) in pathPrefixes { result.prefixLengths[key.count >> 6] |= 1 << UInt64(key.count & 63) }
+        result.prefixLengths = Set(pathPrefixes.map(\.key.count)).sorted()
         result.principals = PathIndex(principals, isTree: false)
         result.namespaces = PathIndex(namespaces, isTree: false)
         result.accounts = PathIndex(accounts, isTree: false)
@@ -75,10 +74,13 @@ struct AuthorizerIndexer {
         if rule.to.isEmpty { return nil }
         var placed: [Placed] = []
         for clause in rule.to {
-            guard let test = test(of: clause, .path) else { return nil }
+            guard let (test, index) = test(of: clause, .path) else { return nil }
             for pattern in test.values {
+                let isTemplate = program.patterns[Int(pattern)].kind == .template
                 guard let place = pathPlace(program.patterns[Int(pattern)]) else { return nil }
-                placed.append((place, .init(rule: number, kind: .path, clause: clause, pattern: pattern)))
+                var candidate = candidate(number, .operation, clause, proven: index)
+                if isTemplate { candidate.template = pattern }
+                placed.append((place, candidate))
             }
         }
         return placed
@@ -102,18 +104,21 @@ struct AuthorizerIndexer {
         if rule.from.isEmpty { return nil }
         var placed: [Placed] = []
         for clause in rule.from {
-            guard let places = sourcePlaces(clause) else { return nil }
-            placed += places.map { ($0, .init(rule: number, kind: .source, clause: clause)) }
+            guard let (places, index) = sourcePlaces(clause) else { return nil }
+            placed += places.map { ($0, candidate(number, .source, clause, proven: index)) }
         }
         return placed
     }
 
-    private func sourcePlaces(_ clause: Int32) -> [Place]? {
+    /// - Returns: Where, and the test that is proven there.
+    private func sourcePlaces(_ clause: Int32) -> (places: [Place], test: Int32)? {
         let kinds: [(AuthorizerProgram.Attribute, ([UInt8]) -> Place)] = [
             (.principal, Place.principal), (.account, Place.account), (.namespace, Place.namespace),
         ]
         for (attribute, place) in kinds {
-            if let test = test(of: clause, attribute), let texts = exactTexts(test) { return texts.map(place) }
+            if let (test, index) = test(of: clause, attribute), let texts = exactTexts(test) {
+                return (texts.map(place), index)
+            }
         }
         return nil
     }
@@ -121,17 +126,25 @@ struct AuthorizerIndexer {
     private func byMethod(_ number: Int32) -> [Placed]? {
         let rule = program.rules[Int(number)]
         if rule.to.isEmpty { return nil }
-        var methods: Set<[UInt8]> = []
+        var placed: [Placed] = []
         for clause in rule.to {
-            guard let test = test(of: clause, .method), let texts = exactTexts(test) else { return nil }
-            methods.formUnion(texts)
+            guard let (test, index) = test(of: clause, .method), let texts = exactTexts(test) else { return nil }
+            placed += texts.map { (.method($0), candidate(number, .operation, clause, proven: index)) }
         }
-        return methods.map { (.method($0), .init(rule: number, kind: .rule)) }
+        return placed
     }
 
-    private func test(of clause: Int32, _ attribute: AuthorizerProgram.Attribute) -> AuthorizerProgram.Test? {
-        program.clauses[Int(clause)].tests.lazy.map { program.tests[Int($0)] }
-            .first { $0.attribute == attribute && !$0.isNegated }
+    private func candidate(
+        _ rule: Int32, _ kind: AuthorizerProgram.Candidate.Kind, _ clause: Int32 = 0, proven: Int32 = -1
+    ) -> AuthorizerProgram.Candidate {
+        .init(rule: rule, group: program.rules[Int(rule)].group, kind: kind, clause: clause, proven: proven)
+    }
+
+    private func test(
+        of clause: Int32, _ attribute: AuthorizerProgram.Attribute
+    ) -> (test: AuthorizerProgram.Test, index: Int32)? {
+        program.clauses[Int(clause)].tests.lazy.map { (program.tests[Int($0)], $0) }
+            .first { $0.0.attribute == attribute && !$0.0.isNegated }
     }
 
     /// - Returns: `nil` unless every value is an exact one.

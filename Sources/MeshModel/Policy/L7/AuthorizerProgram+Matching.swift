@@ -15,32 +15,31 @@ extension AuthorizerProgram {
                 scan(accounts, account, source.accountHash, &found, request, path, headers)
             }
         }
-        if methods.longestKey >= request.method.count {
-            let hash = request.method.reduce(PathIndex.seed, PathIndex.hash)
+        if methods.has(length: request.method.count) {
+            let hash = PathIndex.hash(PathIndex.seed, request.method)
             scan(methods, request.method, hash, &found, request, path, headers)
         }
         scan(others, &found, request, path, headers)
         return found
     }
 
-    /// One pass over the path hashes it up to each length that a prefix has.
+    /// One pass over the path hashes it up to each length that a prefix has, and no further than one may be found.
     private func scanPaths<Fields: RouteHeaderFields & ~Copyable>(
         _ found: inout AuthorizerMatches, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
         _ headers: borrowing Fields
     ) {
-        if exactPaths.isEmpty, pathPrefixes.isEmpty { return }
         var hash = PathIndex.seed
-        for offset in 0...min(path.count, max(exactPaths.longestKey, pathPrefixes.longestKey)) {
-            let word = offset >> 6
-            if word < prefixLengths.count, prefixLengths[word] >> UInt64(offset & 63) & 1 == 1 {
-                let prefix = UnsafeRawBufferPointer(rebasing: path[..<offset])
-                scan(pathPrefixes, prefix, hash, &found, request, path, headers)
-            }
-            if offset == path.count {
-                scan(exactPaths, path, hash, &found, request, path, headers)
-            } else {
-                hash = PathIndex.hash(hash, path[offset])
-            }
+        var hashed = 0
+        for length in prefixLengths {
+            if length > path.count { break }
+            hash = PathIndex.hash(hash, UnsafeRawBufferPointer(rebasing: path[hashed..<length]))
+            hashed = length
+            let prefix = UnsafeRawBufferPointer(rebasing: path[..<length])
+            scan(pathPrefixes, prefix, hash, &found, request, path, headers)
+        }
+        if exactPaths.has(length: path.count) {
+            hash = PathIndex.hash(hash, UnsafeRawBufferPointer(rebasing: path[hashed...]))
+            scan(exactPaths, path, hash, &found, request, path, headers)
         }
     }
 
@@ -59,31 +58,25 @@ extension AuthorizerProgram {
     ) {
         for position in range {
             let candidate = candidates[position]
-            let rule = rules[Int(candidate.rule)]
-            let known = found[rule.group]
+            let known = found[candidate.group]
             // The group has an earlier one: later candidates are of no interest.
             if known >= 0, known <= candidate.rule { continue }
-            if holds(candidate, rule, request, path, headers) { found[rule.group] = candidate.rule }
+            if holds(candidate, request, path, headers) { found[candidate.group] = candidate.rule }
         }
     }
 
     private func holds<Fields: RouteHeaderFields & ~Copyable>(
-        _ candidate: Candidate, _ rule: Rule, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
+        _ candidate: Candidate, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
         _ headers: borrowing Fields
     ) -> Bool {
-        switch candidate.kind {
-        case .rule:
-            guard any(rule.to, request, path, headers), any(rule.from, request, path, headers) else { return false }
-        case .path:
-            guard isMatch(Int(candidate.pattern), path),
-                all(clauses[Int(candidate.clause)].tests, request, path, headers, exceptPaths: true),
-                any(rule.from, request, path, headers)
-            else { return false }
-        case .source:
-            guard all(clauses[Int(candidate.clause)].tests, request, path, headers),
-                any(rule.to, request, path, headers)
-            else { return false }
+        if candidate.template >= 0, !isMatch(Int(candidate.template), path) { return false }
+        let rule = rules[Int(candidate.rule)]
+        if candidate.kind != .rule {
+            let tests = clauses[Int(candidate.clause)].tests
+            guard all(tests, request, path, headers, except: candidate.proven) else { return false }
         }
+        if candidate.kind != .operation, !any(rule.to, request, path, headers) { return false }
+        if candidate.kind != .source, !any(rule.from, request, path, headers) { return false }
         return all(rule.when, request, path, headers)
     }
 
@@ -96,14 +89,13 @@ extension AuthorizerProgram {
         return false
     }
 
-    /// - Parameter exceptPaths: Tests that the path is one of some are passed over.
+    /// - Parameter proven: The index of a test that holds.
     private func all<Fields: RouteHeaderFields & ~Copyable>(
         _ range: Range<Int32>, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
-        _ headers: borrowing Fields, exceptPaths: Bool = false
+        _ headers: borrowing Fields, except proven: Int32 = -1
     ) -> Bool {
-        for index in range {
+        for index in range where index != proven {
             let test = tests[Int(index)]
-            if exceptPaths, test.attribute == .path, !test.isNegated { continue }
             if isMet(test, request, path, headers) == test.isNegated { return false }
         }
         return true

@@ -42,16 +42,20 @@ struct AuthorizerProgram: Sendable {
         enum Kind: UInt8, BitwiseCopyable {
             /// Test the whole rule.
             case rule
-            /// Of `to` only `clause`, and of its paths only `pattern`.
-            case path
+            /// Of `to` only `clause`.
+            case operation
             /// Of `from` only `clause`.
             case source
         }
 
         let rule: Int32
+        let group: Group
         let kind: Kind
         var clause: Int32 = 0
-        var pattern: Int32 = 0
+        /// Of the clause: that it is looked for here shows that it holds, but for `template`.
+        var proven: Int32 = -1
+        /// A pattern of the path of which only the beginning is proven; -1: none.
+        var template: Int32 = -1
     }
 
     var text: [UInt8] = []
@@ -67,8 +71,8 @@ struct AuthorizerProgram: Sendable {
     var exactPaths = PathIndex([], isTree: false)
     /// By bytes, as prefixes are compared; a template is at what is before its first operator.
     var pathPrefixes = PathIndex([], isTree: false)
-    /// Bits of the lengths that such prefixes have: few, and only these are looked up.
-    var prefixLengths: [UInt64] = []
+    /// The lengths that such prefixes have, each once, ascending: few, and only these are looked up.
+    var prefixLengths: [Int] = []
     var principals = PathIndex([], isTree: false)
     var namespaces = PathIndex([], isTree: false)
     var accounts = PathIndex([], isTree: false)

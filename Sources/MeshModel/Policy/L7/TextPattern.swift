@@ -39,13 +39,10 @@ struct TextPattern: BitwiseCopyable {
 
     @inline(__always)
     private func isEqual(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ texts: UnsafeRawBufferPointer) -> Bool {
-        let offset = Int(text.offset)
-        for index in 0..<Int(text.length) {
-            var byte = bytes[start + index]
-            if ignoresCase, byte &- 0x41 < 26 { byte |= 0x20 }
-            if byte != texts[offset + index] { return false }
-        }
-        return true
+        let (offset, length) = (Int(text.offset), Int(text.length))
+        let own = UnsafeRawBufferPointer(rebasing: texts[offset..<offset + length])
+        let part = UnsafeRawBufferPointer(rebasing: bytes[start..<start + length])
+        return ignoresCase ? part.equalsIgnoringCase(own) : part.equals(own)
     }
 
     private static func template(_ pattern: UnsafeRawBufferPointer, _ path: UnsafeRawBufferPointer) -> Bool {

@@ -31,6 +31,14 @@ struct PathIndex: Sendable {
     @inline(__always)
     static func hash(_ hash: UInt64, _ byte: UInt8) -> UInt64 { (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
 
+    /// The hash of what was hashed before and these bytes.
+    @inline(__always)
+    static func hash(_ hash: UInt64, _ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        var hash = hash
+        for byte in bytes { hash = self.hash(hash, byte) }
+        return hash
+    }
+
     /// - Parameters:
     ///   - paths: each once, with its entries.
     ///   - isTree: whether they are prefixes.

@@ -55,10 +55,43 @@ extension UnsafeRawBufferPointer {
         return true
     }
 
+    @inline(__always)
     func equals(_ other: UnsafeRawBufferPointer) -> Bool {
         guard count == other.count else { return false }
-        for index in 0..<count where self[index] != other[index] { return false }
+        guard let own = baseAddress, let other = other.baseAddress else { return true }
+        return own.equals(other, count: count)
+    }
+}
+
+extension UnsafeRawPointer {
+    /// Whether the next `count` bytes are the same. By words, the last one first: texts that begin alike, as paths and
+    /// identities do, mostly differ at their ends.
+    @inline(__always)
+    func equals(_ other: UnsafeRawPointer, count: Int) -> Bool {
+        guard count >= 8 else {
+            guard count >= 4 else {
+                for index in 0..<count where self[index] != other[index] { return false }
+                return true
+            }
+            return word(UInt32.self, count - 4) == other.word(UInt32.self, count - 4)
+                && word(UInt32.self, 0) == other.word(UInt32.self, 0)
+        }
+        let last = count - 8
+        guard word(UInt64.self, last) == other.word(UInt64.self, last) else { return false }
+        var offset = 0
+        while offset < last {
+            guard word(UInt64.self, offset) == other.word(UInt64.self, offset) else { return false }
+            offset += 8
+        }
         return true
+    }
+
+    @inline(__always)
+    private subscript(index: Int) -> UInt8 { load(fromByteOffset: index, as: UInt8.self) }
+
+    @inline(__always)
+    private func word<Word: FixedWidthInteger & BitwiseCopyable>(_ type: Word.Type, _ offset: Int) -> Word {
+        loadUnaligned(fromByteOffset: offset, as: type)
     }
 }
 
