@@ -23,9 +23,9 @@ import Testing
             HTTPRoute(
                 metadata: ObjectMetadata(name: "r", namespace: "shop"), parentRefs: [.init(name: "web")], rules: rules))
         let table = RouteTable(RouteObjects(routes: [route], services: services))
-        let router = table.router(
-            for: NamespacedName(namespace: "shop", name: "web"), port: port, clientNamespace: "shop")
-        return RequestTrace(request, router: try #require(router), port: port)
+        let router: Router = try #require(
+            table.router(for: NamespacedName(namespace: "shop", name: "web"), port: port, clientNamespace: "shop"))
+        return RequestTrace(request, router: router, port: port)
     }
 
     private static func to(_ name: String, weight: UInt32 = 1, _ filters: [RouteFilter] = []) -> RouteBackend {
