@@ -138,6 +138,14 @@ extension Engine {
             attemptFailed(exchange, .broken, .backendReset)
             wake(exchange)
         }
+        // What is left has a whole response; nothing more of its request can go.
+        var next = upstream.pointee.exchange
+        while let exchange = next {
+            next = exchange.pointee.nextOnUpstream
+            guard !exchange.pointee.marks.contains(.requestDone) else { continue }
+            exchange.pointee.marks.insert(.uploadBroken)
+            wake(exchange)
+        }
         pool.pointee.connections -= 1
         dialIfNeeded(pool)
         pools.removeIfUnused(pool)

@@ -93,7 +93,7 @@ extension Engine {
                 exchange.pointee.progressMark = mark
                 exchange.pointee.progressAt = now
             } else {
-                let isTunnel = exchange.pointee.marks.contains(.streamTunnel)
+                let isTunnel = exchange.pointee.marks.intersection([.streamTunnel, .outlivesStream]) == .streamTunnel
                 let limit = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
                 if now - exchange.pointee.progressAt >= limit { return exchange }
             }

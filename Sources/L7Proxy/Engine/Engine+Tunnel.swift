@@ -35,8 +35,37 @@ extension Engine {
         if upstream.pointee.session == nil {
             upstream.pointee.http1.body = HTTP1BodyReader(.untilClose, ofResponse: true, limits: limits)
         }
+        if let stream = exchange.pointee.stream {
+            exchange.pointee.downstream?.pointee.session?._withUnsafeGuaranteedRef { $0.hold(stream) }
+        }
         // For what has waited: the client may be able to send no more until that has gone.
         wake(exchange)
+    }
+
+    /// The client's stream is over. A tunnel goes on until the backend has all that was sent (RFC 9113 section 8.5): both
+    /// ends of the stream may have been told long before.
+    ///
+    /// - Returns: Whether the exchange goes on without its stream.
+    func outlivesStream(_ exchange: ExchangePointer, _ code: HTTP2ErrorCode) -> Bool {
+        guard code == .noError, exchange.pointee.marks.contains(.streamTunnel),
+            exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken]),
+            exchange.pointee.requestBody.sourceEnded, exchange.pointee.responseBody.isDone
+        else { return false }
+        exchange.pointee.marks.insert(.outlivesStream)
+        return true
+    }
+
+    /// The client has closed its connection, in order. - Returns: Whether exchanges are left that go on without it.
+    mutating func outlivesConnection(_ downstream: DownstreamPointer) -> Bool {
+        guard downstream.pointee.channel.state.contains(.inputEnded),
+            !downstream.pointee.channel.state.contains(.broken)
+        else { return false }
+        var next = downstream.pointee.exchange
+        while let exchange = next {
+            next = exchange.pointee.nextOnDownstream
+            if !exchange.pointee.marks.contains(.outlivesStream) { abandon(exchange, downstream) }
+        }
+        return downstream.pointee.exchange != nil
     }
 
     /// Passes on that the client's stream sends no more. - Returns: Whether all that it has sent is out.

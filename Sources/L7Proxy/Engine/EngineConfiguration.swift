@@ -40,6 +40,10 @@ public struct EngineConfiguration: Sendable {
     public var heldConnections = 1024
     public var policyPatience: UInt64 = 2_000
 
+    /// Older configurations that unanswered requests may hold, each a copy of all routes: memory of long polls while
+    /// configurations change fast. The requests of the oldest go over to the newest.
+    public var heldSnapshots = 64
+
     /// From a connection, or its first byte of a head, to the head's end: slow heads (Slowloris).
     public var headTimeout: UInt64 = 15_000
     /// A kept connection of a client without a request.
