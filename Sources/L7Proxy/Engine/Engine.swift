@@ -102,8 +102,7 @@ struct Engine: ~Copyable {
         pools = UpstreamPoolTable(capacity: configuration.pools)
         sources = SourceTable(
             connections: configuration.connectionsPerSource, exchanges: configuration.exchangesPerSource)
-        holds = SnapshotHolds(
-            limit: configuration.heldSnapshots, workers: configuration.workers, configuration.nodeLimits)
+        holds = SnapshotHolds(limit: configuration.heldSnapshots, configuration.nodeLimits)
         random = UInt64.random(in: 1...(.max))
         let pathRoom = RequestPath.scratchSize(for: Int(configuration.fittingLimits.headBytes))
         scratch = .allocate(byteCount: max(BufferPool.blockSize, pathRoom), alignment: 16)

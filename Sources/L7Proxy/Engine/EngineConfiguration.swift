@@ -9,9 +9,7 @@ public struct EngineConfiguration: Sendable {
 
     /// Of HTTP/2, on both sides. Heads must fit into a block of HTTP/1, where they may go.
     public var http2 = HTTP2Limits()
-    /// Workers that share the connections and open requests which a policy allows the node.
-    public var workers = 1
-    /// Limits of rates; the same for all workers of a node.
+    /// What policies allow the node of rates, connections and open requests; the same for all its workers.
     public var nodeLimits = NodeLimits()
 
     /// Clients' connections. More are reset when they are accepted: descriptors.

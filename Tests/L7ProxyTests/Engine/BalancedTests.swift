@@ -97,6 +97,40 @@ import Testing
         #expect(rig.counters().upstreams == 1)
     }
 
+    /// What a policy allows it allows the node, however many workers there are.
+    @Test func workersHaveOneLimitTogether() throws {
+        let gate = Gate()
+        let backend = try TestBackend { backend, connection, _ in
+            while true {
+                let request = connection.readMessage()
+                if request.isEmpty { return }
+                backend.keep(request)
+                gate.wait()
+                connection.send(TestBackend.ok())
+            }
+        }
+        let limits = NodeLimits()
+        let policies = Self.policies { $0.cluster.limits.requests = 3 }
+        let workers = try (0..<2).map { _ in
+            try Rig([backend.port], policies: policies) { $0.nodeLimits = limits }
+        }
+        var clients: [TestConnection] = []
+        for index in 0..<3 {
+            let client = workers[index % 2].client()
+            client.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            clients.append(client)
+            #expect(Poll.until { backend.requests.count == index + 1 })
+        }
+        for worker in workers {
+            #expect(Self.get(worker.client()).hasPrefix("HTTP/1.1 503 "))
+            #expect(worker.recorder.wait(for: 1)[0].reason == .circuitOpen)
+        }
+        gate.open()
+        for client in clients { #expect(client.readMessage().hasPrefix("HTTP/1.1 200 ")) }
+        for worker in workers { #expect(Poll.until { worker.counters().exchanges == 0 }) }
+        for worker in workers { #expect(Self.get(worker.client()).hasPrefix("HTTP/1.1 200 ")) }
+    }
+
     @Test func whatWasCountedIsGivenBack() throws {
         let backend = try TestBackend { _ in "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok" }
         let rig = try Rig(

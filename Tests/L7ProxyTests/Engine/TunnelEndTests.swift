@@ -130,6 +130,21 @@ import Testing
         #expect(backend.connections == 1)
     }
 
+    @Test func whatIsLeftOfATunnelIsGivenUp() throws {
+        let backend = try Self.slowHTTP2()
+        let rig = try Rig([backend.port], appProtocol: "kubernetes.io/h2c") {
+            $0.headTimeout = 1000
+            $0.idleTimeout = 1000
+            $0.stallTimeout = 1000
+        }
+        let client = HTTP2TestClient(rig.client())
+        #expect(Self.runOver(client))
+        let record = rig.recorder.wait(for: 1)[0]
+        #expect(record.reason == .responseStalled && record.requestBytes < UInt64(Self.body.utf8.count))
+        #expect(Poll.until { rig.counters().exchanges == 0 && rig.counters().buffers == 0 })
+        #expect(backend.requests.isEmpty)
+    }
+
     @Test func aClientThatResetsItsStreamHasItsBytesThrownAway() throws {
         let backend = try Self.slowHTTP2()
         let rig = try Rig([backend.port], appProtocol: "kubernetes.io/h2c")

@@ -93,6 +93,8 @@ public final class ProxySnapshot: Sendable {
     public let workloads: [UInt64: ProxyWorkload]
     public let trustDomain: String
     private let places: [Place: Int32]
+    /// Endpoints of Services whose policy is ``ServicePolicy/poolsPerClient``.
+    private let clientPlaces: Set<Place>
     private let routes: [[String: Int32]]
     /// Index of the router of the Service's own routes for each service; -1: none.
     private let producers: [Int32]
@@ -130,14 +132,20 @@ public final class ProxySnapshot: Sendable {
         self.destinationPlaces = destinationPlaces
         var places: [Place: Int32] = [:]
         var byName: [ClusterKey: Int32] = [:]
+        var clientPlaces: Set<Place> = []
         for (index, service) in services.enumerated() {
             byName[ClusterKey(service)] = Int32(index)
             for address in service.addresses {
                 let place = Place(address: address, port: service.port)
                 if places[place] == nil { places[place] = Int32(index) }
             }
+            guard service.policy.poolsPerClient else { continue }
+            for endpoint in service.endpoints {
+                clientPlaces.insert(Place(address: endpoint.identity.address, port: endpoint.identity.port))
+            }
         }
         self.places = places
+        self.clientPlaces = clientPlaces
 
         var routers: [Router] = []
         var indices: [ObjectIdentifier: Int32] = [:]
@@ -175,6 +183,8 @@ public final class ProxySnapshot: Sendable {
         /// Of where it meant to go, if that is no Service.
         var authorizer: UnsafePointer<AuthorizerPlan>?
         var source: UnsafePointer<RequestSource>?
+        /// Whether it meant to go to an endpoint that is to see each client's address.
+        var showsClient = false
     }
 
     func binding(_ origin: ConnectionOrigin) -> Binding {
@@ -183,6 +193,9 @@ public final class ProxySnapshot: Sendable {
             let index = places[Place(address: origin.destination, port: origin.destinationPort)]
         else {
             binding.authorizer = authorizer(of: origin.destination)
+            binding.showsClient =
+                !clientPlaces.isEmpty
+                && clientPlaces.contains(Place(address: origin.destination, port: origin.destinationPort))
             return binding
         }
         var router = producers[Int(index)]

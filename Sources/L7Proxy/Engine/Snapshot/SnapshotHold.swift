@@ -26,12 +26,11 @@ struct SnapshotHolds: ~Copyable {
 
     /// - Parameters:
     ///   - limit: Older snapshots that requests may hold between two calls of ``publish(_:)``.
-    ///   - workers: Those that share the limits of a node.
-    ///   - node: Of these, the limits of rates.
-    init(limit: Int, workers: Int, _ node: NodeLimits) {
+    ///   - node: What the workers of a node share of limits.
+    init(limit: Int, _ node: NodeLimits) {
         // The newest, and the one before while its requests go over.
         slab = Slab(capacity: limit + 2) { _ in SnapshotHold() }
-        clusters = ClusterTable(workers: workers, node)
+        clusters = ClusterTable(node)
     }
 
     deinit {
