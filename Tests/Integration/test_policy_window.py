@@ -3,9 +3,9 @@
 
 import os
 import signal
-import threading
 import subprocess
 import sys
+import threading
 import time
 
 import pytest

@@ -76,6 +76,7 @@ struct Downstream: BitwiseCopyable {
     var source: UnsafePointer<RequestSource>?
     /// ``ProxySnapshot/Binding/showsClient``.
     var showsClient = false
+    var missing = ProxySnapshot.MissingFamily.none
     /// Stands for the client of a copy for a mirror: it has no socket, and its block begins with the request's head.
     var isMirror = false
     var clientText = AddressText()

@@ -38,6 +38,13 @@ extension Engine {
             exchange.pointee.record.service = service.pointee.index
             guard let choice = chooseEndpoint(exchange, service) else { return }
             endpoint = choice
+            if downstream.pointee.missing == (choice.address.isIPv4 ? .ipv4 : .ipv6),
+                let other = exchange.pointee.hold?.pointee.snapshot?._withUnsafeGuaranteedRef({
+                    $0.alternate(of: choice)
+                })
+            {
+                endpoint.address = other
+            }
         }
         guard admit(exchange, downstream, endpoint) else { return }
         if let rule = exchange.pointee.rule, rule.pointee.traits.contains(.mirrors) {

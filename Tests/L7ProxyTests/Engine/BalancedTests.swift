@@ -97,6 +97,32 @@ import Testing
         #expect(rig.counters().upstreams == 1)
     }
 
+    /// A dual-stack Service has endpoints of its first family; a pod that has only the other one reaches them by that.
+    @Test(arguments: [(["fd00::1"], "::1"), (["fd00::1", "10.1.0.1"], "127.0.0.1"), (["10.1.0.1"], "127.0.0.1")])
+    func podsOfOneFamilyReachEndpointsByIt(_ addresses: [String], _ reached: String) throws {
+        let backend = try TestBackend { _ in TestBackend.ok() }
+        let asked = Mutex<[String]>([])
+        let rig = try Rig(
+            [],
+            legs: { request in
+                asked.withLock { $0.append("\(request.address)") }
+                let descriptor = StreamSocket.connect(to: .loopback(port: request.port))
+                return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
+            })
+        let endpoint = IPAddress("127.0.0.1")!
+        let service = ProxyService(
+            name: Rig.service, port: 80, addresses: [Rig.address],
+            endpoints: [ClusterEndpoint(endpoint, port: backend.port)],
+            alternates: [ProxyEndpoint(address: endpoint, port: backend.port): IPAddress("::1")!])
+        let pod = ProxyWorkload(
+            name: NamespacedName(namespace: "shop", name: "client"), serviceAccount: "default",
+            addresses: addresses.map { IPAddress($0)! })
+        rig.worker.publish(ProxySnapshot(generation: 9, services: [service], workloads: [Rig.network: pod]))
+        #expect(Self.get(rig.client()).hasPrefix("HTTP/1.1 200 "))
+        #expect(asked.withLock { $0 } == [reached])
+        #expect("\(rig.recorder.wait(for: 1)[0].endpoint.address)" == reached)
+    }
+
     /// What a policy allows it allows the node, however many workers there are.
     @Test func workersHaveOneLimitTogether() throws {
         let gate = Gate()
