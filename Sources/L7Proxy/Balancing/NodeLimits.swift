@@ -35,7 +35,9 @@ public final class NodeLimits: Sendable {
     }
 
     /// What the workers do of a Service's port together.
-    func circuit(_ cluster: ClusterKey) -> NodeCircuit { state.withLock { $0.circuits.find(cluster) { NodeCircuit() } } }
+    func circuit(_ cluster: ClusterKey) -> NodeCircuit {
+        state.withLock { $0.circuits.find(cluster) { NodeCircuit() } }
+    }
 
     /// Limiters that somebody has.
     var count: Int { state.withLock { $0.limiters.count } }

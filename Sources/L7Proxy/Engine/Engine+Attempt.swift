@@ -57,7 +57,8 @@ extension Engine {
         let showsClient = exchange.pointee.service?.pointee.poolsPerClient ?? downstream.pointee.showsClient
         let key = UpstreamPool.Key(
             address: endpoint.address, port: endpoint.port, network: origin.network, outsider: origin.outsider,
-            client: showsClient ? origin.client : nil, isHTTP2: usesHTTP2(exchange), isMirror: exchange.pointee.marks.contains(.isMirror))
+            client: showsClient ? origin.client : nil, isHTTP2: usesHTTP2(exchange),
+            isMirror: exchange.pointee.marks.contains(.isMirror))
         guard let pool = pools.find(key) else { return answer(exchange, .tooManyConnections) }
         if !exchange.pointee.marks.contains(.freshOnly), let upstream = takeIdle(pool, for: exchange) {
             counters.reuses += 1

@@ -49,7 +49,9 @@ extension Engine {
     ) -> Bool {
         var service: UnsafePointer<ServicePlan>?
         if let old = exchange.pointee.service {
-            guard let index = newest.index(of: ClusterKey(former.services[Int(old.pointee.index)])) else { return false }
+            guard let index = newest.index(of: ClusterKey(former.services[Int(old.pointee.index)])) else {
+                return false
+            }
             service = newest.service(Int32(index))
         }
         var rule: UnsafePointer<RulePlan>?

@@ -2,6 +2,7 @@
 
 import LinuxIO
 import MeshModel
+import Synchronization
 import Testing
 
 @testable import L7Proxy

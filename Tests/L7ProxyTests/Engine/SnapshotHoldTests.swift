@@ -68,7 +68,8 @@ import Testing
         let versions = clients.map { client -> String in
             let answer = client.readMessage()
             #expect(answer.hasPrefix("HTTP/1.1 200 "))
-            return answer.split(separator: "\r\n").first { $0.hasPrefix("x-version: ") }.map { "\($0.dropFirst(11))" } ?? "-"
+            return answer.split(separator: "\r\n").first { $0.hasPrefix("x-version: ") }.map { "\($0.dropFirst(11))" }
+                ?? "-"
         }
         // Those whose configuration had to go follow their rule as it came to be; the last ones have their own.
         #expect(versions.suffix(3) == ["9", "10", "11"])
@@ -103,10 +104,12 @@ import Testing
 
     @Test func aRequestThatHasNoConnectionYetIsAnsweredIfItsServiceIsGone() throws {
         let asked = Mutex<LegRequest?>(nil)
-        let rig = try Rig([1], configure: { $0.heldSnapshots = 0 }) { request in
-            asked.withLock { $0 = request }
-            return .pending
-        }
+        let rig = try Rig(
+            [1], configure: { $0.heldSnapshots = 0 },
+            legs: { request in
+                asked.withLock { $0 = request }
+                return .pending
+            })
         let client = rig.client()
         client.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
         #expect(Poll.until { asked.withLock { $0 != nil } })

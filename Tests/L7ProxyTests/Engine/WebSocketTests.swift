@@ -39,7 +39,8 @@ import Testing
                     }
                     guard let stream = peer.recorder.live[id] else { continue }
                     if greeted.insert(id).inserted {
-                        let fields = message.fields.filter { $0.name.hasPrefix("sec-") }.map { "\($0.name)=\($0.value)" }
+                        let fields = message.fields.filter { $0.name.hasPrefix("sec-") }
+                            .map { "\($0.name)=\($0.value)" }
                         backend.keep(
                             "\(message.first[1]) \(message.options.contains(.extendedConnect)) \(fields.sorted())")
                         switch answer {
@@ -207,7 +208,8 @@ import Testing
     @Test func baseOfAnyLength() {
         func text(_ bytes: [UInt8]) -> String {
             var text = ""
-            Base64.withText(byteCount: bytes.count, byte: { bytes[$0] }) { text = String(decoding: $0, as: UTF8.self) }
+            Base64.withText(
+                byteCount: bytes.count, byte: { bytes[$0] }, body: { text = String(decoding: $0, as: UTF8.self) })
             return text
         }
         // RFC 4648 section 10.
