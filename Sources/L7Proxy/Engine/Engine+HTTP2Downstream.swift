@@ -31,10 +31,12 @@ extension Engine {
         switch state {
         case .open: break
         case .yielded: enqueue(downstream)
-        case .broken: if !outlivesConnection(downstream) { close(downstream) }
-        case .ending:
-            abandonAll(downstream)
-            perform(.closeLingering, on: downstream)
+        case .broken:
+            let isInOrder =
+                downstream.pointee.channel.state.contains(.inputEnded)
+                && !downstream.pointee.channel.state.contains(.broken)
+            if !isInOrder || !outliveConnection(downstream) { close(downstream) }
+        case .ending: if !outliveConnection(downstream) { perform(.closeLingering, on: downstream) }
         }
     }
 

@@ -10,7 +10,7 @@ import MeshModel
 extension Engine {
     mutating func publish(_ snapshot: ProxySnapshot) {
         holds.publish(snapshot)
-        while holds.olderCount > configuration.heldSnapshots, let oldest = holds.oldest { supersede(oldest) }
+        if holds.olderCount > configuration.heldSnapshots, let oldest = holds.oldest { supersede(oldest) }
         sink._withUnsafeGuaranteedRef { $0.published(snapshot) }
     }
 

@@ -59,11 +59,9 @@ extension Engine {
         return true
     }
 
-    /// The client has closed its connection, in order. - Returns: Whether exchanges are left that go on without it.
-    mutating func outlivesConnection(_ downstream: DownstreamPointer) -> Bool {
-        guard downstream.pointee.channel.state.contains(.inputEnded),
-            !downstream.pointee.channel.state.contains(.broken)
-        else { return false }
+    /// The client's connection is over, in order: ends its exchanges but those that go on without it. - Returns: Whether
+    /// there are any.
+    mutating func outliveConnection(_ downstream: DownstreamPointer) -> Bool {
         var next = downstream.pointee.exchange
         while let exchange = next {
             next = exchange.pointee.nextOnDownstream

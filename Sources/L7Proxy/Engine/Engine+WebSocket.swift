@@ -36,7 +36,9 @@ extension Engine {
     mutating func goByHTTP1(_ exchange: ExchangePointer) {
         endAttempt(exchange, .cancelled)
         exchange.pointee.choice.marks.remove(.avoids)
-        leaveUpstream(exchange)
+        // No stream was opened: the connection has as much room as before.
+        exchange.pointee.upstream?.pointee.remove(exchange)
+        exchange.pointee.upstream = nil
         exchange.pointee.marks.insert(.onlyHTTP1)
         exchange.pointee.record.attempts &-= 1
         replay(exchange)

@@ -21,12 +21,12 @@ import Testing
             retry: RouteRetry(codes: [503], attempts: 1, backoff: GatewayDuration(milliseconds: 1)))
     }
 
-    /// A backend whose answers wait for `gate`; then the first of each connection is `first`.
+    /// A backend whose answers wait for `gate`; that of the first two connections is `first`.
     private static func slow(_ gate: Gate, _ first: String = TestBackend.ok()) throws -> TestBackend {
-        try TestBackend { backend, connection, _ in
+        try TestBackend { backend, connection, number in
             backend.keep(connection.readMessage())
             gate.wait()
-            connection.send(first)
+            connection.send(number < 2 ? first : TestBackend.ok("again"))
             while !connection.readMessage().isEmpty { connection.send(TestBackend.ok("again")) }
         }
     }
