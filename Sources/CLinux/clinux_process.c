@@ -7,12 +7,16 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
+#endif
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
 #endif
 
 /* Runs in the child until it is another program: system calls only, no lock of the C library may be needed. */
@@ -81,6 +85,14 @@ int clinux_spawn(const char *path, char *const *arguments, char *const *environm
 int clinux_pidfd_open(int pid)
 {
 	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int clinux_peer_pidfd(int socket)
+{
+	int pidfd = -1;
+	socklen_t length = sizeof(pidfd);
+
+	return getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) < 0 ? -1 : pidfd;
 }
 
 int clinux_pidfd_signal(int pidfd, int signal)

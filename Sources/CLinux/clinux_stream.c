@@ -195,6 +195,11 @@ int clinux_end_output(int fd)
 	return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno;
 }
 
+int clinux_end_listening(int fd)
+{
+	return shutdown(fd, SHUT_RDWR) == 0 ? 0 : -errno;
+}
+
 int clinux_close(int fd)
 {
 	return close(fd) == 0 ? 0 : -errno;

@@ -6,7 +6,7 @@ public import Glibc
 /// A process that is watched and signalled by a descriptor, which can never mean another one (pidfd_open(2)).
 public struct ChildProcess: ~Copyable {
     private let pidfd: OwnedDescriptor
-    /// In the PID namespace of the caller.
+    /// In the PID namespace of the caller; 0 if it is not visible there.
     public let pid: pid_t
 
     /// Readable when the process has ended.
@@ -50,14 +50,32 @@ public struct ChildProcess: ~Copyable {
         self.pid = pid
     }
 
-    /// Sends a signal; a process that has ended is fine.
-    public func signal(_ number: CInt) { _ = clinux_pidfd_signal(pidfd.rawValue, number) }
+    /// The process that has connected a UNIX socket, whoever has its number since. It may be one that the caller can
+    /// watch and not signal: in another PID namespace.
+    ///
+    /// - Parameter pid: as the socket's credentials say.
+    /// - Throws: ``SystemError``; ENOPROTOOPT before Linux 6.5, ESRCH if it has ended.
+    public init(peerOf socket: CInt, pid: pid_t) throws(SystemError) {
+        pidfd = OwnedDescriptor(
+            adopting: try SystemError.check("getsockopt(SO_PEERPIDFD)") { clinux_peer_pidfd(socket) })
+        self.pid = pid
+    }
+
+    /// Sends a signal.
+    ///
+    /// - Returns: whether it could be sent, or the process has ended.
+    @discardableResult
+    public func signal(_ number: CInt) -> Bool {
+        clinux_pidfd_signal(pidfd.rawValue, number) == 0 || errno == ESRCH || hasEnded
+    }
+
+    private var hasEnded: Bool { (try? pollForInput(descriptor, atMost: .zero)) ?? false }
 
     /// Kills it, and blocks until it has ended.
     ///
-    /// - Returns: whether it has within `limit`.
+    /// - Returns: whether it has within `limit`. It is not waited for where it cannot be signalled.
     public func kill(waitingAtMost limit: Duration) -> Bool {
-        signal(SIGKILL)
+        guard signal(SIGKILL) else { return false }
         return (try? pollForInput(descriptor, atMost: limit)) ?? false
     }
 

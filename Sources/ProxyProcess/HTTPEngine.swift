@@ -99,8 +99,8 @@ public final class HTTPEngine: ProxyEngine {
             accessLog = nil
             makeSink = { MetricsSink(log: nil) }
         }
-        var configuration = EngineConfiguration()
-        configuration.workers = options.workers
+        // One for all: they share the node's limits.
+        let configuration = EngineConfiguration()
         for index in 0..<options.workers {
             let worker = try ProxyWorker(
                 configuration: configuration, origins: { table.origin(of: $0) },
@@ -207,7 +207,8 @@ public final class HTTPEngine: ProxyEngine {
     private func makeLeg(_ request: L7Proxy.LegRequest, for worker: ProxyWorker) {
         let destination = SocketEndpoint(request.address, request.port)
         legs.requestLeg(
-            netns: request.network, destination: destination, outsider: request.outsider, client: nil
+            netns: request.network, destination: destination, outsider: request.outsider,
+            client: request.client.map { SocketEndpoint($0.address, $0.port) }
         ) { [complaints] result in
             switch result {
             case .failure(let refusal):

@@ -92,7 +92,11 @@ struct SnapshotBuilder {
             name: record.service, port: record.port, addresses: record.addresses,
             endpoints: endpoints(record.endpoints),
             policy: ServicePolicy(record.settings, zone: node?.zone, node: node?.name),
-            appProtocol: record.appProtocol)
+            appProtocol: record.appProtocol,
+            alternates: Dictionary(
+                record.endpoints.compactMap { endpoint in
+                    endpoint.alternate.map { (ProxyEndpoint(address: endpoint.address, port: endpoint.port), $0) }
+                }, uniquingKeysWith: { first, _ in first }))
     }
 
     /// Those that end get new requests only if there is no other, as kube-proxy has it (KEP-1669).

@@ -4,7 +4,7 @@
 import pytest
 
 from harness.capture import INGRESS, Rules, cookie_of
-from harness.manifests import app, authorization_policy, network_policy
+from harness.manifests import NAMESPACE, app, authorization_policy, network_policy
 from harness.meshed import Applied
 from harness.routed import TARGET, Client, Routed
 from harness.world import eventually
@@ -60,6 +60,30 @@ def test_requests_from_outside_are_judged(routed, family):
     found = eventually(lambda: (one := ask(routed, family, path="/closed")).get("status") == 200 and one,
                        what="the end of the policy")
     assert "x-forwarded-for" not in found["answer"]["headers"]
+
+
+def test_a_pod_sees_each_client_if_its_service_says_so(routed, ruled, family):
+    outside, inside = (routed.meshed.pod(name).address(family) for name in ("u", "b"))
+
+    def seen(**options):
+        address, port = ask(routed, family, **options)["answer"]["client"]
+        return address.removeprefix("::ffff:"), port
+
+    assert seen()[0] == inside, "a connection of the pod's own, for whoever may"
+    policies = Applied(routed.agent)
+    try:
+        policies({"apiVersion": "sockmesh.io/v1alpha1", "kind": "MeshPolicy",
+                  "metadata": {"name": "true-clients", "namespace": NAMESPACE},
+                  "spec": {"targetRefs": [{"kind": "Service", "name": "web"}],
+                           "connection": {"poolPerClient": True}}})
+        eventually(lambda: seen()[0] == outside, what="the client's own address")
+        found = ask(routed, family, path="/again")
+        assert found["answer"]["headers"]["x-forwarded-for"] == outside
+        # Connections are kept for the client: the port is that of one of its own.
+        assert len({seen(keep=True) for _ in range(3)}) == 1
+    finally:
+        policies.close()
+    eventually(lambda: seen()[0] == inside, what="the end of the policy")
 
 
 def test_policy_of_addresses_still_holds(routed, ruled):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -119,7 +120,13 @@ def test_a_proxy_that_does_not_take_a_policy_is_replaced(routed, policies):
     old = routed.serving()
     os.kill(old, signal.SIGSTOP)
     began = time.monotonic()
-    policies(CLOSED)
+    change = threading.Thread(target=policies, args=(CLOSED,))
+    change.start()
+    answered = 0
+    while change.is_alive():
+        routed.agent.json("status")
+        answered += change.is_alive()
+    assert answered >= 2, "the agent answers while the change waits"
     assert time.monotonic() - began < 30, "a dead proxy does not keep policy from coming into force"
     routed.serving(but=old)
     eventually(lambda: routed.clients["a"].ask("plain", "/closed").get("status") == 403, what="an answer of the next")

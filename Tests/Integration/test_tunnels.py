@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WebSocket over HTTP/2 (RFC 8441) through the node proxy, to a backend of HTTP/1.1, in pods."""
+"""WebSocket through the node proxy in pods, by HTTP/2 (RFC 8441) on one side and by HTTP/1.1 on the other."""
 
 import json
 import subprocess
@@ -14,18 +14,30 @@ from harness.world import eventually
 _PROGRAM = Path(__file__).parent / "harness" / "websocket.py"
 
 
-@pytest.fixture(scope="module")
-def routed():
-    made = Routed(["--proxy-access-log", "json"], servers={"b": "websocket.py serve"})
+def serving(program, protocols=None):
+    made = Routed(["--proxy-access-log", "json"], servers={"b": program}, protocols=protocols)
     made.routes(http_route("tunnels", [{"backendRefs": [to("v1")]}]))
     eventually(lambda: made.clients["a"].ask().get("answer", {}).get("pod") == "b", what="the route")
+    return made
+
+
+@pytest.fixture(scope="module")
+def routed():
+    made = serving("websocket.py serve")
     yield made
     made.close()
 
 
-def talk(routed, path, text="", count=0):
+@pytest.fixture(scope="module")
+def routed2():
+    made = serving("websocket.py serve2", {"v1": "kubernetes.io/h2c"})
+    yield made
+    made.close()
+
+
+def talk(routed, path, text="", count=0, how="talk"):
     done = subprocess.run(
-        routed.meshed.argv("a", sys.executable, _PROGRAM, "talk", ADDRESSES["web"], str(PORT), path, text, str(count)),
+        routed.meshed.argv("a", sys.executable, _PROGRAM, how, ADDRESSES["web"], str(PORT), path, text, str(count)),
         capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -46,3 +58,21 @@ def test_a_tunnel_carries_bytes_both_ways_and_each_end_alone(routed):
 def test_a_refusal_is_the_backends(routed):
     found = talk(routed, "/no")
     assert found["status"] == "403"
+
+
+def test_an_upgrade_reaches_a_backend_of_http2_as_a_stream(routed2):
+    found = talk(routed2, "/talk?a=1", "0123456789", 100_000, how="dial")
+    assert found["status"] == "HTTP/1.1 101 Switching Protocols"
+    assert found["upgrade"] == "websocket" and found["proven"]
+    assert found["first"] == "CONNECT /talk?a=1 key=False"
+    # Everything twice; the end came after the client's.
+    assert (found["length"], found["end"]) == (2_000_000 + len("\nend"), "end")
+    assert talk(routed2, "/no", how="dial")["status"].startswith("HTTP/1.1 403 ")
+    # From stream to stream it is one as well.
+    assert talk(routed2, "/talk", "ab", 1000)["length"] == 4000 + len("\nend")
+
+
+def test_an_upgrade_to_a_backend_of_http1_stays_one(routed):
+    found = talk(routed, "/talk", "0123456789", 1000, how="dial")
+    assert found["first"].startswith("get /talk http/1.1 key=True")
+    assert (found["length"], found["end"]) == (20_000 + len("\nend"), "end")

@@ -250,6 +250,67 @@ import Testing
         }
     }
 
+    /// One that the agent cannot end gets no connection any more, whoever has its listeners.
+    @Test func aProxyOutOfReachIsCutOff() throws {
+        try Self.with { world in
+            let stopped = try #require(world.supervisor.serving)
+            let id = try #require(world.supervisor.supervision.current)
+            let connection = try #require(world.supervisor.proxies[id])
+            // As one of another PID namespace is seen before Linux 6.5.
+            connection.process?.abandon()
+            connection.process = nil
+            connection.isFound = true
+            kill(stopped, SIGSTOP)
+            defer { kill(stopped, SIGKILL) }
+            let waiting = try world.connect()
+            let old = try #require(world.supervisor.listeners.entries[world.key])
+            let record = WorkloadRecord(netns: 1, pod: NamespacedName(namespace: "shop", name: "a"))
+            world.supervisor.publish([record.key: record.wire], policy: 1)
+            world.supervisor.settle(waitingAtMost: .milliseconds(50))
+            #expect(kill(stopped, 0) == 0, "nobody could end it")
+            // Who waited in its queue is reset.
+            try world.turn { world.isTaken(waiting) }
+            try world.turn { world.supervisor.serving.map { $0 != stopped && $0 != 0 } ?? false }
+            try world.turn { world.supervisor.isInForce && world.supervisor.listeners.entries[world.key] != nil }
+            let new = try #require(world.supervisor.listeners.entries[world.key])
+            #expect(new.socket !== old.socket)
+            // The new one accepts.
+            let socket = try world.connect()
+            try world.turn { world.isTaken(socket) }
+            // What comes back later is not taken for the one that serves.
+            let serving = world.supervisor.serving
+            kill(stopped, SIGCONT)
+            for _ in 0..<20 { try world.turnOnce() }
+            #expect(world.supervisor.serving == serving)
+        }
+    }
+
+    /// A change waits for a sign of life, and the loop does not.
+    @Test func changesWaitForProxiesInTheirOrder() throws {
+        try Self.with { world in
+            var done: [Int] = []
+            for number in 0..<3 { world.supervisor.whenAnswering { done.append(number) } }
+            #expect(done.isEmpty, "the proxy is asked first")
+            try world.turn { done == [0, 1, 2] }
+
+            let stopped = try #require(world.supervisor.serving)
+            kill(stopped, SIGSTOP)
+            world.supervisor.whenAnswering(within: .milliseconds(100)) { done.append(3) }
+            world.supervisor.whenAnswering(within: .seconds(60)) { done.append(4) }
+            for _ in 0..<5 { try world.turnOnce() }
+            #expect(done.count == 3)
+            try world.turn { done.contains(3) }
+            // A silent one is not waited for: the next change is refused no time by it, and ends it if it matters.
+            let record = WorkloadRecord(netns: 1, pod: NamespacedName(namespace: "shop", name: "a"))
+            world.supervisor.publish([record.key: record.wire], policy: 1)
+            let start = ContinuousClock.now
+            world.supervisor.settle(waitingAtMost: .seconds(60))
+            #expect(start.duration(to: .now) < .seconds(30) && kill(stopped, 0) != 0)
+            try world.turn { done == [0, 1, 2, 3, 4] }
+            try world.turn { world.supervisor.serving.map { $0 != stopped } ?? false && world.supervisor.isInForce }
+        }
+    }
+
     /// A proxy that comes back to another agent hears at once what has changed meanwhile.
     @Test func anAdoptedProxyIsToldWithItsHello() throws {
         try Self.with { world in

@@ -101,6 +101,9 @@ final class ProxyWorld {
         return start.duration(to: .now)
     }
 
+    /// One turn of the loop, whatever happens.
+    func turnOnce() throws { try loop.turn(waitingAtMost: .milliseconds(2)) }
+
     /// Until a proxy serves the pod.
     func settle() throws {
         try turn {

@@ -52,6 +52,7 @@ import Testing
                 maxPending: 0
                 connectTimeout: 2s
                 idleTimeout: 0s
+                poolPerClient: true
                 http: {maxRequestHeadersKb: 64, maxConcurrentStreams: 200}
               resilience:
                 timeouts: {request: 10s, backendRequest: 3s}
@@ -81,6 +82,7 @@ import Testing
         let settings = policy.settings
         #expect(settings.maxConnections == 100 && settings.maxPending == 0)
         #expect(settings.connectTimeout?.milliseconds == 2000 && settings.idleTimeout?.milliseconds == 0)
+        #expect(settings.poolPerClient == true)
         #expect(settings.maxRequestHeadersKb == 64 && settings.maxConcurrentStreams == 200)
         #expect(settings.requestTimeout?.milliseconds == 10_000 && settings.backendRequestTimeout?.milliseconds == 3000)
         let budget = try #require(settings.retryBudget)

@@ -92,6 +92,8 @@ import Testing
         // A pod with two addresses is one backend.
         let endpoints = port.endpoints.map { "\($0.address) \($0.port) \($0.weight) \($0.isTerminating)" }
         #expect(endpoints == ["10.1.0.1 8080 1 false"])
+        // Clients without IPv4 reach it by its other address.
+        #expect(port.endpoints.map { $0.alternate?.description } == ["fd01::1"])
         let headless = ServiceTests.service("h") {
             $0.clusterIPs = []
             $0.isHeadless = true

@@ -101,6 +101,7 @@ import Testing
         all.maxPending = 2
         all.connectTimeout = .init(milliseconds: 3)
         all.idleTimeout = .init(milliseconds: 4)
+        all.poolPerClient = true
         all.maxRequestHeadersKb = 5
         all.maxConcurrentStreams = 6
         all.requestTimeout = .init(milliseconds: 7)

@@ -11,6 +11,7 @@ extension RandomRecords {
         settings.maxPending = maybe { $0.number() }
         settings.connectTimeout = maybe { $0.time() }
         settings.idleTimeout = maybe { $0.time() }
+        settings.poolPerClient = maybe { $0.random.chance(50) }
         settings.maxRequestHeadersKb = maybe { $0.number() }
         settings.maxConcurrentStreams = maybe { $0.number() }
         settings.requestTimeout = maybe { $0.time() }

@@ -42,7 +42,8 @@ struct RandomRecords {
             endpoints: list {
                 .init(
                     address: $0.address(), port: $0.number(), weight: $0.number(), zone: $0.maybe { $0.text() },
-                    node: $0.maybe { $0.text() }, isReady: $0.random.chance(50), isTerminating: $0.random.chance(50))
+                    node: $0.maybe { $0.text() }, isReady: $0.random.chance(50), isTerminating: $0.random.chance(50),
+                    alternate: $0.maybe { $0.address() })
             }, settings: settings())
     }
 

@@ -15,7 +15,9 @@ int clinux_spawn(const char *path, char *const *arguments, char *const *environm
 
 /* pidfd_open(2), Linux 5.3. */
 int clinux_pidfd_open(int pid);
-/* pidfd_send_signal(2). */
+/* SO_PEERPIDFD, Linux 6.5: the process that connected a UNIX socket, or made the pair. ENOPROTOOPT before. */
+int clinux_peer_pidfd(int socket);
+/* pidfd_send_signal(2). EINVAL: the process is in a PID namespace that is neither the caller's nor below it. */
 int clinux_pidfd_signal(int pidfd, int signal);
 /*
  * Reaps a child. Returns 1 and its status (exit code, or 128 + signal), 0 if it has not ended; -1 and ECHILD if it is

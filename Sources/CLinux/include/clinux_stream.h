@@ -44,6 +44,8 @@ int clinux_no_delay(int fd);
 int clinux_non_blocking(int fd);
 /* SHUT_WR: the peer reads the end of the stream. */
 int clinux_end_output(int fd);
+/* Of a listening socket, which then listens no more in any process that has it. */
+int clinux_end_listening(int fd);
 int clinux_close(int fd);
 /* SO_LINGER with 0, then close: the peer sees a reset, not an end (tcp(7)). */
 int clinux_reset(int fd);

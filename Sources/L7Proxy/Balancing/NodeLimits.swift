@@ -2,12 +2,12 @@
 
 import Synchronization
 
-/// The rate limiters that the workers of a node share, by what they are for.
+/// What the workers of a node share of limits: buckets of rates, and counts of what is done at once.
 ///
-/// Asked when a configuration is new or a Service is first used, not for requests. A limiter lives as long as a worker
-/// has it; after a change of the limit there is a new one.
+/// Asked when a configuration is new or a Service is first used, not for requests. What is shared lives as long as a
+/// worker has it; after a change of a rate there is a new bucket, while counts stay whatever their limits become.
 public final class NodeLimits: Sendable {
-    private struct Key: Hashable {
+    private struct LimiterKey: Hashable {
         let cluster: ClusterKey
         /// Among the limits of the Service's policy.
         let place: Int
@@ -15,14 +15,9 @@ public final class NodeLimits: Sendable {
         let rate: RateLimit
     }
 
-    private struct Entry {
-        weak var limiter: RateLimiter?
-    }
-
     private struct State {
-        var entries: [Key: Entry] = [:]
-        /// Entries at which those that nobody has are removed: not at each new one, since then many would take long.
-        var sweepAt = 64
+        var limiters = SharedTable<LimiterKey, RateLimiter>()
+        var circuits = SharedTable<ClusterKey, NodeCircuit>()
     }
 
     private let state = Mutex(State())
@@ -31,19 +26,43 @@ public final class NodeLimits: Sendable {
 
     /// The limiter of one of a Service's limits: the one that other workers have, if there is one.
     func limiter(_ cluster: ClusterKey, _ place: Int, _ limit: ServicePolicy.Limit) -> RateLimiter {
-        let key = Key(cluster: cluster, place: place, subject: limit.subject, rate: limit.rate)
-        return state.withLock { state in
-            if let known = state.entries[key]?.limiter { return known }
-            if state.entries.count >= state.sweepAt {
-                state.entries = state.entries.filter { $0.value.limiter != nil }
-                state.sweepAt = max(64, 2 * state.entries.count)
+        let key = LimiterKey(cluster: cluster, place: place, subject: limit.subject, rate: limit.rate)
+        return state.withLock {
+            $0.limiters.find(key) {
+                RateLimiter(limit.rate, keys: limit.subject == .route ? 1 : RateLimiter.defaultKeys)
             }
-            let made = RateLimiter(limit.rate, keys: limit.subject == .route ? 1 : RateLimiter.defaultKeys)
-            state.entries[key] = Entry(limiter: made)
-            return made
         }
     }
 
+    /// What the workers do of a Service's port together.
+    func circuit(_ cluster: ClusterKey) -> NodeCircuit {
+        state.withLock { $0.circuits.find(cluster) { NodeCircuit() } }
+    }
+
     /// Limiters that somebody has.
-    var count: Int { state.withLock { $0.entries.values.count { $0.limiter != nil } } }
+    var count: Int { state.withLock { $0.limiters.count } }
+}
+
+/// Objects that somebody has, by what they are for.
+private struct SharedTable<Key: Hashable, Object: AnyObject> {
+    private struct Entry {
+        weak var object: Object?
+    }
+
+    private var entries: [Key: Entry] = [:]
+    /// Entries at which those that nobody has are removed: not at each new one, since then many would take long.
+    private var sweepAt = 64
+
+    var count: Int { entries.values.count { $0.object != nil } }
+
+    mutating func find(_ key: Key, make: () -> Object) -> Object {
+        if let known = entries[key]?.object { return known }
+        if entries.count >= sweepAt {
+            entries = entries.filter { $0.value.object != nil }
+            sweepAt = max(64, 2 * entries.count)
+        }
+        let made = make()
+        entries[key] = Entry(object: made)
+        return made
+    }
 }

@@ -74,6 +74,9 @@ struct Downstream: BitwiseCopyable {
     /// Who decides about requests that go where the client has connected to, and not to a Service.
     var authorizer: UnsafePointer<AuthorizerPlan>?
     var source: UnsafePointer<RequestSource>?
+    /// ``ProxySnapshot/Binding/showsClient``.
+    var showsClient = false
+    var missing = ProxySnapshot.MissingFamily.none
     /// Stands for the client of a copy for a mirror: it has no socket, and its block begins with the request's head.
     var isMirror = false
     var clientText = AddressText()

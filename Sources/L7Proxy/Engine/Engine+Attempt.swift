@@ -21,6 +21,7 @@ extension Engine {
     /// Whether the backend is spoken to by HTTP/2: its Service says so, gRPC needs it, or it is where the client meant to
     /// go by HTTP/2.
     private func usesHTTP2(_ exchange: ExchangePointer) -> Bool {
+        if exchange.pointee.marks.contains(.onlyHTTP1) { return false }
         if exchange.pointee.marks.contains(.isGRPC) { return true }
         if let rule = exchange.pointee.rule, rule.pointee.traits.contains(.grpc) { return true }
         return exchange.pointee.service?.pointee.isHTTP2 ?? (exchange.pointee.stream != nil)
@@ -37,6 +38,13 @@ extension Engine {
             exchange.pointee.record.service = service.pointee.index
             guard let choice = chooseEndpoint(exchange, service) else { return }
             endpoint = choice
+            if downstream.pointee.missing == (choice.address.isIPv4 ? .ipv4 : .ipv6),
+                let other = exchange.pointee.hold?.pointee.snapshot?._withUnsafeGuaranteedRef({
+                    $0.alternate(of: choice)
+                })
+            {
+                endpoint.address = other
+            }
         }
         guard admit(exchange, downstream, endpoint) else { return }
         if let rule = exchange.pointee.rule, rule.pointee.traits.contains(.mirrors) {
@@ -46,9 +54,11 @@ extension Engine {
         exchange.pointee.record.attempts &+= 1
         let timeout = backendTimeout(exchange, downstream)
         if timeout > 0 { exchange.pointee.attemptDeadline = now + timeout }
+        let showsClient = exchange.pointee.service?.pointee.poolsPerClient ?? downstream.pointee.showsClient
         let key = UpstreamPool.Key(
             address: endpoint.address, port: endpoint.port, network: origin.network, outsider: origin.outsider,
-            isHTTP2: usesHTTP2(exchange), isMirror: exchange.pointee.marks.contains(.isMirror))
+            client: showsClient ? origin.client : nil, isHTTP2: usesHTTP2(exchange),
+            isMirror: exchange.pointee.marks.contains(.isMirror))
         guard let pool = pools.find(key) else { return answer(exchange, .tooManyConnections) }
         if !exchange.pointee.marks.contains(.freshOnly), let upstream = takeIdle(pool, for: exchange) {
             counters.reuses += 1
@@ -209,7 +219,7 @@ extension Engine {
     mutating func replay(_ exchange: ExchangePointer) {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.backoffUntil = 0
-        exchange.pointee.marks.subtract([.uploadBroken, .requestDone, .isUpgrade, .bodyBegan])
+        exchange.pointee.marks.subtract([.uploadBroken, .requestDone, .isUpgrade, .bodyBegan, .awaitsTunnel])
         // What the last attempt left out of the fields may be other than what this one will.
         exchange.pointee.requestFields.restore()
         if exchange.pointee.stream == nil, !exchange.pointee.marks.contains(.isMirror) {

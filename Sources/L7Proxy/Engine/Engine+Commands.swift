@@ -26,9 +26,7 @@ extension Engine {
             switch command {
             case .addListener(let descriptor, let tag): add(descriptor, tag)
             case .removeListener(let tag): listeners.remove(from: poller) { $0 == tag }
-            case .publish(let snapshot):
-                holds.publish(snapshot)
-                sink._withUnsafeGuaranteedRef { $0.published(snapshot) }
+            case .publish(let snapshot): publish(snapshot)
             case .enforce(let generation): enforce(generation)
             case .whenInForce(let done): whenInForce(done)
             case .leg(let ticket, let descriptor): deliver(ticket, descriptor)

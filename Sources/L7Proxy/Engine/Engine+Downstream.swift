@@ -88,7 +88,8 @@ extension Engine {
     private mutating func proceed(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
         let stage = exchange.pointee.stage
         // A client that has only sent its end still reads (RFC 9112 section 9.6); one that was reset does not.
-        if downstream.pointee.channel.state.contains(.hungUp),
+        // Nor does one whose tunnel has ended in both directions; what came before is still passed on.
+        if downstream.pointee.channel.state.contains(.hungUp), !exchange.pointee.marks.contains(.streamTunnel),
             stage == .waiting || stage == .backoff || stage == .flowing
         {
             exchange.pointee.record.reason = .clientGone

@@ -115,6 +115,7 @@ extension Engine {
             exchange.pointee.downstream = nil
             if let stream = exchange.pointee.stream {
                 stream.context = 0
+                downstream.pointee.session?._withUnsafeGuaranteedRef { $0.release(stream) }
                 exchange.pointee.requestQueue.removeAll(&buffers)
             }
             if downstream.pointee.isMirror { endCopy(exchange, downstream) }

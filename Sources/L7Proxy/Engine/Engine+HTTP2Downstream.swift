@@ -31,10 +31,12 @@ extension Engine {
         switch state {
         case .open: break
         case .yielded: enqueue(downstream)
-        case .broken: close(downstream)
-        case .ending:
-            abandonAll(downstream)
-            perform(.closeLingering, on: downstream)
+        case .broken:
+            let isInOrder =
+                downstream.pointee.channel.state.contains(.inputEnded)
+                && !downstream.pointee.channel.state.contains(.broken)
+            if !isInOrder || !outliveConnection(downstream) { close(downstream) }
+        case .ending: if !outliveConnection(downstream) { perform(.closeLingering, on: downstream) }
         }
     }
 
@@ -85,8 +87,8 @@ extension Engine {
                 BodyPump.sent(count, from: &upstream.pointee.channel, &exchange.pointee.responseBody)
             }
             advance(exchange)
-        case .closed(let stream, _):
-            guard let exchange = Self.exchange(of: stream) else { return }
+        case .closed(let stream, let code):
+            guard let exchange = Self.exchange(of: stream), !outlivesStream(exchange, code) else { return }
             exchange.pointee.record.reason = .clientGone
             abandon(exchange, downstream)
         case .refused(_, let defect): recordRefused(downstream, defect)

@@ -56,7 +56,7 @@ extension Engine {
     /// Whether it is known that the backend takes the request, or does not. Extended CONNECT must not be sent before its
     /// settings have come (RFC 8441 section 3).
     func mayCarry(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
-        upstream.pointee.isSettled || !exchange.pointee.head.options.contains(.extendedConnect)
+        upstream.pointee.isSettled || exchange.pointee.head.options.isDisjoint(with: [.extendedConnect, .upgrade])
     }
 
     /// Gives the connection's room to the requests that have waited longest, or keeps it.
@@ -78,17 +78,23 @@ extension Engine {
     mutating func openStream(_ upstream: UpstreamPointer, for exchange: ExchangePointer) {
         guard let session = upstream.pointee.session else { return }
         let isExtended = exchange.pointee.head.options.contains(.extendedConnect)
-        if isExtended, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) {
+        let isWebSocket = !isExtended && asksForWebSocket(exchange)
+        if isExtended || isWebSocket, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) {
+            if isWebSocket { return goByHTTP1(exchange) }
             return answer(exchange, .methodNotSupported)
         }
         guard writeHTTP2Request(exchange, upstream) else { return answer(exchange, .malformedRequest) }
         let head = exchange.pointee.head
         let stream = session._withUnsafeGuaranteedRef {
             try? $0.request(
-                headWriter, method: isExtended ? .connect : head.method,
-                endOfStream: head.framing == .none && !isExtended)
+                headWriter, method: isExtended || isWebSocket ? .connect : head.method,
+                endOfStream: head.framing == .none && !isExtended && !isWebSocket)
         }
         guard let stream else { return attemptFailed(exchange, .notProcessed, .connectFailed) }
+        if isWebSocket {
+            exchange.pointee.marks.remove(.requestDone)
+            exchange.pointee.marks.formUnion([.awaitsTunnel, .isUpgrade])
+        }
         session._withUnsafeGuaranteedRef { $0.hold(stream) }
         stream.context = Int(bitPattern: exchange)
         exchange.pointee.upstreamStream = stream
@@ -136,6 +142,14 @@ extension Engine {
         close(upstream)
         while let exchange = upstream.pointee.firstIncomplete {
             attemptFailed(exchange, .broken, .backendReset)
+            wake(exchange)
+        }
+        // What is left has a whole response; nothing more of its request can go.
+        var next = upstream.pointee.exchange
+        while let exchange = next {
+            next = exchange.pointee.nextOnUpstream
+            guard !exchange.pointee.marks.contains(.requestDone) else { continue }
+            exchange.pointee.marks.insert(.uploadBroken)
             wake(exchange)
         }
         pool.pointee.connections -= 1

@@ -23,9 +23,7 @@ extension Engine {
     @inline(__always)
     var hasUnsettledPolicy: Bool { awaitedPolicy != policyGeneration || !onInForce.isEmpty }
 
-    /// Nothing happens while a snapshot waits for a place.
     mutating func settlePolicy() {
-        guard !holds.isBehind else { return }
         let waiting = onInForce
         onInForce = []
         for done in waiting { done() }

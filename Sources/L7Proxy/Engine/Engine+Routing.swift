@@ -57,6 +57,8 @@ extension Engine {
         downstream.pointee.router = binding.router
         downstream.pointee.authorizer = binding.authorizer
         downstream.pointee.source = binding.source
+        downstream.pointee.showsClient = binding.showsClient
+        downstream.pointee.missing = binding.missing
     }
 
     // MARK: - Time limits, in milliseconds; 0: none. What a rule says comes before what a policy says.

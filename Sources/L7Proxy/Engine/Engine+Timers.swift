@@ -45,7 +45,7 @@ extension Engine {
 
     /// Ends an exchange of which nothing has moved since the timer was set: after once to twice the limit.
     private mutating func checkProgress(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        let isTunnel = exchange.pointee.stage == .tunnel
+        let isTunnel = exchange.pointee.stage == .tunnel || exchange.pointee.marks.contains(.streamTunnel)
         let limit = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
         var mark = downstream.pointee.channel.received &+ downstream.pointee.channel.sent
         if let upstream = exchange.pointee.upstream {
@@ -60,7 +60,9 @@ extension Engine {
         if passed < limit { return setTimer(downstream, in: limit - passed) }
         if exchange.pointee.stage == .discarding || isTunnel { return abandon(exchange, downstream) }
         // Who is it that does not go on? A client whose body is awaited, or the backend.
-        let awaitsClient = !exchange.pointee.marks.contains(.requestDone) && exchange.pointee.requestBody.pending == 0
+        let awaitsClient =
+            exchange.pointee.marks.isDisjoint(with: [.requestDone, .awaitsTunnel])
+            && exchange.pointee.requestBody.pending == 0
         answer(exchange, awaitsClient ? .bodyTimeout : .responseStalled)
     }
 
@@ -93,7 +95,7 @@ extension Engine {
                 exchange.pointee.progressMark = mark
                 exchange.pointee.progressAt = now
             } else {
-                let isTunnel = exchange.pointee.marks.contains(.streamTunnel)
+                let isTunnel = exchange.pointee.marks.intersection([.streamTunnel, .outlivesStream]) == .streamTunnel
                 let limit = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
                 if now - exchange.pointee.progressAt >= limit { return exchange }
             }

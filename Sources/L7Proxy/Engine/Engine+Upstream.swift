@@ -31,7 +31,7 @@ extension Engine {
             let key = pool.pointee.key
             let request = LegRequest(
                 ticket: LegTicket(handle: handle), network: key.network, outsider: key.outsider, address: key.address,
-                port: key.port)
+                port: key.port, client: clientToShow(key, pool.pointee.firstWaiting))
             switch legs(request) {
             case .pending: break
             case .descriptor(let descriptor): adopt(upstream, descriptor)
@@ -41,6 +41,12 @@ extension Engine {
                 return
             }
         }
+    }
+
+    /// Whom a connection is to show to the backend. A port of the client's: of the connection that it is made for.
+    private func clientToShow(_ key: UpstreamPool.Key, _ exchange: ExchangePointer?) -> ProxyEndpoint? {
+        guard let client = key.client, let downstream = exchange?.pointee.downstream else { return nil }
+        return ProxyEndpoint(address: client, port: downstream.pointee.origin.clientPort)
     }
 
     /// The socket that was asked for is here.

@@ -10,7 +10,7 @@ import MeshModel
 /// was called stays valid until it returns.
 ///
 /// Files: accepting and driving (`Engine+Downstream`), routing (`Engine+Routing`), attempts and pools (`Engine+Attempt`,
-/// `Engine+Upstream`), newer policy (`Engine+PolicyHold`), heads and the flow of both messages (`Engine+RequestHead`, `Engine+ResponseHead`, `Engine+Flow`),
+/// `Engine+Upstream`), newer configurations (`Engine+Snapshots`) and policy (`Engine+PolicyHold`), heads and the flow of both messages (`Engine+RequestHead`, `Engine+ResponseHead`, `Engine+Flow`),
 /// what is of one protocol (`Engine+HTTP1...`, `Engine+HTTP2...`), how exchanges end (`Engine+Ending`), time
 /// (`Engine+Timers`), commands of other threads (`Engine+Commands`).
 struct Engine: ~Copyable {
@@ -102,7 +102,7 @@ struct Engine: ~Copyable {
         pools = UpstreamPoolTable(capacity: configuration.pools)
         sources = SourceTable(
             connections: configuration.connectionsPerSource, exchanges: configuration.exchangesPerSource)
-        holds = SnapshotHolds(workers: configuration.workers, configuration.nodeLimits)
+        holds = SnapshotHolds(limit: configuration.heldSnapshots, configuration.nodeLimits)
         random = UInt64.random(in: 1...(.max))
         let pathRoom = RequestPath.scratchSize(for: Int(configuration.fittingLimits.headBytes))
         scratch = .allocate(byteCount: max(BufferPool.blockSize, pathRoom), alignment: 16)

@@ -9,9 +9,7 @@ public struct EngineConfiguration: Sendable {
 
     /// Of HTTP/2, on both sides. Heads must fit into a block of HTTP/1, where they may go.
     public var http2 = HTTP2Limits()
-    /// Workers that share the connections and open requests which a policy allows the node.
-    public var workers = 1
-    /// Limits of rates; the same for all workers of a node.
+    /// What policies allow the node of rates, connections and open requests; the same for all its workers.
     public var nodeLimits = NodeLimits()
 
     /// Clients' connections. More are reset when they are accepted: descriptors.
@@ -39,6 +37,10 @@ public struct EngineConfiguration: Sendable {
     /// never comes must not keep clients for ever. Beyond either their requests are refused.
     public var heldConnections = 1024
     public var policyPatience: UInt64 = 2_000
+
+    /// Older configurations that unanswered requests may hold, each a copy of all routes: memory of long polls while
+    /// configurations change fast. The requests of the oldest go over to the newest.
+    public var heldSnapshots = 64
 
     /// From a connection, or its first byte of a head, to the head's end: slow heads (Slowloris).
     public var headTimeout: UInt64 = 15_000

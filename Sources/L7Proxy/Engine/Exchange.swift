@@ -60,6 +60,12 @@ struct Exchange: ~Copyable {
         static let awaitsTunnel = Marks(rawValue: 1 << 17)
         /// A tunnel of which a stream is one end: its bytes flow as bodies do.
         static let streamTunnel = Marks(rawValue: 1 << 18)
+        /// Both ends of the client's stream have been told in order, and what it has sent still waits for the backend.
+        static let outlivesStream = Marks(rawValue: 1 << 19)
+        /// Its rule is in no configuration that is held any more: the attempt under way is the last.
+        static let superseded = Marks(rawValue: 1 << 20)
+        /// A wish for a tunnel that goes by HTTP/1.1: the backend's HTTP/2 has none.
+        static let onlyHTTP1 = Marks(rawValue: 1 << 21)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)
     }
@@ -158,7 +164,10 @@ struct Exchange: ~Copyable {
     }
 
     /// Whether all of the request is in the client's block, from which it can be sent again.
-    var mayReplay: Bool { head.framing == .none || requestBody.keeps || !marks.contains(.bodyBegan) }
+    var mayReplay: Bool {
+        guard !marks.contains(.superseded) else { return false }
+        return head.framing == .none || requestBody.keeps || !marks.contains(.bodyBegan)
+    }
 
     /// Takes note of whether there will be a body. An extended CONNECT has none, but something like it once the tunnel is
     /// there.

@@ -16,6 +16,8 @@ public struct LegRequest: Sendable {
     public let outsider: UInt32?
     public let address: IPAddress
     public let port: UInt16
+    /// Whom the backend is to see as its peer; `nil`: whoever makes the connection.
+    public var client: ProxyEndpoint?
     /// Whether it goes to a peer's port of HBONE, for tunnels.
     public var isToPeer = false
 }

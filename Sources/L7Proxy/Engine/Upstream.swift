@@ -87,6 +87,8 @@ struct UpstreamPool: BitwiseCopyable {
         var network: UInt64
         /// As ``LegRequest/outsider``.
         var outsider: UInt32?
+        /// The one whose requests it carries; `nil`: those of all that the rest is the same of.
+        var client: IPAddress?
         var isHTTP2 = false
         /// Copies have connections of their own, so that requests need not wait for them.
         var isMirror = false
@@ -95,6 +97,7 @@ struct UpstreamPool: BitwiseCopyable {
         var hash: UInt32 {
             var word = address.low ^ (address.high &* 0x9e37_79b9_7f4a_7c15) ^ (network &* 0xc2b2_ae3d_27d4_eb4f)
             word ^= UInt64(port) ^ UInt64(outsider ?? 0) << 16 ^ (isHTTP2 ? 1 << 63 : 0) ^ (isMirror ? 1 << 62 : 0)
+            if let client { word = (word ^ client.low) &* 0x9fb2_1c65_1e98_df25 ^ client.high }
             word &*= 0xff51_afd7_ed55_8ccd
             return UInt32(truncatingIfNeeded: word >> 32)
         }

@@ -11,21 +11,28 @@ struct WorkerCluster: ~Copyable {
     private(set) var limiters: [Unmanaged<RateLimiter>] = []
     /// What it was last brought up to date with.
     private var service: ProxyService
-    private let workers: Int
     private let node: NodeLimits
+    /// What the node's workers do of it at once. Retained.
+    private let circuit: Unmanaged<NodeCircuit>
     /// Snapshots, requests and connections that point here, and the table.
     fileprivate(set) var users = 1
 
-    init(_ service: ProxyService, workers: Int, _ node: NodeLimits, seed: UInt64) {
-        self.workers = workers
+    init(_ service: ProxyService, _ node: NodeLimits, seed: UInt64) {
         self.node = node
         self.service = service
+        let circuit = node.circuit(ClusterKey(service))
+        self.circuit = Unmanaged.passRetained(circuit)
         cluster = Cluster(seed: seed)
+        cluster.circuit.join(circuit)
         apply(service)
         makeLimiters()
     }
 
-    deinit { for limiter in limiters { limiter.release() } }
+    deinit {
+        for limiter in limiters { limiter.release() }
+        cluster.circuit.leave()
+        circuit.release()
+    }
 
     /// Follows a newer configuration. What is known of endpoints and clients that stay is kept.
     mutating func update(_ new: ProxyService) {
@@ -53,9 +60,7 @@ struct WorkerCluster: ~Copyable {
     }
 
     private mutating func apply(_ service: ProxyService) {
-        var policy = service.policy.cluster
-        policy.limits = policy.limits.share(ofWorkers: workers)
-        cluster.update(service.endpoints, policy: policy, origin: service.policy.origin)
+        cluster.update(service.endpoints, policy: service.policy.cluster, origin: service.policy.origin)
     }
 
     private mutating func makeLimiters() {
@@ -69,16 +74,10 @@ struct WorkerCluster: ~Copyable {
 /// that nobody here asks for cost nothing.
 struct ClusterTable: ~Copyable {
     private var clusters: [ClusterKey: ClusterPointer] = [:]
-    private let workers: Int
     private let node: NodeLimits
 
-    /// - Parameters:
-    ///   - workers: those that share what a policy allows of connections and requests.
-    ///   - node: what they share of rates.
-    init(workers: Int, _ node: NodeLimits) {
-        self.workers = workers
-        self.node = node
-    }
+    /// - Parameter node: what the workers of a node share of limits.
+    init(_ node: NodeLimits) { self.node = node }
 
     deinit {
         for cluster in clusters.values {
@@ -112,7 +111,7 @@ struct ClusterTable: ~Copyable {
             return known
         }
         let cluster = ClusterPointer.allocate(capacity: 1)
-        cluster.initialize(to: WorkerCluster(service, workers: workers, node, seed: seed))
+        cluster.initialize(to: WorkerCluster(service, node, seed: seed))
         cluster.pointee.users += 1
         clusters[key] = cluster
         return cluster

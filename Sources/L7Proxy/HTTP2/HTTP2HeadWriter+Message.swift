@@ -46,7 +46,9 @@ extension HTTP2HeadWriter {
 
         // RFC 9113 section 8.2.2: the one thing that TE may say.
         if head.options.contains(.acceptsTrailers) { append("te", "trailers") }
-        if head.options.contains(.hasContentLength), head.form != .authority, head.framing != .chunked {
+        if head.options.contains(.hasContentLength), head.form != .authority, head.framing != .chunked,
+            forwarding.protocolName == nil
+        {
             append("content-length", decimal: head.contentLength)
         }
     }

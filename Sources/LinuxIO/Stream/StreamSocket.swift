@@ -120,6 +120,11 @@ public enum StreamSocket {
     @discardableResult
     public static func endOutput(_ descriptor: CInt) -> Int { Int(clinux_end_output(descriptor)) }
 
+    /// Ends listening, in whatever process the socket is open: who waits to be accepted is reset (inet_shutdown in
+    /// net/ipv4/af_inet.c). - Returns: 0 or `-errno`.
+    @discardableResult
+    public static func endListening(_ descriptor: CInt) -> Int { Int(clinux_end_listening(descriptor)) }
+
     /// Takes the descriptor and closes it. Unread input makes the kernel send a reset.
     public static func close(_ descriptor: CInt) { _ = clinux_close(descriptor) }
 

@@ -89,7 +89,7 @@ extension Agent: AdminHandler {
     public func applyPolicies(
         _ request: ApplyPoliciesRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
     ) {
-        answer(responder) { () throws(AdminError) in
+        answer(responder) { [self] () throws(AdminError) in
             try PolicyCalls(running().state).apply(request, cause: "apply by \(caller)")
         }
     }
@@ -97,7 +97,7 @@ extension Agent: AdminHandler {
     public func deletePolicy(
         _ request: DeletePolicyRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
     ) {
-        answer(responder) { () throws(AdminError) in
+        answer(responder) { [self] () throws(AdminError) in
             try PolicyCalls(running().state).delete(request, cause: "delete by \(caller)")
         }
     }
@@ -105,15 +105,19 @@ extension Agent: AdminHandler {
     public func rollbackPolicies(
         _ request: RollbackPoliciesRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
     ) {
-        answer(responder) { () throws(AdminError) in
+        answer(responder) { [self] () throws(AdminError) in
             try PolicyCalls(running().state).rollback(request, caller: "\(caller)")
         }
     }
 
+    /// Meanwhile other calls are answered.
     private func answer(
-        _ responder: Responder<PolicyChangeResult>, _ body: () throws(AdminError) -> PolicyChangeResult
+        _ responder: Responder<PolicyChangeResult>, _ body: @escaping () throws(AdminError) -> PolicyChangeResult
     ) {
-        do throws(AdminError) { responder.succeed(try body()) } catch { responder.fail(error) }
+        let change = {
+            do throws(AdminError) { responder.succeed(try body()) } catch { responder.fail(error) }
+        }
+        if let node { node.perform(change) } else { change() }
     }
 
     public func prepareRun(_ request: PrepareRunRequest, by caller: AdminCaller) throws(AdminError) -> RunTarget {

@@ -36,6 +36,8 @@ final class Node {
 
     /// Called after each change that is in force.
     var didChange: (CompiledChanges) -> Void = { _ in }
+    /// Performs a change of the mesh when it can be put in force without much delay.
+    var perform: (@escaping () -> Void) -> Void = { $0() }
     /// Called after each look at the node's pods.
     var didLook: () -> Void {
         get { state.onLook }
@@ -145,14 +147,19 @@ final class Node {
             throw AgentError("cannot wait for flow events: \(error)")
         }
         configWatch?.start { [unowned self] in readDirectory() }
-        namespaceWatch.start { [unowned self] directory in state.refreshEnrolment(directory: directory) }
+        namespaceWatch.start { [unowned self] directory in
+            perform { [weak self] in self?.state.refreshEnrolment(directory: directory) }
+        }
         namespaceWatch.watch(state.reconciler.enrolment.directories)
         // Openings and closings do not wake the agent.
         every(.milliseconds(50)) { $0.reader.drain() }
-        every(.milliseconds(500)) {
-            $0.state.refreshEnrolment()
-            $0.recheckOutside()
-            $0.namespaceWatch.watch($0.state.reconciler.enrolment.directories)
+        every(.milliseconds(500)) { node in
+            node.perform { [weak node] in
+                guard let node else { return }
+                node.state.refreshEnrolment()
+                node.recheckOutside()
+                node.namespaceWatch.watch(node.state.reconciler.enrolment.directories)
+            }
         }
         takeOver()
         every(.seconds(1)) { $0.takeOver() }
@@ -186,6 +193,10 @@ final class Node {
     func report(disagreement: String) { logger.critical("\(disagreement)") }
 
     func readDirectory() {
+        perform { [weak self] in self?.readDirectoryNow() }
+    }
+
+    private func readDirectoryNow() {
         guard state.readDirectory() else { return }
         // A file that changed a moment ago may still be being written.
         if let settling { loop.cancel(settling) }

@@ -31,6 +31,9 @@ extension Agent {
         }
         node.didChange = { feed.meshChanged($0) }
         node.didLook = { feed.podsLooked() }
+        node.perform = { [weak supervisor] change in
+            if let supervisor { supervisor.whenAnswering(change) } else { change() }
+        }
         return supervisor
     }
 

@@ -9,12 +9,18 @@ final class ProxyConnection {
     typealias AgentLink = Link<ProxyMessage, AgentMessage>
 
     var link: AgentLink?
-    /// `nil` where the agent cannot see it (another PID namespace).
+    /// `nil` where the agent cannot see it (another PID namespace, before Linux 6.5).
     var process: WatchedProcess?
+    /// Somebody else has started it.
+    var isFound = false
+    /// It has said that it serves nobody any more.
+    var isDrained = false
     /// Listeners that it had before.
     var returned: Set<ListenerKey> = []
     /// It has been ended, and the supervision will hear of it.
     var isGivenUp = false
+    /// It has not answered in time whether it lives: what has to be in force there is not waited for.
+    var isSilent = false
     /// Requests for sockets that are not answered.
     var openLegs = 0
     /// Of the configuration that is in force there.
@@ -30,6 +36,17 @@ final class ProxyConnection {
     /// Whether requests there may be judged by less than the configuration of `generation`. Of one that it has refused
     /// nothing is awaited.
     func isBehind(_ generation: UInt64) -> Bool { acknowledged < generation && sent == generation }
+
+    /// Ends the process.
+    ///
+    /// - Parameter waits: until it has ended, two seconds at most.
+    /// - Returns: whether it will serve nobody; not one that is out of the agent's reach.
+    func end(waits: Bool = false) -> Bool {
+        guard let process else { return isDrained || !isFound }
+        process.forget()
+        // One that takes longer to end has its signal all the same.
+        return waits && process.killAndWait() || process.kill() || isDrained
+    }
 
     var pid: Int32 { process?.pid ?? 0 }
     var version: String { link?.hello?.program ?? "" }

@@ -66,6 +66,18 @@ final class ProxyListeners {
         return true
     }
 
+    /// Ends all that there are, in whatever process they are open, and makes others.
+    ///
+    /// - Parameter isMaking: whether they may be made now.
+    func replaceAll(isMaking: Bool) {
+        for (key, entry) in entries {
+            StreamSocket.endListening(entry.socket.rawValue)
+            entries[key] = nil
+            onRemove(key)
+        }
+        if isMaking { makeMissing() }
+    }
+
     func makeMissing() {
         guard factory != nil else { return }
         for (netns, workload) in workloads.sorted(by: { $0.key < $1.key }) {

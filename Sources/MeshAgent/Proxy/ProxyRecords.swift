@@ -74,7 +74,7 @@ struct ProxyRecords {
                 endpoints: port.endpoints.map {
                     .init(
                         address: $0.address, port: $0.port, weight: $0.weight, zone: $0.zone, node: $0.node,
-                        isTerminating: $0.isTerminating)
+                        isTerminating: $0.isTerminating, alternate: $0.alternate)
                 }, settings: port.settings)
             keys.insert(record.key)
             change[record.key] = record.wire

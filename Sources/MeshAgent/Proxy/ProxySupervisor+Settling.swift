@@ -19,12 +19,19 @@ extension ProxySupervisor {
         }
     }
 
+    /// Performs `change`, which may have to ``settle(waitingAtMost:)``, when all proxies that may judge have shown that they
+    /// live, at once if there are none: meanwhile the loop goes on. One that has not by then is not waited for, but ended
+    /// if it matters.
+    func whenAnswering(within limit: Duration = settlingTime, _ change: @escaping () -> Void) {
+        settlingQueue.add(proxies.filter { isTold($0.key) }.map(\.value), within: limit, change)
+    }
+
     /// Returns when every proxy has in force what was published last, or is no more. Handles what they say meanwhile,
     /// and nothing else: the loop stands.
     func settle(waitingAtMost limit: Duration = settlingTime) {
         let deadline = ContinuousClock.now + limit
         while let proxy = proxies.first(where: { isTold($0.key) && mayJudgeByLess($0.value) })?.value {
-            let left = max(.zero, deadline - .now)
+            let left = proxy.isSilent ? .zero : max(.zero, deadline - .now)
             guard let link = proxy.link, link.isOpen else {
                 give(up: proxy)
                 continue
@@ -36,6 +43,17 @@ extension ProxySupervisor {
             // One that has answered long ago is heard now, however long another was waited for.
             if left == .zero, mayJudgeByLess(proxy) { give(up: proxy) }
         }
+    }
+
+    /// A proxy that is out of the agent's reach gets no more connections: the listeners that it has are nobody's any more.
+    /// Sockets to backends it gets neither, without a link. If it finds the agent again, it is drained.
+    func cutOff(_ proxy: ProxyConnection) {
+        logger.error(
+            """
+            a proxy cannot be ended from here: it is in another PID namespace; its listeners are closed and made \
+            anew, and connections that it has go on until they end (run the agent in the PID namespace of the node)
+            """, metadata: ["pid": "\(proxy.pid)", "listeners": "\(listeners.entries.count)"])
+        listeners.replaceAll(isMaking: supervision.mayMakeListeners)
     }
 
     private func mayJudgeByLess(_ proxy: ProxyConnection) -> Bool {
@@ -53,8 +71,8 @@ extension ProxySupervisor {
                     "acknowledged": "\(proxy.acknowledged)",
                 ])
         }
+        if !proxy.end(waits: true) { cutOff(proxy) }
         // What the supervision hears of its end by is the link.
-        proxy.process?.killAndWait()
         proxy.link?.close("the configuration was not put in force within \(Self.settlingTime)")
     }
 }

@@ -39,6 +39,7 @@ final class ProxySupervisor {
     private var factory: FactoryClient?
     private let legs: LegMaker
     lazy var metrics = MetricsRequests(on: loop)
+    lazy var settlingQueue = SettlingQueue(on: loop)
     /// Called when a proxy has come, gone, or put a configuration in force.
     var didChange: () -> Void = {}
     /// That an earlier agent has started.
@@ -97,6 +98,7 @@ final class ProxySupervisor {
         input(.stop)
         timers.values.forEach(loop.cancel)
         timers = [:]
+        settlingQueue.removeAll()
         for connection in Array(proxies.values) + Array(strangers.values) {
             connection.process?.killAndWait()
             connection.link?.close("the node is being uninstalled")
@@ -184,8 +186,9 @@ final class ProxySupervisor {
             proxies[id]?.link?.send(.drain(milliseconds: UInt32(time * 1000)))
         case .kill(let id):
             guard let proxy = proxies.removeValue(forKey: id) else { return }
-            proxy.process?.forget()
-            proxy.process?.kill()
+            settlingQueue.lost(proxy)
+            // Given up, it has been cut off already.
+            if !proxy.end(), !proxy.isGivenUp { cutOff(proxy) }
             proxy.link?.close("the process is given up")
         case .schedule(let timer, let delay):
             if let old = timers[timer] { loop.cancel(old) }
@@ -291,12 +294,11 @@ final class ProxySupervisor {
             return
         }
         let connection = ProxyConnection()
-        if peer.process > 0 {
-            let process = try ChildProcess(attachingTo: peer.process)
-            connection.process = try WatchedProcess(on: loop, process) { [weak self, weak connection] how in
-                guard let self, let connection else { return }
-                if let id = proxies.first(where: { $0.value === connection })?.key { lost(id, how) }
-            }
+        connection.isFound = true
+        connection.process = try WatchedProcess.peer(of: socket, peer.process, on: loop) {
+            [weak self, weak connection] how in
+            guard let self, let connection else { return }
+            if let id = proxies.first(where: { $0.value === connection })?.key { lost(id, how) }
         }
         strangers[ObjectIdentifier(connection)] = connection
         connection.link = try link(socket, connection) { [unowned self, unowned connection] hello in
@@ -364,8 +366,8 @@ final class ProxySupervisor {
             // One that is drained at once gives back what nobody needs.
             if id == supervision.current { _ = listeners.adopt((listener, descriptors[0])) }
         case .listenersComplete: input(.listenersReturned(id))
-        case .drained: break
-        case .status: break
+        case .drained: proxy.isDrained = true
+        case .status(let status): settlingQueue.answered(proxy, status.request)
         case .metrics(let number): metrics.finish(number)
         }
     }

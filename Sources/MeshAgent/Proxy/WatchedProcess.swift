@@ -21,12 +21,34 @@ final class WatchedProcess {
         watch = try loop.watch(self.process.descriptor, for: .readable) { [self] _ in ended() }
     }
 
-    func kill() { process.signal(SIGKILL) }
+    /// The process at the other end of a connected socket.
+    ///
+    /// - Parameter pid: as its credentials say; 0: in another PID namespace.
+    /// - Returns: `nil` where it cannot be seen (before Linux 6.5).
+    static func peer(
+        of socket: borrowing PacketSocket, _ pid: pid_t, on loop: EventLoop, onEnd: @escaping (String) -> Void
+    ) throws(SystemError) -> WatchedProcess? {
+        do throws(SystemError) {
+            return try WatchedProcess(on: loop, ChildProcess(peerOf: socket.descriptor, pid: pid), onEnd: onEnd)
+        } catch {
+            guard pid > 0 else { return nil }
+            return try WatchedProcess(on: loop, ChildProcess(attachingTo: pid), onEnd: onEnd)
+        }
+    }
+
+    /// - Returns: whether it has ended or will at once; not one that cannot be signalled.
+    @discardableResult
+    func kill() -> Bool { process.signal(SIGKILL) }
 
     /// Kills it and waits for its end, at most two seconds.
-    func killAndWait() {
+    ///
+    /// - Returns: whether it has ended.
+    @discardableResult
+    func killAndWait() -> Bool {
         forget()
-        if process.kill(waitingAtMost: .seconds(2)) { ended() }
+        guard process.kill(waitingAtMost: .seconds(2)) else { return false }
+        ended()
+        return true
     }
 
     /// Nobody wants to hear of its end any more.

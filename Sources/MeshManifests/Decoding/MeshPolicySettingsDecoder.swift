@@ -36,13 +36,14 @@ enum MeshPolicySettingsDecoder {
     private static func connection(_ reader: FieldReader, _ settings: inout MeshPolicySettings) {
         guard
             let fields = reader.object(strict: [
-                "maxConnections", "maxPending", "connectTimeout", "idleTimeout", "http",
+                "maxConnections", "maxPending", "connectTimeout", "idleTimeout", "poolPerClient", "http",
             ])
         else { return }
         settings.maxConnections = fields["maxConnections"].flatMap { number($0, 1...maximumConnections) }
         settings.maxPending = fields["maxPending"].flatMap { number($0, 0...maximumConnections) }
         settings.connectTimeout = fields["connectTimeout"].flatMap { duration($0) }
         settings.idleTimeout = fields["idleTimeout"].flatMap { duration($0, mayBeZero: true) }
+        settings.poolPerClient = fields["poolPerClient"]?.bool()
         guard let http = fields["http"]?.object(strict: ["maxRequestHeadersKb", "maxConcurrentStreams"]) else { return }
         settings.maxRequestHeadersKb = http["maxRequestHeadersKb"].flatMap { number($0, 1...maximumHeadersKb) }
         settings.maxConcurrentStreams = http["maxConcurrentStreams"].flatMap { number($0, 1...maximumStreams) }

@@ -40,6 +40,20 @@ public struct CompiledServicePort: Hashable, Sendable {
         self.settings = settings
     }
 
+    /// Takes note of the addresses that the endpoints' pods have in the other family.
+    mutating func pair(with others: [ResolvedEndpoint]) {
+        struct Place: Hashable {
+            let pod: NamespacedName
+            let port: UInt16
+        }
+        var addresses: [Place: IPAddress] = [:]
+        for other in others { if let pod = other.pod { addresses[Place(pod: pod, port: other.port)] = other.address } }
+        for place in endpoints.indices {
+            guard let pod = endpoints[place].pod else { continue }
+            endpoints[place].alternate = addresses[Place(pod: pod, port: endpoints[place].port)]
+        }
+    }
+
     /// Leaves out what the kernel would not choose, except those that end.
     mutating func follow(_ backends: [Backend]) {
         let chosen = Set(backends.map { ServiceEndpoint(address: $0.address, port: $0.port) })
@@ -57,6 +71,9 @@ public struct CompiledEndpoint: Hashable, Sendable {
     public let zone: String?
     public let node: String?
     public let isTerminating: Bool
+    /// Its pod's address in the other family, with the same port; `nil`: it has none.
+    public internal(set) var alternate: IPAddress?
+    let pod: NamespacedName?
 
     init?(_ endpoint: ResolvedEndpoint) {
         // Anything else gets nothing whatever the others are.
@@ -69,5 +86,6 @@ public struct CompiledEndpoint: Hashable, Sendable {
         zone = endpoint.zone
         node = endpoint.nodeName
         isTerminating = endpoint.isTerminating
+        pod = endpoint.pod
     }
 }

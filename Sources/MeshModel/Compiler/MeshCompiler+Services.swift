@@ -70,7 +70,9 @@ extension MeshCompiler {
                 if isProxied {
                     proxied.addresses += frontends.filter { $0.1 != .nodePort }.map(\.0.address)
                     // Of one family, so that a pod counts once.
-                    if proxied.endpoints.isEmpty {
+                    if !proxied.endpoints.isEmpty {
+                        proxied.pair(with: endpoints)
+                    } else {
                         let isLocalOnly = service.internalTrafficPolicy == .local
                         let usable = endpoints.filter { !isLocalOnly || $0.nodeName == configuration.nodeName }
                         proxied.endpoints = usable.compactMap(CompiledEndpoint.init)
@@ -126,7 +128,8 @@ extension MeshCompiler {
                             isServing: endpoint.serving ?? isReady, isTerminating: endpoint.terminating ?? false,
                             nodeName: endpoint.nodeName, zone: endpoint.zone, hintedZones: endpoint.hintedZones,
                             hintedNodes: endpoint.hintedNodes,
-                            weight: endpoint.targetPod.flatMap { pods[$0]?.mesh.weight } ?? slice.weight ?? 1))
+                            weight: endpoint.targetPod.flatMap { pods[$0]?.mesh.weight } ?? slice.weight ?? 1,
+                            pod: endpoint.targetPod))
                 }
             }
         }
@@ -156,7 +159,7 @@ extension MeshCompiler {
                     isReady: service.publishNotReadyAddresses || (isServing && !pod.isTerminating),
                     isServing: isServing, isTerminating: pod.isTerminating, nodeName: pod.nodeName,
                     zone: pod.nodeName.flatMap { nodes[$0]?.zone }, hintedZones: [], hintedNodes: [],
-                    weight: pod.mesh.weight ?? 1))
+                    weight: pod.mesh.weight ?? 1, pod: pod.namespacedName))
         }
         return Self.distinct(endpoints)
     }

@@ -3,8 +3,8 @@
 extension MeshPolicyField {
     /// Those that the node proxy of this version acts on.
     static let enforced: Set<MeshPolicyField> = [
-        .maxConnections, .maxPending, .connectTimeout, .requestTimeout, .backendRequestTimeout, .retryBudget,
-        .outlierDetection, .algorithm, .locality, .rateLimits, .fault,
+        .maxConnections, .maxPending, .connectTimeout, .poolPerClient, .requestTimeout, .backendRequestTimeout,
+        .retryBudget, .outlierDetection, .algorithm, .locality, .rateLimits, .fault,
     ]
 }
 

@@ -8,6 +8,8 @@ public struct MeshPolicySettings: Hashable, Sendable {
     public var connectTimeout: GatewayDuration?
     /// 0: connections are never closed for having nothing to do.
     public var idleTimeout: GatewayDuration?
+    /// Connections to backends carry requests of one client's address only, which the backend sees as its peer.
+    public var poolPerClient: Bool?
     /// In units of 1024 bytes.
     public var maxRequestHeadersKb: UInt32?
     public var maxConcurrentStreams: UInt32?
@@ -130,6 +132,7 @@ public enum MeshPolicyField: String, Hashable, Sendable, CaseIterable {
     case maxPending = "connection.maxPending"
     case connectTimeout = "connection.connectTimeout"
     case idleTimeout = "connection.idleTimeout"
+    case poolPerClient = "connection.poolPerClient"
     case maxRequestHeadersKb = "connection.http.maxRequestHeadersKb"
     case maxConcurrentStreams = "connection.http.maxConcurrentStreams"
     case requestTimeout = "resilience.timeouts.request"
@@ -157,6 +160,7 @@ public enum MeshPolicyField: String, Hashable, Sendable, CaseIterable {
         case .maxPending: copy(source.maxPending, &target.maxPending)
         case .connectTimeout: copy(source.connectTimeout, &target.connectTimeout)
         case .idleTimeout: copy(source.idleTimeout, &target.idleTimeout)
+        case .poolPerClient: copy(source.poolPerClient, &target.poolPerClient)
         case .maxRequestHeadersKb: copy(source.maxRequestHeadersKb, &target.maxRequestHeadersKb)
         case .maxConcurrentStreams: copy(source.maxConcurrentStreams, &target.maxConcurrentStreams)
         case .requestTimeout: copy(source.requestTimeout, &target.requestTimeout)

@@ -12,6 +12,8 @@ struct ResolvedEndpoint: Hashable, Sendable {
     let hintedZones: [String]
     let hintedNodes: [String]
     let weight: UInt32
+    /// `nil`: it is not known which pod it is.
+    var pod: NamespacedName?
 }
 
 /// Chooses the endpoints of a service port that clients on this node use, as kube-proxy does.

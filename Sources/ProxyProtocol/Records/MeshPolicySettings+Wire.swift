@@ -5,7 +5,7 @@ public import MeshModel
 extension MeshPolicySettings: WireValue {
     public func encode(to writer: inout ByteWriter) {
         writer.write(maxConnections, maxPending, connectTimeout, idleTimeout)
-        writer.write(maxRequestHeadersKb, maxConcurrentStreams, requestTimeout, backendRequestTimeout)
+        writer.write(poolPerClient, maxRequestHeadersKb, maxConcurrentStreams, requestTimeout, backendRequestTimeout)
         writer.write(retryBudget, outlierDetection, algorithm, locality)
         writer.write(rateLimits, fault, detect, detectTimeout)
     }
@@ -16,6 +16,7 @@ extension MeshPolicySettings: WireValue {
         maxPending = try reader.read()
         connectTimeout = try reader.read()
         idleTimeout = try reader.read()
+        poolPerClient = try reader.read()
         maxRequestHeadersKb = try reader.read()
         maxConcurrentStreams = try reader.read()
         requestTimeout = try reader.read()

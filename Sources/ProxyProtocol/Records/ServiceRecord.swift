@@ -14,10 +14,12 @@ public struct ServiceRecord: Hashable, Sendable {
         public var node: String?
         public var isReady: Bool
         public var isTerminating: Bool
+        /// The same place by the other family, for pods that have no address of the first.
+        public var alternate: IPAddress?
 
         public init(
             address: IPAddress, port: UInt16, weight: UInt32 = 1, zone: String? = nil, node: String? = nil,
-            isReady: Bool = true, isTerminating: Bool = false
+            isReady: Bool = true, isTerminating: Bool = false, alternate: IPAddress? = nil
         ) {
             self.address = address
             self.port = port
@@ -26,6 +28,7 @@ public struct ServiceRecord: Hashable, Sendable {
             self.node = node
             self.isReady = isReady
             self.isTerminating = isTerminating
+            self.alternate = alternate
         }
     }
 
@@ -72,12 +75,13 @@ extension ServiceRecord: WireValue {
 
 extension ServiceRecord.Endpoint: WireValue {
     public func encode(to writer: inout ByteWriter) {
-        writer.write(address, port, weight, zone, node, isReady, isTerminating)
+        writer.write(address, port, weight, zone, node, isReady, isTerminating, alternate)
     }
 
     public init(from reader: inout ByteReader) throws(WireError) {
         self.init(
             address: try reader.read(), port: try reader.read(), weight: try reader.read(), zone: try reader.read(),
-            node: try reader.read(), isReady: try reader.read(), isTerminating: try reader.read())
+            node: try reader.read(), isReady: try reader.read(), isTerminating: try reader.read(),
+            alternate: try reader.read())
     }
 }

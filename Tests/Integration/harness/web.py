@@ -30,7 +30,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self, **more):
-        body = json.dumps({"pod": self.name, "path": self.path, **more,
+        body = json.dumps({"pod": self.name, "path": self.path, **more, "client": self.client_address[:2],
                            "headers": {name.lower(): value for name, value in self.headers.items()}}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

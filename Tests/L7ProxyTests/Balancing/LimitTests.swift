@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import LinuxIO
+import Synchronization
 import Testing
 
 @testable import L7Proxy
@@ -25,12 +27,74 @@ import Testing
         #expect(circuit.begin(resource) == true)
     }
 
-    @Test func workersShareALimit() {
-        let limits = CircuitLimits(connections: 10, pending: 0, requests: 1, retries: .max)
-        #expect(
-            limits.share(ofWorkers: 4) == CircuitLimits(connections: 3, pending: 0, requests: 1, retries: 1 << 30))
-        #expect(limits.share(ofWorkers: 1) == limits)
-        #expect(limits.share(ofWorkers: 0) == limits)
+    @Test(arguments: CircuitBreaker.Resource.allCases)
+    func workersShareALimit(_ resource: CircuitBreaker.Resource) {
+        let node = NodeCircuit()
+        let limits = CircuitLimits(connections: 3, pending: 3, requests: 3, retries: 3)
+        var (first, second) = (CircuitBreaker(limits), CircuitBreaker(limits))
+        #expect(first.begin(resource) == true)
+        // What is in use already counts.
+        first.join(node)
+        second.join(node)
+        #expect((0..<3).map { _ in second.begin(resource) } == [true, true, false])
+        #expect(first.begin(resource) == false)
+        #expect(node.inUse(resource) == 3)
+        second.end(resource)
+        #expect(first.begin(resource) == true)
+        #expect(first.inUse(resource) == 2 && second.inUse(resource) == 1)
+        // One that goes takes its own with it.
+        first.leave()
+        #expect(node.inUse(resource) == 1)
+        #expect((0..<3).map { _ in second.begin(resource) } == [true, true, false])
+    }
+
+    @Test func whatIsNotLimitedIsNotCountedTogether() {
+        let node = NodeCircuit()
+        let unlimited = CircuitLimits(connections: .max, pending: .max, requests: .max, retries: .max)
+        var circuit = CircuitBreaker(unlimited)
+        circuit.join(node)
+        for _ in 0..<5 { #expect(circuit.begin(.request) == true) }
+        #expect(node.inUse(.request) == 0)
+        // A policy comes, and goes again, while they are in use.
+        circuit.limits.requests = 4
+        #expect(node.inUse(.request) == 5)
+        #expect(circuit.begin(.request) == false)
+        circuit.end(.request)
+        circuit.end(.request)
+        #expect(node.inUse(.request) == 3)
+        #expect(circuit.begin(.request) == true)
+        circuit.limits = unlimited
+        #expect(node.inUse(.request) == 0 && circuit.inUse(.request) == 4)
+        for _ in 0..<4 { circuit.end(.request) }
+        #expect(node.inUse(.request) == 0)
+    }
+
+    /// Threads that take and give as fast as they can never have more than the limit, and leave nothing behind.
+    @Test func manyThreadsKeepALimit() throws {
+        let shared = Shared()
+        for _ in 0..<4 {
+            try DetachedThread.start {
+                var circuit = CircuitBreaker(CircuitLimits(requests: 2))
+                circuit.join(shared.node)
+                for _ in 0..<20_000 where circuit.begin(.request) {
+                    let count = shared.now.add(1, ordering: .relaxed).newValue
+                    _ = shared.most.max(count, ordering: .relaxed)
+                    shared.now.subtract(1, ordering: .relaxed)
+                    circuit.end(.request)
+                }
+                circuit.leave()
+                shared.done.add(1, ordering: .releasing)
+            }
+        }
+        #expect(Poll.until { shared.done.load(ordering: .acquiring) == 4 })
+        #expect((1...2).contains(shared.most.load(ordering: .relaxed)) && shared.node.inUse(.request) == 0)
+    }
+
+    private final class Shared: Sendable {
+        let node = NodeCircuit()
+        let most = Atomic<Int>(0)
+        let now = Atomic<Int>(0)
+        let done = Atomic<Int>(0)
     }
 
     @Test func aFifthOfTheRequestsMayBeRetries() {

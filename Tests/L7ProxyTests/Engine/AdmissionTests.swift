@@ -193,7 +193,6 @@ import Testing
         let policies = try Self.limited(.route, rate: 1, burst: 1)
         let workers = try (0..<2).map { _ in
             try Rig([backend.port], policies: policies) { configuration in
-                configuration.workers = 2
                 configuration.nodeLimits = limits
             }
         }

@@ -2,6 +2,7 @@
 
 import LinuxIO
 import MeshModel
+import Synchronization
 import Testing
 
 @testable import L7Proxy
@@ -95,6 +96,66 @@ import Testing
         #expect(Self.get(clients[2]).hasPrefix("HTTP/1.1 503 "))
         #expect(rig.recorder.wait(for: 1)[0].reason == .circuitOpen)
         #expect(rig.counters().upstreams == 1)
+    }
+
+    /// A dual-stack Service has endpoints of its first family; a pod that has only the other one reaches them by that.
+    @Test(arguments: [(["fd00::1"], "::1"), (["fd00::1", "10.1.0.1"], "127.0.0.1"), (["10.1.0.1"], "127.0.0.1")])
+    func podsOfOneFamilyReachEndpointsByIt(_ addresses: [String], _ reached: String) throws {
+        let backend = try TestBackend { _ in TestBackend.ok() }
+        let asked = Mutex<[String]>([])
+        let rig = try Rig(
+            [],
+            legs: { request in
+                asked.withLock { $0.append("\(request.address)") }
+                let descriptor = StreamSocket.connect(to: .loopback(port: request.port))
+                return descriptor < 0 ? .refused : .descriptor(CInt(descriptor))
+            })
+        let endpoint = IPAddress("127.0.0.1")!
+        let service = ProxyService(
+            name: Rig.service, port: 80, addresses: [Rig.address],
+            endpoints: [ClusterEndpoint(endpoint, port: backend.port)],
+            alternates: [ProxyEndpoint(address: endpoint, port: backend.port): IPAddress("::1")!])
+        let pod = ProxyWorkload(
+            name: NamespacedName(namespace: "shop", name: "client"), serviceAccount: "default",
+            addresses: addresses.map { IPAddress($0)! })
+        rig.worker.publish(ProxySnapshot(generation: 9, services: [service], workloads: [Rig.network: pod]))
+        #expect(Self.get(rig.client()).hasPrefix("HTTP/1.1 200 "))
+        #expect(asked.withLock { $0 } == [reached])
+        #expect("\(rig.recorder.wait(for: 1)[0].endpoint.address)" == reached)
+    }
+
+    /// What a policy allows it allows the node, however many workers there are.
+    @Test func workersHaveOneLimitTogether() throws {
+        let gate = Gate()
+        let backend = try TestBackend { backend, connection, _ in
+            while true {
+                let request = connection.readMessage()
+                if request.isEmpty { return }
+                backend.keep(request)
+                gate.wait()
+                connection.send(TestBackend.ok())
+            }
+        }
+        let limits = NodeLimits()
+        let policies = Self.policies { $0.cluster.limits.requests = 3 }
+        let workers = try (0..<2).map { _ in
+            try Rig([backend.port], policies: policies) { $0.nodeLimits = limits }
+        }
+        var clients: [TestConnection] = []
+        for index in 0..<3 {
+            let client = workers[index % 2].client()
+            client.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            clients.append(client)
+            #expect(Poll.until { backend.requests.count == index + 1 })
+        }
+        for worker in workers {
+            #expect(Self.get(worker.client()).hasPrefix("HTTP/1.1 503 "))
+            #expect(worker.recorder.wait(for: 1)[0].reason == .circuitOpen)
+        }
+        gate.open()
+        for client in clients { #expect(client.readMessage().hasPrefix("HTTP/1.1 200 ")) }
+        for worker in workers { #expect(Poll.until { worker.counters().exchanges == 0 }) }
+        for worker in workers { #expect(Self.get(worker.client()).hasPrefix("HTTP/1.1 200 ")) }
     }
 
     @Test func whatWasCountedIsGivenBack() throws {

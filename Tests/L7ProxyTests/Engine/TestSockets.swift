@@ -157,13 +157,19 @@ final class TestBackend: Sendable {
     private let count = Mutex(0)
     private let kept = Mutex<[String]>([])
 
-    /// - Parameter serve: Given the connection and its number, from 0. The connection is closed when it returns.
-    init(_ serve: @escaping @Sendable (TestBackend, TestConnection, Int) -> Void) throws {
+    /// - Parameters:
+    ///   - receiveBuffer: Bytes that connections take before they are read; 0: as usual.
+    ///   - serve: Given the connection and its number, from 0. The connection is closed when it returns.
+    init(
+        receiveBuffer: CInt = 0, _ serve: @escaping @Sendable (TestBackend, TestConnection, Int) -> Void
+    ) throws {
         let listener = Listener(try StreamSocket.listen(at: .loopback(port: 0)))
         self.listener = listener
         let raw = listener.descriptor.rawValue
         port = StreamSocket.localEndpoint(raw)?.port ?? 0
         _ = fcntl(raw, F_SETFL, fcntl(raw, F_GETFL) & ~O_NONBLOCK)
+        var size = receiveBuffer
+        if size > 0 { setsockopt(raw, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<CInt>.size)) }
         try DetachedThread.start { [weak self] in
             while true {
                 let accepted = accept(listener.descriptor.rawValue, nil, nil)

@@ -147,7 +147,7 @@ struct PlanMemory {
         }
         return ServicePlan(
             index: index, port: service.port, isHTTP2: service.isHTTP2, key: key, limits: arena.buffer(limits),
-            fault: policy.fault,
+            fault: policy.fault, poolsPerClient: policy.poolsPerClient,
             authorization: find.map { authorization(service, $0) } ?? .none, connectTimeout: policy.connectTimeout,
             requestTimeout: policy.requestTimeout, backendTimeout: policy.backendTimeout)
     }

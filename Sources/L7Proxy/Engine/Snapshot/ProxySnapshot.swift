@@ -25,13 +25,16 @@ public struct ProxyService: Sendable {
     public var policy: ServicePolicy
     /// Its `appProtocol` (KEP-3726), which says what its endpoints speak.
     public var appProtocol: String?
+    /// Addresses in the other family of those of the endpoints' pods that have one, with the same port.
+    public var alternates: [ProxyEndpoint: IPAddress]
 
     /// Whether requests are sent to it by HTTP/2 with prior knowledge.
     var isHTTP2: Bool { appProtocol == "kubernetes.io/h2c" || appProtocol == "grpc" }
 
     public init(
         name: NamespacedName, port: UInt16, addresses: [IPAddress], endpoints: [ClusterEndpoint],
-        policy: ServicePolicy = ServicePolicy(), appProtocol: String? = nil
+        policy: ServicePolicy = ServicePolicy(), appProtocol: String? = nil,
+        alternates: [ProxyEndpoint: IPAddress] = [:]
     ) {
         self.name = name
         self.port = port
@@ -39,6 +42,7 @@ public struct ProxyService: Sendable {
         self.endpoints = endpoints
         self.appProtocol = appProtocol
         self.policy = policy
+        self.alternates = alternates
     }
 
     /// The TCP ports of a Service with the backends that were chosen for each.
@@ -93,6 +97,10 @@ public final class ProxySnapshot: Sendable {
     public let workloads: [UInt64: ProxyWorkload]
     public let trustDomain: String
     private let places: [Place: Int32]
+    /// Endpoints of Services whose policy is ``ServicePolicy/poolsPerClient``.
+    private let clientPlaces: Set<Place>
+    /// Of all Services.
+    private let alternates: [ProxyEndpoint: IPAddress]
     private let routes: [[String: Int32]]
     /// Index of the router of the Service's own routes for each service; -1: none.
     private let producers: [Int32]
@@ -130,14 +138,23 @@ public final class ProxySnapshot: Sendable {
         self.destinationPlaces = destinationPlaces
         var places: [Place: Int32] = [:]
         var byName: [ClusterKey: Int32] = [:]
+        var clientPlaces: Set<Place> = []
+        var alternates: [ProxyEndpoint: IPAddress] = [:]
         for (index, service) in services.enumerated() {
             byName[ClusterKey(service)] = Int32(index)
             for address in service.addresses {
                 let place = Place(address: address, port: service.port)
                 if places[place] == nil { places[place] = Int32(index) }
             }
+            alternates.merge(service.alternates) { first, _ in first }
+            guard service.policy.poolsPerClient else { continue }
+            for endpoint in service.endpoints {
+                clientPlaces.insert(Place(address: endpoint.identity.address, port: endpoint.identity.port))
+            }
         }
         self.places = places
+        self.clientPlaces = clientPlaces
+        self.alternates = alternates
 
         var routers: [Router] = []
         var indices: [ObjectIdentifier: Int32] = [:]
@@ -175,14 +192,30 @@ public final class ProxySnapshot: Sendable {
         /// Of where it meant to go, if that is no Service.
         var authorizer: UnsafePointer<AuthorizerPlan>?
         var source: UnsafePointer<RequestSource>?
+        /// Whether it meant to go to an endpoint that is to see each client's address.
+        var showsClient = false
+        /// The family that the pod it came from has no address of; sockets of that one cannot be made there.
+        var missing = MissingFamily.none
+    }
+
+    enum MissingFamily: UInt8, BitwiseCopyable {
+        case none, ipv4, ipv6
     }
 
     func binding(_ origin: ConnectionOrigin) -> Binding {
         var binding = Binding(source: source(origin.sourceNetwork))
+        if origin.direction == .outbound, let addresses = workloads[origin.sourceNetwork]?.addresses,
+            let first = addresses.first, addresses.allSatisfy({ $0.isIPv4 == first.isIPv4 })
+        {
+            binding.missing = first.isIPv4 ? .ipv6 : .ipv4
+        }
         guard origin.direction == .outbound,
             let index = places[Place(address: origin.destination, port: origin.destinationPort)]
         else {
             binding.authorizer = authorizer(of: origin.destination)
+            binding.showsClient =
+                !clientPlaces.isEmpty
+                && clientPlaces.contains(Place(address: origin.destination, port: origin.destinationPort))
             return binding
         }
         var router = producers[Int(index)]
@@ -195,6 +228,9 @@ public final class ProxySnapshot: Sendable {
         binding.router = router < 0 ? nil : plans.routers + Int(router)
         return binding
     }
+
+    /// Where the pod of an endpoint is reached by the other family; `nil`: nowhere.
+    func alternate(of endpoint: ProxyEndpoint) -> IPAddress? { alternates[endpoint] }
 
     var serviceCount: Int { services.count }
 

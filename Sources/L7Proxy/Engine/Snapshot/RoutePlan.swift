@@ -12,6 +12,8 @@ struct ServicePlan: BitwiseCopyable {
     var key: KeyPlan
     var limits: UnsafeBufferPointer<LimitPlan>
     var fault: FaultInjection?
+    /// ``ServicePolicy/poolsPerClient``.
+    var poolsPerClient: Bool
     var authorization: ServiceAuthorization
     // Milliseconds; 0: none is set.
     var connectTimeout: UInt64

@@ -32,6 +32,8 @@ public struct ServicePolicy: Hashable, Sendable {
     public var origin = ClusterOrigin()
     public var limits: [Limit] = []
     public var fault: FaultInjection?
+    /// Connections to its endpoints carry requests of one client's address only, and show it to them.
+    public var poolsPerClient = false
     // Milliseconds; 0: that of the engine's configuration, or none.
     public var connectTimeout: UInt64 = 0
     public var requestTimeout: UInt64 = 0
@@ -67,6 +69,7 @@ public struct ServicePolicy: Hashable, Sendable {
         }
         limits = settings.rateLimits.map { $0.compactMap(Limit.init) } ?? []
         fault = settings.fault.map(FaultInjection.init)
+        poolsPerClient = settings.poolPerClient ?? false
         connectTimeout = settings.connectTimeout?.milliseconds ?? 0
         requestTimeout = settings.requestTimeout?.milliseconds ?? 0
         backendTimeout = settings.backendRequestTimeout?.milliseconds ?? 0

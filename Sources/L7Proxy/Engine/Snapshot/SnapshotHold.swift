@@ -17,24 +17,21 @@ struct SnapshotHold: BitwiseCopyable {
     var clusterCount = 0
 }
 
-/// The snapshots of one worker.
+/// The snapshots of one worker. Who publishes one sees to it that the older ones stay few.
 struct SnapshotHolds: ~Copyable {
-    /// Older snapshots that requests may hold. Beyond it a newer one waits.
-    private static let limit = 1024
-
-    private var slab = Slab<SnapshotHold>(capacity: limit) { _ in SnapshotHold() }
+    private var slab: Slab<SnapshotHold>
     private(set) var current: HoldPointer?
-    /// Comes into force when a hold has become free.
-    private var awaited: ProxySnapshot?
-    /// Whether a snapshot was published that is not in force.
-    var isBehind: Bool { awaited != nil }
     private var lastSerial: UInt64 = 0
     var clusters: ClusterTable
 
     /// - Parameters:
-    ///   - workers: Those that share the limits of a node.
-    ///   - node: Of these, the limits of rates.
-    init(workers: Int, _ node: NodeLimits) { clusters = ClusterTable(workers: workers, node) }
+    ///   - limit: Older snapshots that requests may hold between two calls of ``publish(_:)``.
+    ///   - node: What the workers of a node share of limits.
+    init(limit: Int, _ node: NodeLimits) {
+        // The newest, and the one before while its requests go over.
+        slab = Slab(capacity: limit + 2) { _ in SnapshotHold() }
+        clusters = ClusterTable(node)
+    }
 
     deinit {
         slab.forEachLive { Self.release($0, clusters) }
@@ -42,11 +39,7 @@ struct SnapshotHolds: ~Copyable {
 
     /// Makes `snapshot` the one by which requests are routed from now on.
     mutating func publish(_ snapshot: ProxySnapshot) {
-        guard let (hold, handle) = slab.take() else {
-            awaited = snapshot
-            return
-        }
-        awaited = nil
+        guard let (hold, handle) = slab.take() else { preconditionFailure("more snapshots are held than may be") }
         lastSerial += 1
         let count = max(1, snapshot.serviceCount)
         let list = UnsafeMutablePointer<ClusterPointer?>.allocate(capacity: count)
@@ -58,6 +51,18 @@ struct SnapshotHolds: ~Copyable {
         let old = current
         current = hold
         if let old { freeIfUnused(old) }
+    }
+
+    /// Snapshots that requests hold beside the newest.
+    var olderCount: Int { current == nil ? 0 : slab.liveCount - 1 }
+
+    /// Of these the first.
+    var oldest: HoldPointer? {
+        var oldest: HoldPointer?
+        slab.forEachLive { hold in
+            if hold != current, hold.pointee.serial < oldest?.pointee.serial ?? .max { oldest = hold }
+        }
+        return oldest
     }
 
     /// The cluster of a service of the snapshot.
@@ -92,7 +97,6 @@ struct SnapshotHolds: ~Copyable {
         guard hold.pointee.users == 0, hold != current else { return }
         Self.release(hold, clusters)
         slab.give(back: hold.pointee.handle.index)
-        if let snapshot = awaited { publish(snapshot) }
     }
 
     private static func release(_ hold: HoldPointer, _ clusters: borrowing ClusterTable) {
