@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Identity
-import TLSEngine
+public import TLSEngine
 
 /// The provider that needs nobody: an authority of this machine, in one file.
 ///
@@ -12,17 +12,23 @@ public final class LocalAuthority: IdentityProvider {
     public static let maximumIdentities = 16_384
     /// Most certificates that are made in one call, a few milliseconds; the rest is due at once.
     static let certificatesPerCall = 64
+    /// How long pods that are not enrolled yet may come back for what an agent before had for them.
+    public static let adoptionSeconds: Int64 = 300
 
     public let trustDomain: TrustDomain
     private let lifetimes: AuthorityLifetimes
-    private let file: AuthorityFile
+    let file: AuthorityFile
     private var random: any RandomNumberGenerator
     /// Oldest first. The last that has an intermediate signs.
-    private var generations: [AuthorityGeneration]
+    private(set) var generations: [AuthorityGeneration]
     private var schedules: [SPIFFEID: RenewalSchedule] = [:]
     private var updates: [IdentityUpdate] = []
     private var bundleRoots: [[UInt8]] = []
     private var isAskedToRotate = false
+    /// Of an agent before, until they are requested, or not wanted for long enough.
+    private var adopted: [SPIFFEID: X509SVID] = [:]
+    private var adoptionEnds = UnixTime(seconds: 0)
+    public var onNews: () -> Void = {}
     /// When the authority's own certificates are looked at next.
     private var ownNext: UnixTime
 
@@ -46,14 +52,29 @@ public final class LocalAuthority: IdentityProvider {
         }
     }
 
+    public var name: String { "local authority \(file.path)" }
+
     /// The certificates that chains end at, DER: the bundle of the trust domain.
     public var roots: [[UInt8]] { generations.map { $0.root.certificate.der } }
 
     /// A new root is announced now, takes over when everybody knows it, and the old one goes when nothing of it is left.
-    public func rotateRoot(at now: UnixTime) {
+    ///
+    /// - Throws: ``TLSError`` if it cannot be made, or be kept: it is tried again. One that is announced already, or
+    ///   that is followed by another one, is left as it is, and the change begins when that is over.
+    public func rotateRoot(at now: UnixTime) throws(TLSError) {
         isAskedToRotate = true
-        ownNext = now
+        defer { onNews() }
+        try lookAfterItself(at: now)
     }
+
+    public func adopt(_ svids: [X509SVID], _ trust: TrustMaterial?, at now: UnixTime) {
+        // Its own roots decide: another authority's certificates are not believed by anybody whom this one serves.
+        let own = TrustMaterial(roots: [trustDomain: roots])
+        for svid in svids where svid.isBelieved(by: own, at: now) { adopted[svid.id] = svid }
+        adoptionEnds = now + Self.adoptionSeconds
+    }
+
+    public func schedule(of id: SPIFFEID) -> RenewalSchedule? { schedules[id] }
 
     public func request(_ identities: Set<SPIFFEID>) {
         for id in schedules.keys.sorted() where !identities.contains(id) {
@@ -63,6 +84,11 @@ public final class LocalAuthority: IdentityProvider {
         for id in identities.sorted() where schedules[id] == nil {
             if let reason = refusal(of: id) {
                 updates.append(.failed(id, reason: reason, health: .missing(attempts: 0)))
+            } else if let svid = adopted.removeValue(forKey: id) {
+                schedules[id] = RenewalSchedule(
+                    holdingFrom: svid.notBefore + CertificateIssuer.backdating, until: svid.notAfter,
+                    random: random.next())
+                updates.append(.issued(svid))
             } else {
                 schedules[id] = RenewalSchedule(at: UnixTime(seconds: 0))
             }
@@ -84,6 +110,7 @@ public final class LocalAuthority: IdentityProvider {
     }
 
     public func advance(to now: UnixTime) -> [IdentityUpdate] {
+        if now >= adoptionEnds { adopted = [:] }
         if now >= ownNext {
             do throws(TLSError) { try lookAfterItself(at: now) } catch {
                 updates.append(.trouble("\(error); what is in use stays in use until it expires"))
@@ -140,7 +167,7 @@ extension LocalAuthority {
         }
         ownNext = now + min(3600, max(1, lifetimes.leaf / 8))
         guard roots != bundleRoots else { return }
-        updates.insert(.bundles(try TrustBundles([trustDomain: roots])), at: 0)
+        updates.insert(.trust(TrustMaterial(roots: [trustDomain: roots])), at: 0)
         bundleRoots = roots
     }
 

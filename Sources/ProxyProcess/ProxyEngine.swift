@@ -17,6 +17,9 @@ public protocol ProxyEngine: AnyObject {
     /// What was applied last has the kernel's policy up to this generation. What came under a later one is held.
     func enforce(policy generation: UInt32)
 
+    /// Uses these identities for new connections, in place of those before. Connections that are open keep theirs.
+    func use(_ identities: ProxyIdentities)
+
     /// Accepts from the listener until ``stopServing(_:)``. A second one of the same key takes the place of the first.
     ///
     /// - Parameter socket: listening, non-blocking; other processes may accept from it at the same time.
@@ -33,6 +36,11 @@ public protocol ProxyEngine: AnyObject {
 
     /// Calls `completion` with a page for Prometheus, once, from the event loop.
     func metrics(_ completion: @escaping (String) -> Void)
+}
+
+extension ProxyEngine {
+    /// An engine without TLS has no use for identities.
+    public func use(_ identities: ProxyIdentities) {}
 }
 
 /// Why an engine does not take a configuration.

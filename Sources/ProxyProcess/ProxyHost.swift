@@ -43,6 +43,7 @@ public final class ProxyHost: LegSource {
     private var generation: UInt64 = 0
     /// Of the kernel's policy, which the configuration of a generation has that was not taken yet, or was refused.
     private var policy: (generation: UInt32, by: UInt64)?
+    private var identities = IdentityStore()
     private var legs = LegRequests()
     private var isDraining = false
     /// Whether the agent has said hello.
@@ -157,6 +158,8 @@ public final class ProxyHost: LegSource {
         case .drain(let milliseconds): drain(within: .milliseconds(milliseconds), "the agent")
         case .statusRequest(let number): link?.send(.status(status(number)))
         case .metricsRequest(let number): writeMetrics(number, into: descriptors[0])
+        case .identities(let number): take(identities: number, from: descriptors[0])
+        case .identitiesRequest(let number): giveBack(number, into: descriptors[0])
         }
     }
 
@@ -233,6 +236,26 @@ public final class ProxyHost: LegSource {
                 // Who asks gives up after a while.
                 log("metrics cannot be given: \(error)")
             }
+        }
+    }
+
+    private func take(identities number: UInt32, from file: SharedDescriptor) {
+        do throws(IdentityRefusal) {
+            engine?.use(try identities.apply(file))
+            link?.send(.identities(number, refusal: nil))
+        } catch {
+            log("identities are refused, those before stay in use: \(error)")
+            link?.send(.identities(number, refusal: "\(error)"))
+        }
+    }
+
+    private func giveBack(_ number: UInt32, into file: SharedDescriptor) {
+        do throws(SystemError) {
+            try identities.write(to: file)
+            link?.send(.identitiesWritten(number))
+        } catch {
+            // An agent that gets none asks its provider.
+            log("identities cannot be given back: \(error)")
         }
     }
 

@@ -7,6 +7,7 @@ import LinuxIO
 import MeshVersion
 import ProxyProcess
 import ProxyProtocol
+import TLSEngine
 
 /// The command line of the proxy: words become options, and the process becomes a powerless one.
 @main
@@ -83,6 +84,7 @@ struct MeshProxyCommand: ParsableCommand {
                 }
                 return SharedDescriptor(adopting: fd)
             }
+            try Self.prepareTLS()
             let account = user.map { ProxyConfinement.Account(user: $0, group: group ?? $0) }
             let confinement = ProxyConfinement(
                 account: account ?? (geteuid() == 0 ? .usual : nil), descriptors: maxDescriptors)
@@ -101,6 +103,18 @@ struct MeshProxyCommand: ParsableCommand {
         } catch {
             Self.log("cannot start: \(error)")
             throw ExitCode.failure
+        }
+    }
+
+    /// What OpenSSL reads of files, and memory for keys: neither can be had after the confinement.
+    private static func prepareTLS() throws(SystemError) {
+        do throws(TLSError) {
+            try TLSLibrary.prepare()
+            if try TLSLibrary.keepKeysApart() == .unlocked {
+                log("private keys may be swapped out: memory cannot be locked (raise RLIMIT_MEMLOCK)")
+            }
+        } catch {
+            throw SystemError("load OpenSSL", errnoCode: EINVAL, hint: "\(error)")
         }
     }
 

@@ -3,6 +3,7 @@
 import Foundation
 import Identity
 import LinuxIO
+import TLSEngine
 import Testing
 
 @testable import IdentityProviders
@@ -112,7 +113,7 @@ import Testing
         try Data("half".utf8).write(to: URL(fileURLWithPath: path + ".tmp"))
         let authority = try open()
         #expect(authority.roots == roots)
-        authority.rotateRoot(at: start)
+        try authority.rotateRoot(at: start)
         _ = authority.advance(to: start)
         #expect(authority.roots.count == 2)
         #expect(!FileManager.default.fileExists(atPath: path + ".tmp"))
@@ -126,8 +127,9 @@ import Testing
         let roots = authority.roots
         try FileManager.default.removeItem(atPath: directory)
         try Data().write(to: URL(fileURLWithPath: directory))
-        authority.rotateRoot(at: start)
-        let updates = authority.advance(to: start)
+        #expect(throws: TLSError.self) { try authority.rotateRoot(at: start) }
+        #expect(authority.advance(to: start).isEmpty)
+        let updates = authority.advance(to: start + 60)
         guard case .trouble(let reason) = updates.first else {
             Issue.record("no trouble: \(updates)")
             return

@@ -65,11 +65,11 @@ import Testing
         #expect(authority.nextDue <= Self.start)
         let updates = authority.advance(to: Self.start)
         #expect(updates.count == 2)
-        guard case .bundles(let bundles) = updates.first else {
+        guard case .trust(let trust) = updates.first else {
             Issue.record("the bundle is not told first")
             return
         }
-        #expect(bundles.trustDomains == [domain])
+        #expect(trust.roots == [domain: authority.roots])
         let svid = try #require(issued(updates).first)
         #expect(svid.id == web)
         #expect(svid.notAfter == Self.start + 1000)
@@ -155,7 +155,7 @@ import Testing
                 case .issued(let next):
                     svid = next
                     issuers.insert(next.chain[1])
-                case .bundles, .withdrawn: break
+                case .trust, .withdrawn: break
                 case .failed(_, let reason, _), .trouble(let reason): Issue.record("\(step): \(reason)")
                 }
             }
@@ -179,9 +179,9 @@ import Testing
         authority.request([web])
         let old = try #require(issued(authority.advance(to: Self.start)).first)
         let oldRoots = authority.roots
-        authority.rotateRoot(at: Self.start + 100)
+        try authority.rotateRoot(at: Self.start + 100)
         let announced = authority.advance(to: Self.start + 100)
-        guard case .bundles = announced.first else {
+        guard case .trust = announced.first else {
             Issue.record("the new root is not told")
             return
         }

@@ -89,6 +89,30 @@ import Testing
         #expect(RouteText.render([]) == "No routes.\n")
     }
 
+    @Test func certificates() {
+        let missing = CertificateReport(
+            identity: "spiffe://cluster.local/ns/shop/sa/db", pods: ["shop/db"], state: .missing)
+        #expect(
+            CertificateText.render([Samples.certificate, missing]) == """
+                IDENTITY                                                      PODS                    STATE              NOT AFTER             RENEWAL               SERIAL
+                spiffe://cluster.local/ns/shop/sa/web                         shop/web-1, shop/web-2  renewal fails (!)  2026-06-02T00:00:00Z  2026-06-01T12:13:20Z  4A01
+                  the authority is out of reach (since 2026-06-01T11:56:40Z)
+                spiffe://cluster.local/ns/shop/sa/db                          shop/db                 missing            -                     -                     -
+
+                """)
+        #expect(CertificateText.render([]) == "No identities.\n")
+        #expect(
+            AuthorityText.render(Samples.authority) == """
+                Trust domain  cluster.local
+                File          /var/lib/sockmesh/n1/authority.pem
+
+                CERTIFICATE        STAGE    NOT AFTER             SHA-256
+                root 40            signing  2026-06-02T00:00:00Z  ab
+                  intermediate 41           2026-06-01T12:13:20Z  cd
+
+                """)
+    }
+
     @Test func connections() {
         #expect(
             ConnectionText.render([Samples.connection]) == """

@@ -15,6 +15,8 @@ final class ProxyConnection {
     var returned: Set<ListenerKey> = []
     /// It has been ended, and the supervision will hear of it.
     var isGivenUp = false
+    /// Which identities it has.
+    var identities = GivenIdentities()
     /// Requests for sockets that are not answered.
     var openLegs = 0
     /// Of the configuration that is in force there.

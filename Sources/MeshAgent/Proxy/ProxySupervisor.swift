@@ -39,6 +39,8 @@ final class ProxySupervisor {
     private var factory: FactoryClient?
     private let legs: LegMaker
     lazy var metrics = MetricsRequests(on: loop)
+    /// `nil` where pods have no certificates.
+    var identities: IdentityDelivery?
     /// Called when a proxy has come, gone, or put a configuration in force.
     var didChange: () -> Void = {}
     /// That an earlier agent has started.
@@ -322,6 +324,7 @@ final class ProxySupervisor {
             switch event {
             case .opened(let hello):
                 id = name(hello)
+                identities?.opened(connection, hello)
                 // Generations grow, whoever counted them.
                 if hello.generation >= state.generation {
                     state.generation = hello.generation + 1
@@ -341,6 +344,7 @@ final class ProxySupervisor {
             case .closed(let reason):
                 if strangers.removeValue(forKey: ObjectIdentifier(connection)) != nil { connection.process?.abandon() }
                 connection.link = nil
+                identities?.closed(connection)
                 if let id = id ?? proxies.first(where: { $0.value === connection })?.key { lost(id, reason) }
             }
         }
@@ -367,6 +371,8 @@ final class ProxySupervisor {
         case .drained: break
         case .status: break
         case .metrics(let number): metrics.finish(number)
+        case .identities(let number, let refusal): identities?.answered(number, refusal: refusal)
+        case .identitiesWritten(let number): identities?.returned(number)
         }
     }
 
