@@ -154,7 +154,8 @@ let package = Package(
             name: "MeshAgentTests",
             dependencies: [
                 "MeshAgent", "MeshAdmin", "MeshModel", "MeshManifests", "SockOps", "LinuxIO", "CMeshABI", "TestSupport",
-                "ProxyProtocol", "Identity", "TLSEngine", "IdentityProviders", .product(name: "Logging", package: "swift-log"),
+                "ProxyProtocol", "Identity", "TLSEngine", "IdentityProviders",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
     ]

@@ -50,7 +50,9 @@ public struct SecretBytes: ~Copyable {
         var status = stat()
         try SystemError.check("fstat") { fstat(raw, &status) }
         let size = Int(status.st_size)
-        guard size <= limit else { throw SystemError("fstat", errnoCode: EFBIG, hint: "\(size) bytes, more than \(limit)") }
+        guard size <= limit else {
+            throw SystemError("fstat", errnoCode: EFBIG, hint: "\(size) bytes, more than \(limit)")
+        }
         var bytes = try SecretBytes(capacity: size)
         while bytes.count < size {
             let rest = UnsafeMutableRawBufferPointer(rebasing: bytes.memory[bytes.count..<size])

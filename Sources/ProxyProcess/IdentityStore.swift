@@ -62,7 +62,8 @@ struct IdentityStore {
         return current
     }
 
-    private static func read(_ bytes: UnsafeRawBufferPointer) throws(IdentityRefusal) -> (IdentityTransfer, [X509SVID]) {
+    private static func read(_ bytes: UnsafeRawBufferPointer) throws(IdentityRefusal) -> (IdentityTransfer, [X509SVID])
+    {
         let (transfer, keys): (IdentityTransfer, [Range<Int>])
         do throws(WireError) { (transfer, keys) = try IdentityTransfer.read(bytes) } catch {
             throw IdentityRefusal("malformed: \(error)")

@@ -22,7 +22,8 @@ import Testing
     private let clock = Clock()
     private let web: SPIFFEID
     private let pods = [
-        NamespacedName(namespace: "shop", name: "web-1"): "web", NamespacedName(namespace: "shop", name: "web-2"): "web",
+        NamespacedName(namespace: "shop", name: "web-1"): "web",
+        NamespacedName(namespace: "shop", name: "web-2"): "web",
         NamespacedName(namespace: "data", name: "db"): "db",
     ]
 

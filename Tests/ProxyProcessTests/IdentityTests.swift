@@ -9,7 +9,7 @@ import Testing
 @testable import ProxyProcess
 
 /// Identities that come to a proxy, stay there, and go back to the next agent.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct IdentityStoreTests {
+@Suite(.serialized, .timeLimit(.minutes(1))) final class IdentityStoreTests {
     private let domain: TrustDomain
     private let root: CertificateIssuer
     private let issuer: CertificateIssuer

@@ -20,7 +20,7 @@ struct IdentityTransferTests {
     private static func read(_ bytes: [UInt8]) throws -> (transfer: IdentityTransfer, keys: [Range<Int>]) {
         var result: Result<(transfer: IdentityTransfer, keys: [Range<Int>]), WireError>?
         bytes.withUnsafeBytes { bytes in
-            do throws(WireError) { result = .success(try IdentityTransfer.read(bytes)) } catch { result = .failure(error) }
+            result = Result { () throws(WireError) in try IdentityTransfer.read(bytes) }
         }
         return try #require(result).get()
     }

@@ -52,8 +52,10 @@ public struct ProxyReport: Codable, Equatable, Sendable {
     /// Why it did not take the last ones.
     public var identityRefusal: String?
 
-    public init(pid: Int32, version: String, state: State, generation: UInt64, rejection: String? = nil,
-        identities: Int? = nil, identityRefusal: String? = nil) {
+    public init(
+        pid: Int32, version: String, state: State, generation: UInt64, rejection: String? = nil,
+        identities: Int? = nil, identityRefusal: String? = nil
+    ) {
         self.pid = pid
         self.version = version
         self.state = state

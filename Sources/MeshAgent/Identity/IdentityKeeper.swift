@@ -157,7 +157,9 @@ final class IdentityKeeper {
             complain(id, &entry, health, at: now)
             entries[id] = entry
         case .trouble(let reason):
-            if trouble != reason { logger.error("the identity provider is in trouble", metadata: ["reason": "\(reason)"]) }
+            if trouble != reason {
+                logger.error("the identity provider is in trouble", metadata: ["reason": "\(reason)"])
+            }
             trouble = reason
         }
     }

@@ -19,7 +19,8 @@ extension IdentityKeeper {
         CertificateReport(
             identity: "\(id)", pods: entry.pods.map(\.description), state: Self.state(entry, at: now),
             alarming: entry.isAlarming(at: now), serial: entry.svid?.serial,
-            notBefore: (entry.svid?.notBefore).map(Timestamp.init), notAfter: (entry.svid?.notAfter).map(Timestamp.init),
+            notBefore: (entry.svid?.notBefore).map(Timestamp.init),
+            notAfter: (entry.svid?.notAfter).map(Timestamp.init),
             nextRenewal: provider.schedule(of: id).map { Timestamp(max($0.nextAttempt, now)) }, error: entry.error,
             failingSince: entry.failingSince.map(Timestamp.init), chain: entry.svid.map { PEMWriter.text($0.chain) })
     }
@@ -43,7 +44,9 @@ extension IdentityKeeper {
 }
 
 extension Timestamp {
-    init(_ time: UnixTime) { self.init(nanoseconds: time.seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue) }
+    init(_ time: UnixTime) {
+        self.init(nanoseconds: time.seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue)
+    }
 }
 
 extension AuthorityReport {

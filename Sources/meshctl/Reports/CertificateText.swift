@@ -8,7 +8,7 @@ enum CertificateText {
         var table = Table("IDENTITY", "PODS", "STATE", "NOT AFTER", "RENEWAL", "SERIAL")
         for one in certificates {
             table.add(
-                one.identity, one.pods.joined(separator: ", "), one.alarming ? "\(text(one.state)) (!)" : text(one.state),
+                one.identity, one.pods.joined(separator: ", "), text(one.state) + (one.alarming ? " (!)" : ""),
                 one.notAfter.map(Units.second) ?? "", one.nextRenewal.map(Units.second) ?? "", one.serial ?? "")
             guard let error = one.error else { continue }
             let since = one.failingSince.map { " (since \(Units.second($0)))" } ?? ""
