@@ -18,7 +18,7 @@ L7Proxy        MeshModel LinuxIO CNGHTTP2 Identity TLSEngine Synchronization
 MeshVersion
 Identity       Glibc
 TLSEngine      COpenSSL Identity
-IdentityProviders Identity TLSEngine LinuxIO
+IdentityProviders Identity TLSEngine LinuxIO Glibc
 ProxyProtocol  MeshModel LinuxIO
 SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc
 ProxyProcess   ProxyProtocol L7Proxy TLSEngine Identity MeshModel LinuxIO CMeshABI Glibc Synchronization

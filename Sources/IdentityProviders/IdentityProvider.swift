@@ -49,6 +49,6 @@ public enum IdentityUpdate: Sendable {
     case withdrawn(SPIFFEID)
     /// No certificate could be obtained. The last one, if there is one, stays in use until it expires.
     case failed(SPIFFEID, reason: String, health: RenewalSchedule.Health)
-    /// The provider itself has a problem that an operator must remedy.
-    case trouble(String)
+    /// The provider itself has a problem that an operator must remedy; `nil`: it has none any more.
+    case trouble(String?)
 }

@@ -16,7 +16,9 @@ public struct TrustMaterial: Hashable, Sendable {
     }
 
     /// - Throws: ``TLSError`` that names the certificate that cannot be used.
-    public func bundles() throws(TLSError) -> TrustBundles { try TrustBundles(roots) }
+    public func bundles() throws(TLSError) -> TrustBundles {
+        try TrustBundles(roots, revocations: revocations)
+    }
 }
 
 extension X509SVID {

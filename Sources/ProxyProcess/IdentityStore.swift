@@ -1,27 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Identity
+import Identity
+import L7Proxy
 import LinuxIO
 import ProxyProtocol
-public import TLSEngine
-
-/// Who the pods of this node are, and whom they believe. Immutable; a change is a new value.
-public final class ProxyIdentities: Sendable {
-    /// What is shown for each identity.
-    public let svids: [SPIFFEID: X509SVID]
-    /// `nil`: nobody has said yet whom to trust.
-    public let bundles: TrustBundles?
-    /// DER of the revocation lists, by trust domain.
-    public let revocations: [TrustDomain: [[UInt8]]]
-
-    init(
-        svids: [SPIFFEID: X509SVID] = [:], bundles: TrustBundles? = nil, revocations: [TrustDomain: [[UInt8]]] = [:]
-    ) {
-        self.svids = svids
-        self.bundles = bundles
-        self.revocations = revocations
-    }
-}
+import TLSEngine
 
 /// Why identities that came are not used.
 struct IdentityRefusal: Error, CustomStringConvertible {
@@ -32,14 +15,15 @@ struct IdentityRefusal: Error, CustomStringConvertible {
 
 /// The identities that a proxy has been given. It keeps them beyond the end of an agent, and gives them back to the next.
 struct IdentityStore {
-    private(set) var current = ProxyIdentities()
+    private(set) var current = TLSIdentities(serial: 0, svids: [], bundles: TrustBundles())
+    /// `nil`: nobody has said yet whom to trust.
     private var trust: TrustRecord?
     private let limits: LinkLimits
 
     init(limits: LinkLimits = LinkLimits()) { self.limits = limits }
 
     /// Takes what an ``IdentityTransfer`` says, as a whole or not at all. The sender wipes the file.
-    mutating func apply(_ file: SharedDescriptor) throws(IdentityRefusal) -> ProxyIdentities {
+    mutating func apply(_ file: SharedDescriptor) throws(IdentityRefusal) -> TLSIdentities {
         let secret: SecretBytes
         do throws(SystemError) { secret = try SecretBytes.read(file, atMost: limits.identityBytes) } catch {
             throw IdentityRefusal("they cannot be read: \(error)")
@@ -55,10 +39,13 @@ struct IdentityStore {
         guard svids.count <= limits.identities else {
             throw IdentityRefusal("they are \(svids.count); the limit is \(limits.identities)")
         }
-        let trust = transfer.trust ?? self.trust
-        let (bundles, revocations) = try transfer.trust.map(Self.read) ?? (current.bundles, current.revocations)
-        current = ProxyIdentities(svids: svids, bundles: bundles, revocations: revocations)
-        self.trust = trust
+        var bundles = current.bundles
+        // The same object for the same certificates: peers are not checked again.
+        if let new = transfer.trust, new != trust {
+            bundles = try Self.read(new)
+            trust = new
+        }
+        current = TLSIdentities(serial: current.serial + 1, svids: Array(svids.values), bundles: bundles)
         return current
     }
 
@@ -84,21 +71,18 @@ struct IdentityStore {
         return (transfer, svids)
     }
 
-    private static func read(
-        _ trust: TrustRecord
-    ) throws(IdentityRefusal) -> (TrustBundles?, [TrustDomain: [[UInt8]]]) {
+    private static func read(_ trust: TrustRecord) throws(IdentityRefusal) -> TrustBundles {
         var roots: [TrustDomain: [[UInt8]]] = [:]
         var revocations: [TrustDomain: [[UInt8]]] = [:]
         for domain in trust.domains {
             do throws(SPIFFEIDError) {
                 let name = try TrustDomain(domain.name)
-                roots[name] = domain.roots
-                revocations[name] = domain.revocations
+                (roots[name], revocations[name]) = (domain.roots, domain.revocations)
             } catch {
                 throw IdentityRefusal("a trust domain: \(error)")
             }
         }
-        do throws(TLSError) { return (try TrustBundles(roots), revocations) } catch {
+        do throws(TLSError) { return try TrustBundles(roots, revocations: revocations) } catch {
             throw IdentityRefusal("\(error)")
         }
     }

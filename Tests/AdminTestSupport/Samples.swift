@@ -53,7 +53,8 @@ public enum Samples {
         ])
     public static let certificate = CertificateReport(
         identity: "spiffe://cluster.local/ns/shop/sa/web", pods: ["shop/web-1", "shop/web-2"], state: .renewalFails,
-        alarming: true, serial: "4A01", notBefore: Timestamp(nanoseconds: 1_780_272_000_000_000_000),
+        provider: "local authority /var/lib/sockmesh/n1/authority.pem", alarming: true, serial: "4A01",
+        notBefore: Timestamp(nanoseconds: 1_780_272_000_000_000_000),
         notAfter: Timestamp(nanoseconds: 1_780_358_400_000_000_000),
         nextRenewal: Timestamp(nanoseconds: 1_780_316_000_000_000_000), error: "the authority is out of reach",
         failingSince: Timestamp(nanoseconds: 1_780_315_000_000_000_000))

@@ -128,17 +128,23 @@ import Testing
         try FileManager.default.removeItem(atPath: directory)
         try Data().write(to: URL(fileURLWithPath: directory))
         #expect(throws: TLSError.self) { try authority.rotateRoot(at: start) }
-        #expect(authority.advance(to: start).isEmpty)
-        let updates = authority.advance(to: start + 60)
-        guard case .trouble(let reason) = updates.first else {
+        let updates = authority.advance(to: start)
+        guard case .trouble(let reason?) = updates.first else {
             Issue.record("no trouble: \(updates)")
             return
         }
         #expect(reason.contains(path) && reason.contains("stays in use"))
         #expect(authority.roots == roots)
         #expect(authority.nextDue == start + 60)
+        // Said once.
+        #expect(authority.advance(to: start + 60).isEmpty)
         try FileManager.default.removeItem(atPath: directory)
-        _ = authority.advance(to: start + 60)
+        let later = authority.advance(to: start + 120)
         #expect(authority.roots.count == 2)
+        guard case .trust(let trust) = later.first, case .trouble(nil) = later.last else {
+            Issue.record("not told that it is over: \(later)")
+            return
+        }
+        #expect(trust.roots.values.first == authority.roots)
     }
 }

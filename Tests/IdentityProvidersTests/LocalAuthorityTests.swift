@@ -156,7 +156,8 @@ import Testing
                     svid = next
                     issuers.insert(next.chain[1])
                 case .trust, .withdrawn: break
-                case .failed(_, let reason, _), .trouble(let reason): Issue.record("\(step): \(reason)")
+                case .failed(_, let reason, _): Issue.record("\(step): \(reason)")
+                case .trouble(let reason): Issue.record("\(step): \(reason ?? "none")")
                 }
             }
             if bundles.last?.roots != authority.roots { bundles.append((now, authority.roots)) }
@@ -198,6 +199,60 @@ import Testing
         #expect(try verdict(next, authority.roots, at: later + 1200) == .success(web))
         #expect(throws: SVIDRejection.self) { try verdict(next, oldRoots, at: later + 1200).get() }
     }
+
+    /// One change at a time: the next may begin when the first root has gone.
+    @Test func aChangeOfRootIsWaitedFor() throws {
+        let authority = try open()
+        #expect(!authority.isChangingRoot)
+        try authority.rotateRoot(at: Self.start)
+        #expect(authority.isChangingRoot)
+        _ = authority.advance(to: Self.start + 5000)
+        #expect(authority.isChangingRoot)
+        _ = authority.advance(to: Self.start + 6001)
+        #expect(!authority.isChangingRoot)
+    }
+
+    private func trust(_ updates: [IdentityUpdate]) -> TrustMaterial? {
+        updates.compactMap { if case .trust(let trust) = $0 { trust } else { nil } }.last
+    }
+
+    private func troubles(_ updates: [IdentityUpdate]) -> [String?] {
+        updates.compactMap { if case .trouble(let reason) = $0 { .some(reason) } else { nil } }
+    }
+
+    /// The file comes, is damaged, and goes; each is told, and what was read last stays in use while it is damaged.
+    @Test func revocationListsAreReadAgain() throws {
+        let path = directory.path + "/revoked.pem"
+        let authority = try LocalAuthority(
+            domain, at: directory.file, revocations: path, lifetimes: Self.short, now: Self.start)
+        #expect(trust(authority.advance(to: Self.start))?.revocations == [:])
+        let list = try #require(Data(base64Encoded: Self.list))
+        var text: [UInt8] = []
+        list.withUnsafeBytes { PEMWriter.write("X509 CRL", $0, to: &text) }
+        try Data(text).write(to: URL(fileURLWithPath: path))
+        #expect(authority.nextDue == Self.start + 30)
+        #expect(authority.advance(to: Self.start + 29).isEmpty)
+        #expect(trust(authority.advance(to: Self.start + 30))?.revocations == [domain: [Array(list)]])
+        try Data(text.dropLast(40)).write(to: URL(fileURLWithPath: path))
+        let damaged = authority.advance(to: Self.start + 60)
+        #expect(trust(damaged) == nil)
+        let trouble = try #require(troubles(damaged).first as? String)
+        #expect(trouble.hasPrefix("read the revocation lists in \(path): ") && trouble.contains("stay in use"))
+        var others: [UInt8] = []
+        authority.roots[0].withUnsafeBytes { PEMWriter.write("CERTIFICATE", $0, to: &others) }
+        try Data(others).write(to: URL(fileURLWithPath: path))
+        #expect((troubles(authority.advance(to: Self.start + 90)).first as? String)?.contains("X509 CRL") == true)
+        try FileManager.default.removeItem(atPath: path)
+        let gone = authority.advance(to: Self.start + 120)
+        #expect(trust(gone)?.revocations == [:])
+        #expect(troubles(gone) == [nil])
+    }
+
+    /// A revocation list that names nobody.
+    private static let list =
+        "MIGYMEACAQEwCgYIKoZIzj0EAwIwETEPMA0GA1UEAwwGaXNzdWVyFw0yNjAxMDEwMDAwMDBaFw0zNjAxMDEwMDAwMDBaMAoG"
+        + "CCqGSM49BAMCA0gAMEUCIQDxtgCpD/BZgrSQi+f7UjBGfs1fjSJaThPTHCf3fD3jUgIgFqHUa4C2wNwYNmj1P9+ZZgUxQ+DF"
+        + "ezr6kELEPFHyWrg="
 
     /// Off for longer than its root lived.
     @Test func allHasExpired() throws {

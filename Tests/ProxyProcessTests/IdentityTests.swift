@@ -49,19 +49,23 @@ import Testing
         let (web, db) = (try svid("web"), try svid("db"))
         let first = try store.apply(file([web, db], trust: trust))
         #expect(first.svids.keys.sorted() == [db.id, web.id])
-        #expect(first.bundles?.trustDomains == [domain])
+        #expect(first.bundles.trustDomains == [domain])
         let renewed = try svid("web")
         let second = try store.apply(file([renewed], removed: ["\(db.id)"]))
         #expect(second.svids.mapValues(\.serial) == [web.id: renewed.serial])
-        // What was said about trust before stays.
-        #expect(second.bundles?.trustDomains == [domain])
+        #expect(second.serial > first.serial)
+        // What was said about trust before stays, and so what was made with it.
+        #expect(second.bundles === first.bundles)
+        // Nor is the same once more a change.
+        let third = try store.apply(file([], trust: trust))
+        #expect(third.bundles === first.bundles && third.svids.count == 1)
 
         let back = try MemoryFile.make("test")
         try store.write(to: back)
         var next = IdentityStore()
         let returned = try next.apply(back)
         #expect(returned.svids.mapValues(\.serial) == [web.id: renewed.serial])
-        #expect(returned.bundles?.trustDomains == [domain])
+        #expect(returned.bundles.trustDomains == [domain])
     }
 
     @Test func whatIsWrongChangesNothing() throws {

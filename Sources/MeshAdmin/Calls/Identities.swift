@@ -32,6 +32,8 @@ public struct CertificateReport: Codable, Equatable, Sendable {
     /// `NAMESPACE/NAME` of the enrolled pods that have it.
     public var pods: [String]
     public var state: State
+    /// Where its certificates come from.
+    public var provider: String
     /// Somebody should look: the certificate has expired, or could not be obtained for a minute.
     public var alarming: Bool
     /// Serial number in hexadecimal, as `openssl x509 -serial` has it.
@@ -47,13 +49,15 @@ public struct CertificateReport: Codable, Equatable, Sendable {
     public var chain: String?
 
     public init(
-        identity: String, pods: [String], state: State, alarming: Bool = false, serial: String? = nil,
-        notBefore: Timestamp? = nil, notAfter: Timestamp? = nil, nextRenewal: Timestamp? = nil, error: String? = nil,
+        identity: String, pods: [String], state: State, provider: String, alarming: Bool = false,
+        serial: String? = nil, notBefore: Timestamp? = nil, notAfter: Timestamp? = nil, nextRenewal: Timestamp? = nil,
+        error: String? = nil,
         failingSince: Timestamp? = nil, chain: String? = nil
     ) {
         self.identity = identity
         self.pods = pods
         self.state = state
+        self.provider = provider
         self.alarming = alarming
         self.serial = serial
         self.notBefore = notBefore

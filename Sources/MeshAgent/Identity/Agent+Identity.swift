@@ -33,13 +33,9 @@ extension Agent {
     /// Begins to keep certificates for the pods of the node, where the operator wants them.
     func startIdentities() throws(AgentError) -> IdentityDelivery? {
         guard let source = configuration.identity else { return nil }
-        do throws(SystemError) { try Confinement.forbidDumps() } catch {
-            throw AgentError("--identity: keys cannot be kept out of core files: \(error)")
-        }
         let provider: any IdentityProvider
-        do throws(TLSError) {
-            try TLSLibrary.prepare()
-            if try TLSLibrary.keepKeysApart() == .unlocked {
+        do throws(KeyMemoryError) {
+            if try KeyMemory.prepare() == .unlocked {
                 logger.warning("private keys may be swapped out: memory cannot be locked (raise RLIMIT_MEMLOCK)")
             }
         } catch {
@@ -48,7 +44,9 @@ extension Agent {
         do throws(AuthorityFileError) {
             switch source {
             case .local:
-                provider = try LocalAuthority(configuration.trustDomain, at: configuration.authorityFile, now: .now)
+                provider = try LocalAuthority(
+                    configuration.trustDomain, at: configuration.authorityFile,
+                    revocations: configuration.revocationFile, now: .now)
             }
         } catch {
             throw AgentError("--identity: \(error)")

@@ -135,7 +135,7 @@ final class IdentityKeeper {
     private func take(_ update: IdentityUpdate, at now: UnixTime, _ change: inout Change) {
         switch update {
         case .trust(let new):
-            (trust, trouble) = (new, nil)
+            trust = new
             change.trust = true
         case .issued(let svid):
             guard var entry = entries[svid.id] else { return }
@@ -157,8 +157,10 @@ final class IdentityKeeper {
             complain(id, &entry, health, at: now)
             entries[id] = entry
         case .trouble(let reason):
-            if trouble != reason {
+            if let reason, trouble != reason {
                 logger.error("the identity provider is in trouble", metadata: ["reason": "\(reason)"])
+            } else if reason == nil, trouble != nil {
+                logger.notice("the identity provider is well again")
             }
             trouble = reason
         }

@@ -18,7 +18,7 @@ extension IdentityKeeper {
     private func report(_ id: SPIFFEID, _ entry: Entry, at now: UnixTime) -> CertificateReport {
         CertificateReport(
             identity: "\(id)", pods: entry.pods.map(\.description), state: Self.state(entry, at: now),
-            alarming: entry.isAlarming(at: now), serial: entry.svid?.serial,
+            provider: provider.name, alarming: entry.isAlarming(at: now), serial: entry.svid?.serial,
             notBefore: (entry.svid?.notBefore).map(Timestamp.init),
             notAfter: (entry.svid?.notAfter).map(Timestamp.init),
             nextRenewal: provider.schedule(of: id).map { Timestamp(max($0.nextAttempt, now)) }, error: entry.error,

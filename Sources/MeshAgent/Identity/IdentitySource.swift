@@ -24,6 +24,8 @@ extension TrustDomain {
 extension AgentConfiguration {
     /// The file of the local authority.
     public var authorityFile: String { "\(stateDirectory)/authority.pem" }
+    /// Revocation lists of its certificates, which an operator puts there.
+    public var revocationFile: String { "\(stateDirectory)/revoked.pem" }
 
     static func trustDomain(_ given: String?) throws(ConfigurationError.Rejection) -> TrustDomain {
         guard let given else { return .usual }

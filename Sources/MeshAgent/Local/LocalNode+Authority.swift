@@ -21,6 +21,7 @@ extension LocalNode {
         do throws(SystemError) { try Mounts.makeDirectories(configuration.stateDirectory, mode: 0o700) } catch {
             throw AdminError(.failed, "the state directory cannot be made: \(error)")
         }
+        do throws(KeyMemoryError) { _ = try KeyMemory.prepare() } catch { throw AdminError(.failed, "\(error)") }
         do throws(AuthorityFileError) {
             return AuthorityReport(
                 try LocalAuthority(configuration.trustDomain, at: path, now: .now).description)

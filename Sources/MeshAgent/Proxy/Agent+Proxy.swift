@@ -61,6 +61,9 @@ extension AgentConfiguration {
 }
 
 extension ProxySupervisor {
+    /// Of the configuration, as proxies are to have it.
+    var generation: UInt64 { state.generation }
+
     /// Whether the proxy that serves has in force what was published last.
     var isInForce: Bool {
         guard let id = supervision.current, supervision.phases[id] == .serving, let proxy = proxies[id] else {

@@ -153,9 +153,6 @@ final class ProxySupervisor {
         }
     }
 
-    /// Of the configuration, as proxies are to have it.
-    var generation: UInt64 { state.generation }
-
     /// Another process takes the place of the proxy that serves, without a connection refused.
     func upgrade() { input(.upgrade) }
 
@@ -324,7 +321,6 @@ final class ProxySupervisor {
             switch event {
             case .opened(let hello):
                 id = name(hello)
-                identities?.opened(connection, hello)
                 // Generations grow, whoever counted them.
                 if hello.generation >= state.generation {
                     state.generation = hello.generation + 1
@@ -338,6 +334,7 @@ final class ProxySupervisor {
                     metadata: [
                         "pid": "\(connection.pid)", "version": "\(hello.program)", "listeners": "\(hello.listeners)",
                     ])
+                identities?.opened(connection, hello)
                 input(.attached(id))
             case .message(let message, let descriptors):
                 if let id { handle(message, descriptors, of: id, connection) }
@@ -368,8 +365,7 @@ final class ProxySupervisor {
             // One that is drained at once gives back what nobody needs.
             if id == supervision.current { _ = listeners.adopt((listener, descriptors[0])) }
         case .listenersComplete: input(.listenersReturned(id))
-        case .drained: break
-        case .status: break
+        case .drained, .status: break
         case .metrics(let number): metrics.finish(number)
         case .identities(let number, let refusal): identities?.answered(number, refusal: refusal)
         case .identitiesWritten(let number): identities?.returned(number)

@@ -5,14 +5,15 @@ import MeshAdmin
 /// Identities for people: one line for each, and one for what fails.
 enum CertificateText {
     static func render(_ certificates: [CertificateReport]) -> String {
-        var table = Table("IDENTITY", "PODS", "STATE", "NOT AFTER", "RENEWAL", "SERIAL")
+        var table = Table("IDENTITY", "PODS", "STATE", "SERIAL", "NOT BEFORE", "NOT AFTER", "RENEWAL", "PROVIDER")
         for one in certificates {
             table.add(
                 one.identity, one.pods.joined(separator: ", "), text(one.state) + (one.alarming ? " (!)" : ""),
-                one.notAfter.map(Units.second) ?? "", one.nextRenewal.map(Units.second) ?? "", one.serial ?? "")
+                one.serial ?? "", one.notBefore.map(Units.second) ?? "", one.notAfter.map(Units.second) ?? "",
+                one.nextRenewal.map(Units.second) ?? "", one.provider)
             guard let error = one.error else { continue }
             let since = one.failingSince.map { " (since \(Units.second($0)))" } ?? ""
-            table.addContinuation("  \(error)\(since)", "", "", "", "", "")
+            table.addContinuation("  \(error)\(since)", "", "", "", "", "", "", "")
         }
         return table.rendered(empty: "No identities.")
     }
