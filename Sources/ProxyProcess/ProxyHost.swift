@@ -16,11 +16,16 @@ public final class ProxyHost: LegSource {
         public var agentSocket: String?
         /// How long connections may take to end after SIGTERM.
         public var drainTime: Duration
+        /// Whether the memory of private keys is never swapped out. Said when there are some.
+        public var locksKeys: Bool
 
-        public init(program: String, agentSocket: String?, drainTime: Duration = .seconds(30)) {
+        public init(
+            program: String, agentSocket: String?, drainTime: Duration = .seconds(30), locksKeys: Bool = true
+        ) {
             self.program = program
             self.agentSocket = agentSocket
             self.drainTime = drainTime
+            self.locksKeys = locksKeys
         }
     }
 
@@ -241,7 +246,11 @@ public final class ProxyHost: LegSource {
 
     private func take(identities number: UInt32, from file: SharedDescriptor) {
         do throws(IdentityRefusal) {
+            let isFirst = identities.current.serial == 0
             engine?.use(try identities.apply(file))
+            if isFirst, !options.locksKeys {
+                log("private keys may be swapped out: memory cannot be locked (raise RLIMIT_MEMLOCK)")
+            }
             link?.send(.identities(number, refusal: nil))
         } catch {
             log("identities are refused, those before stay in use: \(error)")

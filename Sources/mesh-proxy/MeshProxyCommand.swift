@@ -84,7 +84,7 @@ struct MeshProxyCommand: ParsableCommand {
                 }
                 return SharedDescriptor(adopting: fd)
             }
-            try Self.prepareTLS()
+            let locksKeys = try Self.prepareTLS() == .locked
             let account = user.map { ProxyConfinement.Account(user: $0, group: group ?? $0) }
             let confinement = ProxyConfinement(
                 account: account ?? (geteuid() == 0 ? .usual : nil), descriptors: maxDescriptors)
@@ -94,7 +94,8 @@ struct MeshProxyCommand: ParsableCommand {
             let host = try ProxyHost(
                 on: loop,
                 ProxyHost.Options(
-                    program: SockmeshVersion.current, agentSocket: agentSocket, drainTime: .seconds(drainSeconds)),
+                    program: SockmeshVersion.current, agentSocket: agentSocket, drainTime: .seconds(drainSeconds),
+                    locksKeys: locksKeys),
                 log: Self.log
             ) { (loop, legs) throws(SystemError) in
                 try HTTPEngine(on: loop, legs: legs, options, log: Self.log)
@@ -107,12 +108,10 @@ struct MeshProxyCommand: ParsableCommand {
     }
 
     /// What OpenSSL reads of files, and memory for keys: neither can be had after the confinement.
-    private static func prepareTLS() throws(SystemError) {
+    private static func prepareTLS() throws(SystemError) -> TLSLibrary.KeyMemory {
         do throws(TLSError) {
             try TLSLibrary.prepare()
-            if try TLSLibrary.keepKeysApart() == .unlocked {
-                log("private keys may be swapped out: memory cannot be locked (raise RLIMIT_MEMLOCK)")
-            }
+            return try TLSLibrary.keepKeysApart()
         } catch {
             throw SystemError("load OpenSSL", errnoCode: EINVAL, hint: "\(error)")
         }

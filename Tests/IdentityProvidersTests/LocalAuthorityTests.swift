@@ -92,6 +92,50 @@ import Testing
         #expect(try verdict(next, roots, at: Self.start + 10) == .success(web))
     }
 
+    /// What an agent before had is used again, and renewed when it would have been.
+    @Test func certificatesAreTakenOver() throws {
+        let first = try open()
+        let database = try SPIFFEID(domain, namespace: "shop", serviceAccount: "db")
+        first.request([web, database])
+        let before = issued(first.advance(to: Self.start))
+        let due = first.nextDue
+        let second = try open(at: Self.start + 10)
+        second.adopt(before, nil, at: Self.start + 10)
+        second.request([web])
+        let taken = issued(second.advance(to: Self.start + 10))
+        #expect(taken.map(\.serial) == before.filter { $0.id == web }.map(\.serial))
+        #expect(second.schedule(of: database) == nil)
+        let next = try #require(second.schedule(of: web)).nextAttempt
+        #expect((Self.start + 450...Self.start + 550).contains(next) && due <= Self.start + 550)
+        // A pod that comes back in time has its own again; one that comes later gets a new one.
+        second.request([web, database])
+        let late = issued(second.advance(to: Self.start + 11))
+        #expect(late.map(\.serial) == before.filter { $0.id == database }.map(\.serial))
+        let third = try open(at: Self.start + 20)
+        third.adopt(before, nil, at: Self.start + 20)
+        _ = third.advance(to: Self.start + 320)
+        third.request([web])
+        let new = issued(third.advance(to: Self.start + 320))
+        #expect(new.count == 1 && new[0].serial != before.first { $0.id == web }?.serial)
+    }
+
+    @Test func whatItsRootsDoNotBelieveIsNotTakenOver() throws {
+        let stranger = Directory()
+        let other = try LocalAuthority(domain, at: stranger.file, lifetimes: Self.short, now: Self.start)
+        other.request([web])
+        let foreign = try #require(issued(other.advance(to: Self.start)).first)
+        let own = try open()
+        own.request([web])
+        let expired = try #require(issued(own.advance(to: Self.start)).first)
+        for (svid, now) in [(foreign, Self.start + 10), (expired, Self.start + 1001)] {
+            let authority = try open(at: now)
+            authority.adopt([svid], nil, at: now)
+            authority.request([web])
+            let new = try #require(issued(authority.advance(to: now)).first)
+            #expect(new.serial != svid.serial && new.notAfter == now + 1000)
+        }
+    }
+
     @Test func requestsReplaceEachOther() throws {
         let authority = try open()
         let database = try SPIFFEID(domain, namespace: "shop", serviceAccount: "db")

@@ -134,6 +134,8 @@ def test_a_change_of_root_breaks_no_chain(node, tmp_path):
     assert verified(tmp_path, node.agent, before)
     bundle = blocks(node.agent.ctl("ca", "show", "--bundle").stdout)
     assert len(bundle) == 2
+    again = node.agent.ctl("ca", "rotate", check=False)
+    assert again.returncode == 9 and "is being changed already" in again.stderr
     # An agent that starts has both.
     node.agent.kill()
     node.agent.start()
@@ -188,6 +190,18 @@ def test_an_authority_that_cannot_be_used_stops_the_agent_and_stays(node):
     file.write_bytes(before)
     node.agent.start()
     identities(node.agent, "sa-a", "sa-b")
+
+
+def test_revocation_lists_that_cannot_be_read_are_said(node):
+    identities(node.agent, "sa-a", "sa-b")
+    node.agent.stop()
+    (node.agent.state / "revoked.pem").write_text("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+    node.agent.start()
+    identities(node.agent, "sa-a", "sa-b")
+    status = node.agent.json("status")["identity"]
+    assert "revoked.pem" in status["trouble"] and status["current"] == 2
+    assert "revoked.pem" in node.agent.ctl("status").stdout
+    assert "the identity provider is in trouble" in node.agent.log.read_text()
 
 
 def test_the_authority_can_be_made_before_the_agent(tmp_path):
