@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Identity
+import L7Proxy
 import LinuxIO
 import ProxyProtocol
 import TLSEngine

@@ -120,6 +120,7 @@ import Testing
                 case .privateKey(let key):
                     keys += 1
                     #expect(key.belongs(to: try Certificate(der: chain[0])))
+                case .revocationList: Issue.record("there is none")
                 }
             }
         }

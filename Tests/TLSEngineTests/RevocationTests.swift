@@ -64,7 +64,8 @@ import Testing
     @Test func aListThatCannotBeReadIsNamed() throws {
         let list = try der("list of the intermediate")[0]
         func error(_ lists: [[UInt8]]) throws -> String {
-            try #require(throws: TLSError.self) { try TrustBundles([:], revocations: [domain: lists]) }.description
+            let error = try #require(throws: TLSError.self) { try TrustBundles([:], revocations: [domain: lists]) }
+            return error.description
         }
         #expect(try error([list, [1, 2, 3]]).hasPrefix("read the revocation lists of mesh.test: list 2: "))
         #expect(try error([list + [0]]) == "read the revocation lists of mesh.test: list 1: 1 bytes follow it")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Identity
+import MeshModel
 
 extension ProxySnapshot {
     /// Whose certificate is shown for the pod in a network namespace: of an origin of tunnels, and of a source.
