@@ -22,6 +22,9 @@ struct IdentityStore {
 
     init(limits: LinkLimits = LinkLimits()) { self.limits = limits }
 
+    /// Whether nothing has come yet.
+    var isUntouched: Bool { current.serial == 0 }
+
     /// Takes what an ``IdentityTransfer`` says, as a whole or not at all. The sender wipes the file.
     mutating func apply(_ file: SharedDescriptor) throws(IdentityRefusal) -> TLSIdentities {
         let secret: SecretBytes

@@ -246,7 +246,7 @@ public final class ProxyHost: LegSource {
 
     private func take(identities number: UInt32, from file: SharedDescriptor) {
         do throws(IdentityRefusal) {
-            let isFirst = identities.current.serial == 0
+            let isFirst = identities.isUntouched
             engine?.use(try identities.apply(file))
             if isFirst, !options.locksKeys {
                 log("private keys may be swapped out: memory cannot be locked (raise RLIMIT_MEMLOCK)")
