@@ -91,7 +91,7 @@ def find_private_key(pid, certificate):
     assert len(wanted) == 65 and wanted[0] == 4
     kept, tried = _read(pid, excluded=True), set()
     # OpenSSL keeps it as words of 64 bits, the lowest first, in blocks of 32 bytes at least.
-    for offset in range(0, len(kept) - SCALAR, 16):
+    for offset in range(0, len(kept) - SCALAR + 1, 16):
         window = kept[offset:offset + SCALAR]
         scalar = int.from_bytes(window, "little")
         if window.count(0) > 16 or scalar >= N or scalar in tried:
