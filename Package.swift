@@ -64,7 +64,10 @@ let package = Package(
         .target(
             name: "SocketFactory", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),
         .target(
-            name: "ProxyProcess", dependencies: ["ProxyProtocol", "L7Proxy", "MeshModel", "LinuxIO", "CMeshABI"],
+            name: "ProxyProcess",
+            dependencies: [
+                "ProxyProtocol", "L7Proxy", "TLSEngine", "Identity", "MeshModel", "LinuxIO", "CMeshABI",
+            ],
             swiftSettings: settings),
         .target(name: "ProxyProtocol", dependencies: ["MeshModel", "LinuxIO"], swiftSettings: settings),
 
@@ -73,7 +76,7 @@ let package = Package(
             name: "MeshAgent",
             dependencies: [
                 "MeshModel", "MeshManifests", "MeshAdmin", "MeshVersion", "LinuxIO", "SockOps", "CMeshABI",
-                "ProxyProtocol",
+                "ProxyProtocol", "Identity", "TLSEngine", "IdentityProviders",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: optimized),
@@ -88,7 +91,7 @@ let package = Package(
         .executableTarget(
             name: "mesh-proxy",
             dependencies: [
-                "ProxyProcess", "ProxyProtocol", "L7Proxy", "LinuxIO", "MeshVersion",
+                "ProxyProcess", "ProxyProtocol", "L7Proxy", "TLSEngine", "LinuxIO", "MeshVersion",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
@@ -132,7 +135,8 @@ let package = Package(
         .testTarget(
             name: "ProxyProcessTests",
             dependencies: [
-                "ProxyProcess", "ProxyProtocol", "L7Proxy", "MeshModel", "LinuxIO", "CMeshABI", "confined-probe",
+                "ProxyProcess", "ProxyProtocol", "L7Proxy", "TLSEngine", "Identity", "MeshModel", "LinuxIO", "CMeshABI",
+                "confined-probe",
             ],
             swiftSettings: settings),
         .testTarget(
@@ -150,7 +154,8 @@ let package = Package(
             name: "MeshAgentTests",
             dependencies: [
                 "MeshAgent", "MeshAdmin", "MeshModel", "MeshManifests", "SockOps", "LinuxIO", "CMeshABI", "TestSupport",
-                "ProxyProtocol", .product(name: "Logging", package: "swift-log"),
+                "ProxyProtocol", "Identity", "TLSEngine", "IdentityProviders",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
     ]

@@ -18,14 +18,14 @@ L7Proxy        MeshModel LinuxIO CNGHTTP2 Identity TLSEngine Synchronization
 MeshVersion
 Identity       Glibc
 TLSEngine      COpenSSL Identity
-IdentityProviders Identity TLSEngine LinuxIO
+IdentityProviders Identity TLSEngine LinuxIO Glibc
 ProxyProtocol  MeshModel LinuxIO
 SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc
-ProxyProcess   ProxyProtocol L7Proxy MeshModel LinuxIO CMeshABI Glibc Synchronization
+ProxyProcess   ProxyProtocol L7Proxy TLSEngine Identity MeshModel LinuxIO CMeshABI Glibc Synchronization
 MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
-MeshAgent      MeshModel MeshManifests MeshAdmin MeshVersion ProxyProtocol LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
+MeshAgent      MeshModel MeshManifests MeshAdmin MeshVersion ProxyProtocol Identity TLSEngine IdentityProviders LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
 mesh-agent     MeshAgent MeshAdmin MeshVersion SocketFactory LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc
-mesh-proxy     ProxyProcess ProxyProtocol L7Proxy MeshVersion LinuxIO ArgumentParser Glibc
+mesh-proxy     ProxyProcess ProxyProtocol L7Proxy TLSEngine MeshVersion LinuxIO ArgumentParser Glibc
 meshctl        MeshAgent MeshAdmin MeshVersion LinuxIO ArgumentParser Yams Foundation FoundationEssentials Glibc
 '
 

@@ -10,6 +10,7 @@
 #include <linux/securebits.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -36,8 +37,8 @@ const uint32_t clinux_foreign_calls = 0;
 
 static const struct clinux_call calls[] = {
 	CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(close), CALL(fcntl), CALL(fstat), CALL(lseek),
-	CALL(pread64), CALL(mmap), CALL(munmap), CALL(mprotect), CALL(mremap), CALL(madvise), CALL(brk), CALL(futex),
-	CALL(rt_sigaction), CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(sigaltstack), CALL(exit), CALL(exit_group),
+	CALL(pread64), CALL(mmap), CALL(mlock), CALL(munmap), CALL(mprotect), CALL(mremap), CALL(madvise), CALL(brk),
+	CALL(futex), CALL(rt_sigaction), CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(sigaltstack), CALL(exit), CALL(exit_group),
 	CALL(clock_gettime), CALL(clock_getres), CALL(clock_nanosleep), CALL(nanosleep), CALL(gettimeofday), CALL(getpid),
 	CALL(gettid), CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid), CALL(tgkill), CALL(getrandom), CALL(uname),
 	CALL(epoll_create1), CALL(epoll_ctl), CALL(epoll_pwait), CALL(eventfd2), CALL(timerfd_create),
@@ -118,6 +119,7 @@ int clinux_lock_privileges(void)
 int clinux_set_limits(uint64_t descriptors)
 {
 	struct rlimit none = { 0, 0 };
+	struct rlimit locked;
 	struct rlimit files;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
@@ -127,7 +129,12 @@ int clinux_set_limits(uint64_t descriptors)
 	files.rlim_cur = files.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
 		return -1;
-	return setrlimit(RLIMIT_MEMLOCK, &none);
+	if (getrlimit(RLIMIT_MEMLOCK, &locked) < 0)
+		return -1;
+	if (locked.rlim_max > CLINUX_LOCKED_BYTES)
+		locked.rlim_max = CLINUX_LOCKED_BYTES;
+	locked.rlim_cur = locked.rlim_max;
+	return setrlimit(RLIMIT_MEMLOCK, &locked);
 }
 
 int clinux_install_filter(const struct clinux_filter *instructions, int count)
@@ -135,4 +142,19 @@ int clinux_install_filter(const struct clinux_filter *instructions, int count)
 	struct sock_fprog program = { .len = (unsigned short)count, .filter = (struct sock_filter *)instructions };
 
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+}
+
+int clinux_forbid_dumps(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	if (setrlimit(RLIMIT_CORE, &none) != 0)
+		return -1;
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+void clinux_keep_secret(void *memory, size_t bytes)
+{
+	(void)madvise(memory, bytes, MADV_DONTDUMP);
+	(void)mlock(memory, bytes);
 }

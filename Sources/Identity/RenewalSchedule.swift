@@ -27,6 +27,14 @@ public struct RenewalSchedule: Hashable, Sendable {
     /// Without a certificate: the first attempt is due.
     public init(at now: UnixTime) { nextAttempt = now }
 
+    /// With a certificate that somebody has obtained before: renewed as if it had been here.
+    ///
+    /// - Parameter random: as of ``succeeded(at:notAfter:random:)``.
+    public init(holdingFrom notBefore: UnixTime, until notAfter: UnixTime, random: UInt64) {
+        self.init(at: notBefore)
+        succeeded(at: notBefore, notAfter: notAfter, random: random)
+    }
+
     public func isDue(at now: UnixTime) -> Bool { now >= nextAttempt }
 
     /// A certificate was obtained.

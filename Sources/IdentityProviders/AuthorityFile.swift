@@ -114,6 +114,7 @@ struct AuthorityFile {
                     guard let above = root.take() else { throw Self.order("an intermediate has no root before it") }
                     generations.append(AuthorityGeneration(root: above, intermediate: issuer))
                 }
+            case .revocationList: throw Self.order("a revocation list is in it, which has a file of its own")
             }
         }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Identity
-import TLSEngine
+public import TLSEngine
 
 /// The provider that needs nobody: an authority of this machine, in one file.
 ///
@@ -12,48 +12,89 @@ public final class LocalAuthority: IdentityProvider {
     public static let maximumIdentities = 16_384
     /// Most certificates that are made in one call, a few milliseconds; the rest is due at once.
     static let certificatesPerCall = 64
+    /// Between two looks at the file of revocation lists, in seconds.
+    public static let revocationSeconds: Int64 = 30
+    /// How long pods that are not enrolled yet may come back for what an agent before had for them.
+    public static let adoptionSeconds: Int64 = 300
 
     public let trustDomain: TrustDomain
     private let lifetimes: AuthorityLifetimes
-    private let file: AuthorityFile
+    let file: AuthorityFile
     private var random: any RandomNumberGenerator
     /// Oldest first. The last that has an intermediate signs.
-    private var generations: [AuthorityGeneration]
+    private(set) var generations: [AuthorityGeneration]
     private var schedules: [SPIFFEID: RenewalSchedule] = [:]
     private var updates: [IdentityUpdate] = []
-    private var bundleRoots: [[UInt8]] = []
+    /// What was told last.
+    private var trust: TrustMaterial?
     private var isAskedToRotate = false
+    /// Of its own certificates.
+    private var trouble: String?
+    private var revocations: RevocationFile?
+    private var revocationTrouble: String?
+    /// Of both, what was told last.
+    private var toldTrouble: String?
+    /// When the file of revocation lists is read next.
+    private var revocationsNext: UnixTime
+    /// Of an agent before, until they are requested, or not wanted for long enough.
+    private var adopted: [SPIFFEID: X509SVID] = [:]
+    private var adoptionEnds = UnixTime(seconds: 0)
+    public var onNews: () -> Void = {}
     /// When the authority's own certificates are looked at next.
     private var ownNext: UnixTime
 
     /// Opens the authority of the file at `path`, or makes it.
     ///
-    /// - Parameter random: spreads renewals over time; keys and serial numbers do not depend on it.
+    /// - Parameters:
+    ///   - revocations: a file of revocation lists, which is read now and then; it need not be there.
+    ///   - random: spreads renewals over time; keys and serial numbers do not depend on it.
     /// - Throws: ``AuthorityFileError`` if there is a file that cannot be used: it is never replaced by a new authority,
     ///   because that would cut every node off.
     public init(
-        _ trustDomain: TrustDomain, at path: String, lifetimes: AuthorityLifetimes = AuthorityLifetimes(),
-        now: UnixTime, random: any RandomNumberGenerator = SystemRandomNumberGenerator()
+        _ trustDomain: TrustDomain, at path: String, revocations: String? = nil,
+        lifetimes: AuthorityLifetimes = AuthorityLifetimes(), now: UnixTime,
+        random: any RandomNumberGenerator = SystemRandomNumberGenerator()
     ) throws(AuthorityFileError) {
         self.trustDomain = trustDomain
         self.lifetimes = lifetimes
         self.random = random
         file = AuthorityFile(path: path, trustDomain: trustDomain)
         ownNext = now
+        revocationsNext = now
+        self.revocations = revocations.map { RevocationFile(path: $0, trustDomain: trustDomain) }
         generations = try file.read() ?? []
         do throws(TLSError) { try lookAfterItself(at: now) } catch {
             throw AuthorityFileError(path: path, reason: "\(error)")
         }
     }
 
+    public var name: String { "local authority \(file.path)" }
+
     /// The certificates that chains end at, DER: the bundle of the trust domain.
     public var roots: [[UInt8]] { generations.map { $0.root.certificate.der } }
 
     /// A new root is announced now, takes over when everybody knows it, and the old one goes when nothing of it is left.
-    public func rotateRoot(at now: UnixTime) {
+    ///
+    /// - Precondition: none is under way, see ``isChangingRoot``.
+    /// - Throws: ``TLSError`` if it cannot be made, or be kept: it is tried again.
+    public func rotateRoot(at now: UnixTime) throws(TLSError) {
+        precondition(!isChangingRoot, "one change of root at a time")
         isAskedToRotate = true
-        ownNext = now
+        defer { onNews() }
+        try lookAfterItself(at: now)
     }
+
+    /// Whether a root is announced, or one is kept for what it has signed.
+    public var isChangingRoot: Bool { generations.count > 1 }
+
+    public func adopt(_ svids: [X509SVID], _ trust: TrustMaterial?, at now: UnixTime) {
+        // Its own roots decide: another authority's certificates are not believed by anybody whom this one serves.
+        let own = TrustMaterial(roots: [trustDomain: roots])
+        for svid in svids where svid.isBelieved(by: own, at: now) { adopted[svid.id] = svid }
+        adoptionEnds = now + Self.adoptionSeconds
+    }
+
+    public func schedule(of id: SPIFFEID) -> RenewalSchedule? { schedules[id] }
 
     public func request(_ identities: Set<SPIFFEID>) {
         for id in schedules.keys.sorted() where !identities.contains(id) {
@@ -63,6 +104,11 @@ public final class LocalAuthority: IdentityProvider {
         for id in identities.sorted() where schedules[id] == nil {
             if let reason = refusal(of: id) {
                 updates.append(.failed(id, reason: reason, health: .missing(attempts: 0)))
+            } else if let svid = adopted.removeValue(forKey: id) {
+                schedules[id] = RenewalSchedule(
+                    holdingFrom: svid.notBefore + CertificateIssuer.backdating, until: svid.notAfter,
+                    random: random.next())
+                updates.append(.issued(svid))
             } else {
                 schedules[id] = RenewalSchedule(at: UnixTime(seconds: 0))
             }
@@ -79,16 +125,17 @@ public final class LocalAuthority: IdentityProvider {
     }
 
     public var nextDue: UnixTime {
-        if !updates.isEmpty { return UnixTime(seconds: 0) }
-        return schedules.values.reduce(ownNext) { min($0, $1.nextAttempt) }
+        if !updates.isEmpty || trust?.roots[trustDomain] != roots { return UnixTime(seconds: 0) }
+        let own = revocations == nil ? ownNext : min(ownNext, revocationsNext)
+        return schedules.values.reduce(own) { min($0, $1.nextAttempt) }
     }
 
     public func advance(to now: UnixTime) -> [IdentityUpdate] {
-        if now >= ownNext {
-            do throws(TLSError) { try lookAfterItself(at: now) } catch {
-                updates.append(.trouble("\(error); what is in use stays in use until it expires"))
-            }
-        }
+        if now >= adoptionEnds { adopted = [:] }
+        if now >= ownNext { try? lookAfterItself(at: now) }
+        if now >= revocationsNext { lookForRevocations(at: now) }
+        tellTrust()
+        tellTrouble()
         for id in schedules.filter({ $0.value.isDue(at: now) }).keys.sorted().prefix(Self.certificatesPerCall) {
             guard var schedule = schedules[id] else { continue }
             renew(id, &schedule, at: now)
@@ -126,8 +173,19 @@ public final class LocalAuthority: IdentityProvider {
 extension LocalAuthority {
     /// Takes the steps that are due, and tells the bundle if it has changed.
     private func lookAfterItself(at now: UnixTime) throws(TLSError) {
-        // Again in an hour, whatever happens: steps are days apart. After a failure, in a minute.
+        // After a failure again in a minute; else in an hour, as steps are days apart.
         ownNext = now + 60
+        do throws(TLSError) {
+            try takeSteps(at: now)
+            trouble = nil
+            ownNext = now + min(3600, max(1, lifetimes.leaf / 8))
+        } catch {
+            trouble = "\(error); what is in use stays in use until it expires"
+            throw error
+        }
+    }
+
+    private func takeSteps(at now: UnixTime) throws(TLSError) {
         while let step = AuthorityStep.next(
             generations.map(\.times), lifetimes, at: now, isAskedToRotate: isAskedToRotate)
         {
@@ -138,10 +196,32 @@ extension LocalAuthority {
             generations = next
             if step == .announce { isAskedToRotate = false }
         }
-        ownNext = now + min(3600, max(1, lifetimes.leaf / 8))
-        guard roots != bundleRoots else { return }
-        updates.insert(.bundles(try TrustBundles([trustDomain: roots])), at: 0)
-        bundleRoots = roots
+    }
+
+    private func lookForRevocations(at now: UnixTime) {
+        revocationsNext = now + Self.revocationSeconds
+        do throws(TLSError) {
+            try revocations?.look()
+            revocationTrouble = nil
+        } catch { revocationTrouble = "\(error)" }
+    }
+
+    /// Before all else that is told: certificates may need it.
+    private func tellTrust() {
+        let lists = revocations?.lists ?? []
+        let new = TrustMaterial(
+            roots: [trustDomain: roots], revocations: lists.isEmpty ? [:] : [trustDomain: lists])
+        guard new != trust else { return }
+        updates.insert(.trust(new), at: 0)
+        trust = new
+    }
+
+    private func tellTrouble() {
+        let all = [trouble, revocationTrouble].compactMap { $0 }
+        let new = all.isEmpty ? nil : all.joined(separator: "; ")
+        guard new != toldTrouble else { return }
+        updates.append(.trouble(new))
+        toldTrouble = new
     }
 
     private func generations(

@@ -30,7 +30,8 @@ public enum Confinement {
         }
     }
 
-    /// Limits: open descriptors, within the hard limit that is there; no core dump, no locked memory.
+    /// Limits: open descriptors, within the hard limit that is there; no core dump, little locked memory:
+    /// for keys.
     public static func setLimits(descriptors: UInt64) throws(SystemError) {
         try SystemError.check("setrlimit") { clinux_set_limits(descriptors) }
     }
@@ -55,5 +56,10 @@ public enum Confinement {
     public static func dropPrivileges() throws(SystemError) {
         try SystemError.check("capset") { clinux_drop_capabilities() }
         try SystemError.check("prctl(PR_SET_NO_NEW_PRIVS)") { clinux_lock_privileges() }
+    }
+
+    /// For a process that keeps its rights and holds keys: no core file, and no look into its memory but by root.
+    public static func forbidDumps() throws(SystemError) {
+        try SystemError.check("prctl(PR_SET_DUMPABLE)") { clinux_forbid_dumps() }
     }
 }

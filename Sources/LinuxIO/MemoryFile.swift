@@ -14,13 +14,11 @@ public enum MemoryFile {
 
     /// Writes `bytes` to a new file.
     public static func write(_ bytes: [UInt8], to file: SharedDescriptor) throws(SystemError) {
-        let raw = file.rawValue
-        var written = 0
-        while written < bytes.count {
-            written += try SystemError.check("write") {
-                bytes.withUnsafeBytes { Glibc.write(raw, $0.baseAddress.map { $0 + written }, $0.count - written) }
-            }
+        var failure: SystemError?
+        bytes.withUnsafeBytes { bytes in
+            do throws(SystemError) { try append(bytes, to: file) } catch { failure = error }
         }
+        if let failure { throw failure }
     }
 
     /// The whole file. It is read, not mapped: whoever has filled it may cut it at any time.

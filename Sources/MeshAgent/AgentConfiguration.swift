@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Identity
 public import LinuxIO
 public import MeshAdmin
 
@@ -39,6 +40,10 @@ public struct AgentConfiguration: Equatable, Sendable {
     public var proxyOptions: ProxyOptions
     /// Where Prometheus finds the metrics of the node; `nil`: nowhere.
     public var metrics: StreamEndpoint?
+    /// Of the mesh, and of the identities of its pods.
+    public var trustDomain: TrustDomain
+    /// Where pods' certificates come from; `nil`: they have none.
+    public var identity: IdentitySource?
     public var logFormat: LogFormat
     public var logLevel: LogLevel
 
@@ -105,6 +110,12 @@ public struct AgentConfiguration: Equatable, Sendable {
         metrics = value("--metrics", else: nil) { () throws(ConfigurationError.Rejection) in
             try options.metrics.map(Self.endpoint)
         }
+        trustDomain = value("--trust-domain", else: .usual) { () throws(ConfigurationError.Rejection) in
+            try Self.trustDomain(options.trustDomain)
+        }
+        identity = value("--identity", else: nil) { () throws(ConfigurationError.Rejection) in
+            try Self.identity(options.identity, hasProxy: options.proxy != nil)
+        }
         logFormat = options.logFormat
         logLevel = options.logLevel
         if !problems.isEmpty { throw ConfigurationError(problems: problems) }
@@ -152,6 +163,8 @@ public struct AgentOptions: Equatable, Sendable {
     public var proxyOptions = ProxyOptions()
     /// `127.0.0.1:15020`, `[::1]:15020`.
     public var metrics: String?
+    public var trustDomain: String?
+    public var identity: IdentityChoice?
     public var logFormat = AgentConfiguration.LogFormat.text
     public var logLevel = AgentConfiguration.LogLevel.info
 

@@ -64,6 +64,8 @@ public final class HTTPEngine: ProxyEngine {
     private var lastQuestion: UInt64 = 0
     /// Generations that not all workers have put in force, and whom to tell.
     private var settling: [UInt64: (left: Int, done: () -> Void)] = [:]
+    /// What workers of tunnels publish; `nil`: the agent has sent none.
+    public private(set) var identities: TLSIdentities?
 
     private struct Question {
         var left: Int
@@ -164,6 +166,8 @@ public final class HTTPEngine: ProxyEngine {
     public func enforce(policy generation: UInt32) {
         for worker in workers { worker.enforce(policy: generation) }
     }
+
+    public func use(_ identities: TLSIdentities) { self.identities = identities }
 
     // MARK: - Listeners
 
@@ -281,7 +285,7 @@ public final class HTTPEngine: ProxyEngine {
     /// The state of the process, beside Istio's metrics.
     private var gauges: String {
         let counters = counters
-        let metrics: [(name: String, type: String, help: String, value: UInt64)] = [
+        var metrics: [(name: String, type: String, help: String, value: UInt64)] = [
             ("sockmesh_proxy_connections", "gauge", "Connections of pods that are open.", counters.connections),
             ("sockmesh_proxy_accepted_total", "counter", "Connections of pods.", counters.accepted),
             (
@@ -290,6 +294,13 @@ public final class HTTPEngine: ProxyEngine {
             ),
             ("sockmesh_proxy_workers", "gauge", "Threads that serve.", UInt64(workers.count)),
         ]
+        if let identities {
+            metrics.append(
+                (
+                    "sockmesh_proxy_identities", "gauge", "Identities of pods that the proxy has the keys of.",
+                    UInt64(identities.svids.count)
+                ))
+        }
         return metrics.map { "# HELP \($0.name) \($0.help)\n# TYPE \($0.name) \($0.type)\n\($0.name) \($0.value)\n" }
             .joined()
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import L7Proxy
 public import LinuxIO
 public import ProxyProtocol
 
@@ -16,6 +17,10 @@ public protocol ProxyEngine: AnyObject {
 
     /// What was applied last has the kernel's policy up to this generation. What came under a later one is held.
     func enforce(policy generation: UInt32)
+
+    /// Uses these identities for handshakes from now on, in place of those before: all of them, so that one that is not
+    /// there any more has gone. Called once for each change that the agent sends.
+    func use(_ identities: TLSIdentities)
 
     /// Accepts from the listener until ``stopServing(_:)``. A second one of the same key takes the place of the first.
     ///

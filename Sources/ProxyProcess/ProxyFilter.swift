@@ -22,7 +22,7 @@ public enum ProxyFilter {
         "recvmsg",
         "sendmsg", "accept4", "epoll_ctl", "close", "futex", "connect", "shutdown", "getsockopt", "setsockopt",
         "getsockname", "getpeername", "fcntl", "eventfd2", "epoll_create1", "timerfd_create", "timerfd_settime",
-        "signalfd4", "munmap", "mremap", "madvise", "brk", "clock_gettime", "clock_getres", "clock_nanosleep",
+        "signalfd4", "munmap", "mremap", "madvise", "mlock", "brk", "clock_gettime", "clock_getres", "clock_nanosleep",
         "nanosleep",
         "gettimeofday", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "tgkill", "getrandom", "fstat",
         "lseek", "pread64", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "exit", "exit_group",

@@ -16,11 +16,16 @@ public final class ProxyHost: LegSource {
         public var agentSocket: String?
         /// How long connections may take to end after SIGTERM.
         public var drainTime: Duration
+        /// Whether the memory of private keys is never swapped out. Said when there are some.
+        public var locksKeys: Bool
 
-        public init(program: String, agentSocket: String?, drainTime: Duration = .seconds(30)) {
+        public init(
+            program: String, agentSocket: String?, drainTime: Duration = .seconds(30), locksKeys: Bool = true
+        ) {
             self.program = program
             self.agentSocket = agentSocket
             self.drainTime = drainTime
+            self.locksKeys = locksKeys
         }
     }
 
@@ -43,6 +48,7 @@ public final class ProxyHost: LegSource {
     private var generation: UInt64 = 0
     /// Of the kernel's policy, which the configuration of a generation has that was not taken yet, or was refused.
     private var policy: (generation: UInt32, by: UInt64)?
+    private var identities = IdentityStore()
     private var legs = LegRequests()
     private var isDraining = false
     /// Whether the agent has said hello.
@@ -157,6 +163,8 @@ public final class ProxyHost: LegSource {
         case .drain(let milliseconds): drain(within: .milliseconds(milliseconds), "the agent")
         case .statusRequest(let number): link?.send(.status(status(number)))
         case .metricsRequest(let number): writeMetrics(number, into: descriptors[0])
+        case .identities(let number): take(identities: number, from: descriptors[0])
+        case .identitiesRequest(let number): giveBack(number, into: descriptors[0])
         }
     }
 
@@ -233,6 +241,30 @@ public final class ProxyHost: LegSource {
                 // Who asks gives up after a while.
                 log("metrics cannot be given: \(error)")
             }
+        }
+    }
+
+    private func take(identities number: UInt32, from file: SharedDescriptor) {
+        do throws(IdentityRefusal) {
+            let isFirst = identities.isUntouched
+            engine?.use(try identities.apply(file))
+            if isFirst, !options.locksKeys {
+                log("private keys may be swapped out: memory cannot be locked (raise RLIMIT_MEMLOCK)")
+            }
+            link?.send(.identities(number, refusal: nil))
+        } catch {
+            log("identities are refused, those before stay in use: \(error)")
+            link?.send(.identities(number, refusal: "\(error)"))
+        }
+    }
+
+    private func giveBack(_ number: UInt32, into file: SharedDescriptor) {
+        do throws(SystemError) {
+            try identities.write(to: file)
+            link?.send(.identitiesWritten(number))
+        } catch {
+            // An agent that gets none asks its provider.
+            log("identities cannot be given back: \(error)")
         }
     }
 

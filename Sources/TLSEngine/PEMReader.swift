@@ -2,10 +2,12 @@
 
 internal import COpenSSL
 
-/// What a PEM file holds (RFC 7468): certificates and private keys, in the order of the file.
+/// What a PEM file holds (RFC 7468): certificates, private keys and revocation lists, in the order of the file.
 public enum PEMItem: ~Copyable {
     case certificate(Certificate)
     case privateKey(PrivateKey)
+    /// DER of a revocation list.
+    case revocationList([UInt8])
 }
 
 /// Reads PEM. Text between the blocks is passed over.
@@ -45,9 +47,10 @@ public enum PEMReader {
                 switch String(cString: name) {
                 case "CERTIFICATE": try body(.certificate(Certificate(der: Array(block))))
                 case "PRIVATE KEY": try body(.privateKey(PrivateKey(pkcs8: block)))
+                case "X509 CRL": try body(.revocationList(Array(block)))
                 case let label:
                     throw TLSError(
-                        "read PEM", reason: "it is \(label.prefix(40)), not CERTIFICATE or PRIVATE KEY")
+                        "read PEM", reason: "it is \(label.prefix(40)), not CERTIFICATE, PRIVATE KEY or X509 CRL")
                 }
             } catch {
                 throw TLSError("PEM block \(count): \(error.operation)", reason: error.reason)

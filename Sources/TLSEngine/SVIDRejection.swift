@@ -26,6 +26,8 @@ public enum SVIDRejection: Error, Hashable, Sendable {
     case expired(at: UnixTime)
     /// - Parameter depth: 0 is the leaf, 1 its issuer.
     case path(reason: String, code: Int32, depth: Int)
+    /// Its issuer has taken it back.
+    case revoked(serial: String, depth: Int)
 
     // Who it is.
     /// - Parameter expected: how many other identities would have been accepted, and the first of them.
@@ -38,6 +40,7 @@ public enum SVIDRejection: Error, Hashable, Sendable {
         case .path(_, let code, _): code
         case .notYetValid: X509_V_ERR_CERT_NOT_YET_VALID
         case .expired: X509_V_ERR_CERT_HAS_EXPIRED
+        case .revoked: X509_V_ERR_CERT_REVOKED
         case .unknownTrustDomain: X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
         case .longChain: X509_V_ERR_CERT_CHAIN_TOO_LONG
         case .otherIdentity, .otherTrustDomain: X509_V_ERR_APPLICATION_VERIFICATION
@@ -66,6 +69,8 @@ extension SVIDRejection: CustomStringConvertible {
         case .expired(let time): "the certificate expired at \(time)"
         case .path(let reason, _, let depth):
             "\(reason) (certificate \(depth) of the chain, 0 is the leaf; only the bundle of its trust domain counts)"
+        case .revoked(let serial, let depth):
+            "the certificate with the serial number \(serial) is revoked (certificate \(depth) of the chain, 0 is the leaf)"
         case .otherIdentity(let id, let expected, let count):
             "the peer is \(id), expected was \(expected.map(String.init(describing:)) ?? "nobody")"
                 + (count > 1 ? " or one of \(count - 1) others" : "")

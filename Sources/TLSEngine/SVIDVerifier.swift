@@ -68,7 +68,8 @@ public enum SVIDVerifier {
             guard let anchors = bundles.anchors(of: id.trustDomain) else {
                 return .failure(.unknownTrustDomain(id.trustDomain))
             }
-            if let rejection = pathRejection(leaf, chain, anchors, usage, time) ?? peer.rejection(of: id) {
+            let revoked = { bundles.revokedDepth($0, of: id.trustDomain) }
+            if let rejection = pathRejection(leaf, chain, anchors, usage, time, revoked) ?? peer.rejection(of: id) {
                 return .failure(rejection)
             }
             return .success(id)
@@ -76,8 +77,11 @@ public enum SVIDVerifier {
     }
 
     /// What is wrong with the path from the leaf to one of `anchors` (RFC 5280 section 6).
+    ///
+    /// - Parameter revokedDepth: Says which certificate of the path was taken back.
     private static func pathRejection(
-        _ leaf: OpaquePointer, _ chain: OpaquePointer?, _ anchors: OpaquePointer, _ usage: Usage, _ time: UnixTime
+        _ leaf: OpaquePointer, _ chain: OpaquePointer?, _ anchors: OpaquePointer, _ usage: Usage, _ time: UnixTime,
+        _ revokedDepth: (OpaquePointer?) -> Int?
     ) -> SVIDRejection? {
         ERR_clear_error()
         defer { ERR_clear_error() }
@@ -98,8 +102,11 @@ public enum SVIDVerifier {
         guard X509_STORE_CTX_set_purpose(context, purpose) == 1 else { return internalError }
         let isVerified = X509_verify_cert(context) == 1
         let code = X509_STORE_CTX_get_error(context)
-        guard !isVerified || code != X509_V_OK else { return nil }
-        return rejection(code, context)
+        guard isVerified, code == X509_V_OK else { return rejection(code, context) }
+        let path = X509_STORE_CTX_get0_chain(context)
+        guard let depth = revokedDepth(path) else { return nil }
+        let serial = mesh_stack_at(path, CInt(depth)).map { Certificate(sharing: $0).serial }
+        return .revoked(serial: serial ?? "", depth: depth)
     }
 
     private static func rejection(_ code: CInt, _ context: OpaquePointer) -> SVIDRejection {

@@ -84,6 +84,16 @@ struct MeshAgentCommand: ParsableCommand {
                 + "(default: nowhere)", valueName: "address:port"))
     var metrics: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Where certificates of the pods come from: local, an authority in the state directory. (default: they have "
+                + "none)", valueName: "provider"))
+    var identity: IdentityChoice?
+
+    @Option(
+        help: ArgumentHelp("Trust domain of the pods' identities. (default: cluster.local)", valueName: "name"))
+    var trustDomain: String?
+
     @Option(help: "Form of the log: text or json.")
     var logFormat = AgentConfiguration.LogFormat.text
 
@@ -116,6 +126,8 @@ struct MeshAgentCommand: ParsableCommand {
         options.proxy = proxy
         options.proxyOptions = ProxyOptions(workers: proxyWorkers, accessLog: proxyAccessLog)
         options.metrics = metrics
+        options.identity = identity
+        options.trustDomain = trustDomain
         options.logFormat = logFormat
         options.logLevel = logLevel
         return options
@@ -146,4 +158,5 @@ struct MeshAgentCommand: ParsableCommand {
 
 extension AgentConfiguration.LogFormat: ExpressibleByArgument {}
 extension ProxyOptions.AccessLog: ExpressibleByArgument {}
+extension IdentityChoice: ExpressibleByArgument {}
 extension AgentConfiguration.LogLevel: ExpressibleByArgument {}

@@ -7,6 +7,7 @@ import LinuxIO
 import MeshVersion
 import ProxyProcess
 import ProxyProtocol
+import TLSEngine
 
 /// The command line of the proxy: words become options, and the process becomes a powerless one.
 @main
@@ -83,6 +84,7 @@ struct MeshProxyCommand: ParsableCommand {
                 }
                 return SharedDescriptor(adopting: fd)
             }
+            let locksKeys = try Self.prepareTLS() == .locked
             let account = user.map { ProxyConfinement.Account(user: $0, group: group ?? $0) }
             let confinement = ProxyConfinement(
                 account: account ?? (geteuid() == 0 ? .usual : nil), descriptors: maxDescriptors)
@@ -92,7 +94,8 @@ struct MeshProxyCommand: ParsableCommand {
             let host = try ProxyHost(
                 on: loop,
                 ProxyHost.Options(
-                    program: SockmeshVersion.current, agentSocket: agentSocket, drainTime: .seconds(drainSeconds)),
+                    program: SockmeshVersion.current, agentSocket: agentSocket, drainTime: .seconds(drainSeconds),
+                    locksKeys: locksKeys),
                 log: Self.log
             ) { (loop, legs) throws(SystemError) in
                 try HTTPEngine(on: loop, legs: legs, options, log: Self.log)
@@ -101,6 +104,16 @@ struct MeshProxyCommand: ParsableCommand {
         } catch {
             Self.log("cannot start: \(error)")
             throw ExitCode.failure
+        }
+    }
+
+    /// What OpenSSL reads of files, and memory for keys: neither can be had after the confinement.
+    private static func prepareTLS() throws(SystemError) -> TLSLibrary.KeyMemory {
+        do throws(TLSError) {
+            try TLSLibrary.prepare()
+            return try TLSLibrary.keepKeysApart()
+        } catch {
+            throw SystemError("load OpenSSL", errnoCode: EINVAL, hint: "\(error)")
         }
     }
 

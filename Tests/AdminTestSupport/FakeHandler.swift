@@ -47,6 +47,14 @@ public final class FakeHandler: AdminHandler {
 
     public func routes(_ request: RoutesRequest) throws(AdminError) -> any Sequence<RouteReport> { [Samples.route] }
 
+    public func identities(_ request: IdentitiesRequest) throws(AdminError) -> any Sequence<CertificateReport> {
+        [Samples.certificate]
+    }
+
+    public func authority() throws(AdminError) -> AuthorityReport { Samples.authority }
+
+    public func rotateAuthority(by caller: AdminCaller) throws(AdminError) -> AuthorityReport { Samples.authority }
+
     public func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport> {
         throw AdminError(.failed, "the map is gone", hint: "restart the agent")
     }

@@ -51,6 +51,25 @@ public enum Samples {
                         message: "Service shop/v2 not found"),
                 ])
         ])
+    public static let certificate = CertificateReport(
+        identity: "spiffe://cluster.local/ns/shop/sa/web", pods: ["shop/web-1", "shop/web-2"], state: .renewalFails,
+        provider: "local authority /var/lib/sockmesh/n1/authority.pem", alarming: true, serial: "4A01",
+        notBefore: Timestamp(nanoseconds: 1_780_272_000_000_000_000),
+        notAfter: Timestamp(nanoseconds: 1_780_358_400_000_000_000),
+        nextRenewal: Timestamp(nanoseconds: 1_780_316_000_000_000_000), error: "the authority is out of reach",
+        failingSince: Timestamp(nanoseconds: 1_780_315_000_000_000_000))
+    public static let authority = AuthorityReport(
+        trustDomain: "cluster.local", file: "/var/lib/sockmesh/n1/authority.pem",
+        generations: [
+            .init(
+                stage: .signing,
+                root: .init(
+                    serial: "40", fingerprint: "ab", notBefore: Timestamp(nanoseconds: 0),
+                    notAfter: Timestamp(nanoseconds: 1_780_358_400_000_000_000), pem: "PEM\n"),
+                intermediate: .init(
+                    serial: "41", fingerprint: "cd", notBefore: Timestamp(nanoseconds: 0),
+                    notAfter: Timestamp(nanoseconds: 1_780_316_000_000_000_000), pem: "PEM\n"))
+        ])
     public static let source = EndReport(workload: "shop/web-1", address: "10.1.0.2", port: 4000, identity: identity)
     public static let destination = EndReport(workload: "data/db", address: "10.1.0.9", port: 5432, identity: identity)
 

@@ -3,6 +3,7 @@
 import Foundation
 import Identity
 import LinuxIO
+import TLSEngine
 import Testing
 
 @testable import IdentityProviders
@@ -112,7 +113,7 @@ import Testing
         try Data("half".utf8).write(to: URL(fileURLWithPath: path + ".tmp"))
         let authority = try open()
         #expect(authority.roots == roots)
-        authority.rotateRoot(at: start)
+        try authority.rotateRoot(at: start)
         _ = authority.advance(to: start)
         #expect(authority.roots.count == 2)
         #expect(!FileManager.default.fileExists(atPath: path + ".tmp"))
@@ -126,17 +127,24 @@ import Testing
         let roots = authority.roots
         try FileManager.default.removeItem(atPath: directory)
         try Data().write(to: URL(fileURLWithPath: directory))
-        authority.rotateRoot(at: start)
+        #expect(throws: TLSError.self) { try authority.rotateRoot(at: start) }
         let updates = authority.advance(to: start)
-        guard case .trouble(let reason) = updates.first else {
+        guard case .trouble(let reason?) = updates.first else {
             Issue.record("no trouble: \(updates)")
             return
         }
         #expect(reason.contains(path) && reason.contains("stays in use"))
         #expect(authority.roots == roots)
         #expect(authority.nextDue == start + 60)
+        // Said once.
+        #expect(authority.advance(to: start + 60).isEmpty)
         try FileManager.default.removeItem(atPath: directory)
-        _ = authority.advance(to: start + 60)
+        let later = authority.advance(to: start + 120)
         #expect(authority.roots.count == 2)
+        guard case .trust(let trust) = later.first, case .trouble(nil) = later.last else {
+            Issue.record("not told that it is over: \(later)")
+            return
+        }
+        #expect(trust.roots.values.first == authority.roots)
     }
 }

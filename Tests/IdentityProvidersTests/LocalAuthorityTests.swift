@@ -65,11 +65,11 @@ import Testing
         #expect(authority.nextDue <= Self.start)
         let updates = authority.advance(to: Self.start)
         #expect(updates.count == 2)
-        guard case .bundles(let bundles) = updates.first else {
+        guard case .trust(let trust) = updates.first else {
             Issue.record("the bundle is not told first")
             return
         }
-        #expect(bundles.trustDomains == [domain])
+        #expect(trust.roots == [domain: authority.roots])
         let svid = try #require(issued(updates).first)
         #expect(svid.id == web)
         #expect(svid.notAfter == Self.start + 1000)
@@ -90,6 +90,50 @@ import Testing
         second.request([web])
         let next = try #require(issued(second.advance(to: Self.start + 10)).first)
         #expect(try verdict(next, roots, at: Self.start + 10) == .success(web))
+    }
+
+    /// What an agent before had is used again, and renewed when it would have been.
+    @Test func certificatesAreTakenOver() throws {
+        let first = try open()
+        let database = try SPIFFEID(domain, namespace: "shop", serviceAccount: "db")
+        first.request([web, database])
+        let before = issued(first.advance(to: Self.start))
+        let due = first.nextDue
+        let second = try open(at: Self.start + 10)
+        second.adopt(before, nil, at: Self.start + 10)
+        second.request([web])
+        let taken = issued(second.advance(to: Self.start + 10))
+        #expect(taken.map(\.serial) == before.filter { $0.id == web }.map(\.serial))
+        #expect(second.schedule(of: database) == nil)
+        let next = try #require(second.schedule(of: web)).nextAttempt
+        #expect((Self.start + 450...Self.start + 550).contains(next) && due <= Self.start + 550)
+        // A pod that comes back in time has its own again; one that comes later gets a new one.
+        second.request([web, database])
+        let late = issued(second.advance(to: Self.start + 11))
+        #expect(late.map(\.serial) == before.filter { $0.id == database }.map(\.serial))
+        let third = try open(at: Self.start + 20)
+        third.adopt(before, nil, at: Self.start + 20)
+        _ = third.advance(to: Self.start + 320)
+        third.request([web])
+        let new = issued(third.advance(to: Self.start + 320))
+        #expect(new.count == 1 && new[0].serial != before.first { $0.id == web }?.serial)
+    }
+
+    @Test func whatItsRootsDoNotBelieveIsNotTakenOver() throws {
+        let stranger = Directory()
+        let other = try LocalAuthority(domain, at: stranger.file, lifetimes: Self.short, now: Self.start)
+        other.request([web])
+        let foreign = try #require(issued(other.advance(to: Self.start)).first)
+        let own = try open()
+        own.request([web])
+        let expired = try #require(issued(own.advance(to: Self.start)).first)
+        for (svid, now) in [(foreign, Self.start + 10), (expired, Self.start + 1001)] {
+            let authority = try open(at: now)
+            authority.adopt([svid], nil, at: now)
+            authority.request([web])
+            let new = try #require(issued(authority.advance(to: now)).first)
+            #expect(new.serial != svid.serial && new.notAfter == now + 1000)
+        }
     }
 
     @Test func requestsReplaceEachOther() throws {
@@ -155,8 +199,9 @@ import Testing
                 case .issued(let next):
                     svid = next
                     issuers.insert(next.chain[1])
-                case .bundles, .withdrawn: break
-                case .failed(_, let reason, _), .trouble(let reason): Issue.record("\(step): \(reason)")
+                case .trust, .withdrawn: break
+                case .failed(_, let reason, _): Issue.record("\(step): \(reason)")
+                case .trouble(let reason): Issue.record("\(step): \(reason ?? "none")")
                 }
             }
             if bundles.last?.roots != authority.roots { bundles.append((now, authority.roots)) }
@@ -179,9 +224,9 @@ import Testing
         authority.request([web])
         let old = try #require(issued(authority.advance(to: Self.start)).first)
         let oldRoots = authority.roots
-        authority.rotateRoot(at: Self.start + 100)
+        try authority.rotateRoot(at: Self.start + 100)
         let announced = authority.advance(to: Self.start + 100)
-        guard case .bundles = announced.first else {
+        guard case .trust = announced.first else {
             Issue.record("the new root is not told")
             return
         }
@@ -198,6 +243,60 @@ import Testing
         #expect(try verdict(next, authority.roots, at: later + 1200) == .success(web))
         #expect(throws: SVIDRejection.self) { try verdict(next, oldRoots, at: later + 1200).get() }
     }
+
+    /// One change at a time: the next may begin when the first root has gone.
+    @Test func aChangeOfRootIsWaitedFor() throws {
+        let authority = try open()
+        #expect(!authority.isChangingRoot)
+        try authority.rotateRoot(at: Self.start)
+        #expect(authority.isChangingRoot)
+        _ = authority.advance(to: Self.start + 5000)
+        #expect(authority.isChangingRoot)
+        _ = authority.advance(to: Self.start + 6001)
+        #expect(!authority.isChangingRoot)
+    }
+
+    private func trust(_ updates: [IdentityUpdate]) -> TrustMaterial? {
+        updates.compactMap { if case .trust(let trust) = $0 { trust } else { nil } }.last
+    }
+
+    private func troubles(_ updates: [IdentityUpdate]) -> [String?] {
+        updates.compactMap { if case .trouble(let reason) = $0 { .some(reason) } else { nil } }
+    }
+
+    /// The file comes, is damaged, and goes; each is told, and what was read last stays in use while it is damaged.
+    @Test func revocationListsAreReadAgain() throws {
+        let path = directory.path + "/revoked.pem"
+        let authority = try LocalAuthority(
+            domain, at: directory.file, revocations: path, lifetimes: Self.short, now: Self.start)
+        #expect(trust(authority.advance(to: Self.start))?.revocations == [:])
+        let list = try #require(Data(base64Encoded: Self.list))
+        var text: [UInt8] = []
+        list.withUnsafeBytes { PEMWriter.write("X509 CRL", $0, to: &text) }
+        try Data(text).write(to: URL(fileURLWithPath: path))
+        #expect(authority.nextDue == Self.start + 30)
+        #expect(authority.advance(to: Self.start + 29).isEmpty)
+        #expect(trust(authority.advance(to: Self.start + 30))?.revocations == [domain: [Array(list)]])
+        try Data(text.dropLast(40)).write(to: URL(fileURLWithPath: path))
+        let damaged = authority.advance(to: Self.start + 60)
+        #expect(trust(damaged) == nil)
+        let trouble = try #require(troubles(damaged).first as? String)
+        #expect(trouble.hasPrefix("read the revocation lists in \(path): ") && trouble.contains("stay in use"))
+        var others: [UInt8] = []
+        authority.roots[0].withUnsafeBytes { PEMWriter.write("CERTIFICATE", $0, to: &others) }
+        try Data(others).write(to: URL(fileURLWithPath: path))
+        #expect((troubles(authority.advance(to: Self.start + 90)).first as? String)?.contains("X509 CRL") == true)
+        try FileManager.default.removeItem(atPath: path)
+        let gone = authority.advance(to: Self.start + 120)
+        #expect(trust(gone)?.revocations == [:])
+        #expect(troubles(gone) == [nil])
+    }
+
+    /// A revocation list that names nobody.
+    private static let list =
+        "MIGYMEACAQEwCgYIKoZIzj0EAwIwETEPMA0GA1UEAwwGaXNzdWVyFw0yNjAxMDEwMDAwMDBaFw0zNjAxMDEwMDAwMDBaMAoG"
+        + "CCqGSM49BAMCA0gAMEUCIQDxtgCpD/BZgrSQi+f7UjBGfs1fjSJaThPTHCf3fD3jUgIgFqHUa4C2wNwYNmj1P9+ZZgUxQ+DF"
+        + "ezr6kELEPFHyWrg="
 
     /// Off for longer than its root lived.
     @Test func allHasExpired() throws {

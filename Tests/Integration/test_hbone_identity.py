@@ -117,6 +117,26 @@ def test_a_new_bundle_is_for_living_peers_too(server, mesh, application):
     assert server.wait("tunnel")["reason"] == "peerRejected"
 
 
+def test_a_revoked_certificate_is_cut_and_not_taken_again(server, mesh, application):
+    stolen = mesh.svid("web")
+    ends, streams = [], []
+    for svid in (stolen, mesh.svid("web")):
+        end = End(socket.create_connection(("127.0.0.1", server.peers)), tls(False, svid, mesh.root), False)
+        streams.append(end.connect(f"127.0.0.1:{application.port}"))
+        ends.append((end, application.accept()))
+        assert end.status(streams[-1]) == 200
+    server.publish([mesh.svid("db")], roots(mesh), serial=2, revoked={mesh.domain: mesh.revoked(stolen)})
+    with pytest.raises(ConnectionResetError):
+        to_end(ends[0][1])
+    failure = server.wait("failure")
+    assert failure["reason"] == "peerRejected"
+    # The other certificate of the same identity is as good as before.
+    ends[1][1].sendall(b"alive")
+    assert ends[1][0].read(streams[1], 5) == b"alive"
+    refused(server, tls(False, stolen, mesh.root))
+    assert "is revoked" in server.wait("failure")["detail"]
+
+
 def test_an_identity_that_is_gone(server, mesh, application):
     end = dial(server, mesh)
     stream = end.connect(f"127.0.0.1:{application.port}")

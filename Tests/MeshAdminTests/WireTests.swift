@@ -49,6 +49,10 @@ import Testing
         #expect(try Self.decoded(services) == .services(services))
         let routes = RoutesRequest(namespace: "shop")
         #expect(try Self.decoded(routes) == .routes(routes))
+        let identities = IdentitiesRequest(namespace: "shop")
+        #expect(try Self.decoded(identities) == .identities(identities))
+        #expect(try Self.decoded(AuthorityRequest()) == .authority(AuthorityRequest()))
+        #expect(try Self.decoded(RotateAuthorityRequest()) == .rotateAuthority(RotateAuthorityRequest()))
         let connections = ConnectionsRequest(workload: try EndSelector("10.0.0.0/8"), limit: 5)
         #expect(try Self.decoded(connections) == .connections(connections))
         let flows = FlowsRequest(

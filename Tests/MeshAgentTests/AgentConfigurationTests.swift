@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Identity
 import MeshAdmin
 import Testing
 
@@ -82,6 +83,25 @@ import Testing
         #expect(problems.map(\.flag) == ["--config-dir", "--cgroup", "--socket", "--admin-group", "--write-group"])
         #expect(problems[0].description.contains("/nowhere is not a directory"))
         #expect(problems[1].message.contains("mounted on /cg"))
+        #expect(problems.allSatisfy { !$0.hint.isEmpty })
+    }
+
+    @Test func podsHaveCertificatesOnlyIfTheOperatorWants() throws {
+        let usual = try AgentConfiguration(AgentOptions(), on: Self.machine())
+        #expect(usual.identity == nil)
+        #expect(usual.trustDomain.name == "cluster.local")
+        #expect(usual.authorityFile == "/var/lib/sockmesh/node-1.example/authority.pem")
+        #expect(usual.revocationFile == "/var/lib/sockmesh/node-1.example/revoked.pem")
+        var options = AgentOptions()
+        options.trustDomain = "mesh.test"
+        #expect(try AgentConfiguration(options, on: Self.machine()).trustDomain.name == "mesh.test")
+        let problems = Self.problems {
+            $0.trustDomain = "Mesh"
+            $0.identity = .local
+        }
+        #expect(problems.map(\.flag) == ["--trust-domain", "--identity"])
+        #expect(problems[0].message.contains("upper-case letter 'M'"))
+        #expect(problems[1].message.contains("no proxy runs"))
         #expect(problems.allSatisfy { !$0.hint.isEmpty })
     }
 

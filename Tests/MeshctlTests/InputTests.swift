@@ -53,11 +53,13 @@ import Testing
         let names = Meshctl.configuration.subcommands.compactMap { $0.configuration.commandName }
         #expect(
             names == [
-                "check", "status", "workloads", "services", "routes", "policy", "connections", "flows", "run",
-                "uninstall", "version",
+                "check", "status", "workloads", "services", "routes", "policy", "connections", "flows",
+                "identity", "ca", "run", "uninstall", "version",
             ])
         let policy = Policy.configuration.subcommands.compactMap { $0.configuration.commandName }
         #expect(policy == ["apply", "get", "delete", "diff", "rollback", "explain"])
+        let authority = Authority.configuration.subcommands.compactMap { $0.configuration.commandName }
+        #expect(authority == ["init", "show", "rotate"])
     }
 
     @Test func everythingAfterTheDashesBelongsToTheCommand() throws {

@@ -89,6 +89,31 @@ import Testing
         #expect(RouteText.render([]) == "No routes.\n")
     }
 
+    @Test func certificates() {
+        let missing = CertificateReport(
+            identity: "spiffe://cluster.local/ns/shop/sa/db", pods: ["shop/db"], state: .missing,
+            provider: Samples.certificate.provider)
+        #expect(
+            CertificateText.render([Samples.certificate, missing]) == """
+                IDENTITY                                                      PODS                    STATE              SERIAL  NOT BEFORE            NOT AFTER             RENEWAL               PROVIDER
+                spiffe://cluster.local/ns/shop/sa/web                         shop/web-1, shop/web-2  renewal fails (!)  4A01    2026-06-01T00:00:00Z  2026-06-02T00:00:00Z  2026-06-01T12:13:20Z  local authority /var/lib/sockmesh/n1/authority.pem
+                  the authority is out of reach (since 2026-06-01T11:56:40Z)
+                spiffe://cluster.local/ns/shop/sa/db                          shop/db                 missing            -       -                     -                     -                     local authority /var/lib/sockmesh/n1/authority.pem
+
+                """)
+        #expect(CertificateText.render([]) == "No identities.\n")
+        #expect(
+            AuthorityText.render(Samples.authority) == """
+                Trust domain  cluster.local
+                File          /var/lib/sockmesh/n1/authority.pem
+
+                CERTIFICATE        STAGE    NOT AFTER             SHA-256
+                root 40            signing  2026-06-02T00:00:00Z  ab
+                  intermediate 41           2026-06-01T12:13:20Z  cd
+
+                """)
+    }
+
     @Test func connections() {
         #expect(
             ConnectionText.render([Samples.connection]) == """

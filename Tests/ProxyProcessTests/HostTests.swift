@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import L7Proxy
 import LinuxIO
 import MeshModel
 import ProxyProtocol
@@ -15,6 +16,7 @@ import Testing
         var configurations: [ProxyConfiguration] = []
         var listeners: [ListenerKey: UInt16] = [:]
         var refusal: EngineRefusal?
+        var identities: TLSIdentities?
         var finishDrain: (() -> Void)?
         var counters = EngineCounters()
 
@@ -28,6 +30,7 @@ import Testing
             if settling == nil { inForce() } else { settling?.append(inForce) }
         }
         func enforce(policy generation: UInt32) { policies.append(generation) }
+        func use(_ identities: TLSIdentities) { self.identities = identities }
         func serve(_ listener: Listener, _ socket: SharedDescriptor) { listeners[listener.key] = listener.port }
         func stopServing(_ key: ListenerKey) { listeners[key] = nil }
         func drain(within deadline: Duration, _ done: @escaping () -> Void) { finishDrain = done }

@@ -13,7 +13,8 @@ struct MessageTests {
         .begin(base: 1, generation: 2), .put(RecordKey(.route, "r"), [1, 2, 3]), .put(RecordKey(.service, ""), []),
         .delete(RecordKey(.service, "shop/web:80")), .commit(2), .snapshot(7), .listener(Listener(key, port: 15001)),
         .listenerGone(key), .leg(request: 9), .legRefused(request: 9, SocketRefusal(errnoCode: 13, "no")),
-        .drain(milliseconds: 30000), .statusRequest(5), .metricsRequest(6), .policy(8, by: 2),
+        .drain(milliseconds: 30000), .statusRequest(5), .metricsRequest(6), .policy(8, by: 2), .identities(7),
+        .identitiesRequest(8),
     ]
     static let toAgent: [ProxyMessage] = [
         .acknowledge(2), .reject(2, reason: "route a is malformed"),
@@ -21,7 +22,7 @@ struct MessageTests {
         .legRequest(LegRequest(number: 2, netns: 4711, destination: address, client: address)),
         .legRequest(LegRequest(number: 3, netns: 4711, destination: address, outsider: 260, client: nil)),
         .listener(Listener(key, port: 15001)), .listenersComplete(4), .drained,
-        .metrics(6),
+        .metrics(6), .identities(7, refusal: nil), .identities(7, refusal: "no"), .identitiesWritten(8),
         .status(ProxyStatus(request: 5, generation: 2, listeners: 4, connections: 1, isDraining: true)),
     ]
     static let toFactory: [FactoryRequest] = [
@@ -79,8 +80,8 @@ struct MessageTests {
 
     /// The types of each direction are numbered without gaps, so no two share a number.
     @Test func typesAreUnique() {
-        #expect(Set(Self.toProxy.map(\.type)) == Set(16...28))
-        #expect(Set(Self.toAgent.map(\.type)) == Set(16...23))
+        #expect(Set(Self.toProxy.map(\.type)) == Set(16...30))
+        #expect(Set(Self.toAgent.map(\.type)) == Set(16...25))
         #expect(Set(Self.toFactory.map(\.type)) == Set(16...19))
         #expect(Set(Self.fromFactory.map(\.type)) == Set(16...18))
     }
@@ -107,7 +108,7 @@ struct MessageTests {
         let other = Hello(.agent, version: .init(major: 2, minor: 0), program: "9.0.0")
         #expect(
             Self.answer(to: other)
-                == "mesh-agent 9.0.0 speaks version 2.0 of the protocol and mesh-proxy 0.1.0 version 1.1: "
+                == "mesh-agent 9.0.0 speaks version 2.0 of the protocol and mesh-proxy 0.1.0 version 1.2: "
                 + "install both from one release")
         #expect(Self.answer(to: Hello(.agent, version: .init(major: 1, minor: 7), program: "0.9.0")) == nil)
     }

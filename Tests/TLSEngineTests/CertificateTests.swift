@@ -120,6 +120,7 @@ import Testing
                 case .privateKey(let key):
                     keys += 1
                     #expect(key.belongs(to: try Certificate(der: chain[0])))
+                case .revocationList: Issue.record("there is none")
                 }
             }
         }
@@ -136,7 +137,9 @@ import Testing
             try text.withUnsafeBytes { try PEMReader.read($0) { (_: consuming PEMItem) throws(TLSError) in } }
         }
         let error = try #require(throws: TLSError.self) { try read(text) }
-        #expect(error.description == "PEM block 2: read PEM: it is RSA PRIVATE KEY, not CERTIFICATE or PRIVATE KEY")
+        #expect(
+            error.description
+                == "PEM block 2: read PEM: it is RSA PRIVATE KEY, not CERTIFICATE, PRIVATE KEY or X509 CRL")
         #expect(throws: Never.self) { try read([]) }
         // Cut in a block: its end is missing.
         #expect(throws: TLSError.self) { try read(Array(text[..<100])) }

@@ -28,6 +28,8 @@ import Testing
         Case("workload", nil), Case("beside DNS names", nil), Case("no usages at all", nil),
         Case("no constraints", nil), Case("key agreement too", nil), Case("directly below the root", nil),
         Case("both and another usage", nil), Case("RSA 2048", nil), Case("chain in another order", nil),
+        // Where nobody has heard that they are (RevocationTests).
+        Case("taken back", nil), Case("below what is taken back", nil),
         // X509-SVID section 2: exactly one.
         Case("no alternative names", "no URI name"), Case("no URI", "no URI name"),
         Case("two URIs", "2 URI names"), Case("the same URI twice", "2 URI names"),
@@ -75,7 +77,7 @@ import Testing
     /// 2026-06-01.
     static let time = UnixTime(seconds: 1_780_272_000)
 
-    /// The chains of the fixture by name, as DER.
+    /// The chains and lists of the fixture by name, as DER.
     static let chains: [String: [[UInt8]]] = {
         let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("Fixtures/svids.pem").path
@@ -85,7 +87,11 @@ import Testing
             var chain: [[UInt8]] = []
             try? Array(part.utf8).withUnsafeBytes { text in
                 try PEMReader.read(text) { item throws(TLSError) in
-                    if case .certificate(let certificate) = consume item { chain.append(certificate.der) }
+                    switch consume item {
+                    case .certificate(let certificate): chain.append(certificate.der)
+                    case .revocationList(let list): chain.append(list)
+                    case .privateKey: break
+                    }
                 }
             }
             chains[String(name)] = chain
@@ -119,7 +125,9 @@ import Testing
 
     /// The table has every chain, so that none is forgotten.
     @Test func tableIsComplete() {
-        #expect(Set(Self.chains.keys.filter { !$0.hasPrefix("bundle") }) == Set(Self.cases.map(\.name)))
+        #expect(
+            Set(Self.chains.keys.filter { !$0.hasPrefix("bundle") && !$0.hasPrefix("list") })
+                == Set(Self.cases.map(\.name)))
     }
 
     @Test func whoItMustBe() throws {

@@ -34,7 +34,7 @@ final class TunnelProbe {
 
     private let state = ProbeState()
     private var worker: HBONEWorker? { state.worker.withLock { $0 } }
-    private var bundles: (text: [String: String], value: TrustBundles)?
+    private var bundles: (text: [[String: String]], value: TrustBundles)?
 
     static func tell(_ event: [String: Any]) {
         let data = (try? JSONSerialization.data(withJSONObject: event)) ?? Data()
@@ -165,15 +165,18 @@ final class TunnelProbe {
     private func publish(_ command: [String: Any]) throws {
         let svids = try (command["svids"] as? [String] ?? []).map(Self.svid)
         let roots = command["roots"] as? [String: String] ?? [:]
+        let revoked = command["revoked"] as? [String: String] ?? [:]
         let trusted: TrustBundles
         // The same bundles are the same object: nothing is checked again for them.
-        if let bundles, bundles.text == roots {
+        if let bundles, bundles.text == [roots, revoked] {
             trusted = bundles.value
         } else {
             var all: [TrustDomain: [[UInt8]]] = [:]
             for (domain, text) in roots { all[try TrustDomain(domain)] = try Self.read(text).certificates }
-            trusted = try TrustBundles(all)
-            bundles = (roots, trusted)
+            var lists: [TrustDomain: [[UInt8]]] = [:]
+            for (domain, text) in revoked { lists[try TrustDomain(domain)] = try Self.read(text).lists }
+            trusted = try TrustBundles(all, revocations: lists)
+            bundles = ([roots, revoked], trusted)
         }
         worker?.publish(
             TLSIdentities(serial: UInt64(command["serial"] as? Int ?? 1), svids: svids, bundles: trusted))
@@ -195,18 +198,22 @@ final class TunnelProbe {
         return try PrivateKey(pkcs8: UnsafeRawBufferPointer(memory))
     }
 
-    private static func read(_ text: String) throws -> (certificates: [[UInt8]], key: [UInt8]?) {
+    private static func read(
+        _ text: String
+    ) throws -> (certificates: [[UInt8]], key: [UInt8]?, lists: [[UInt8]]) {
         var certificates: [[UInt8]] = []
+        var lists: [[UInt8]] = []
         var key: [UInt8]?
         try Array(text.utf8).withUnsafeBytes { bytes in
             try PEMReader.read(bytes) { item throws(TLSError) in
                 switch consume item {
                 case .certificate(let certificate): certificates.append(certificate.der)
                 case .privateKey(let read): key = read.withPKCS8 { Array($0) }
+                case .revocationList(let list): lists.append(list)
                 }
             }
         }
-        return (certificates, key)
+        return (certificates, key, lists)
     }
 }
 

@@ -10,7 +10,7 @@ import ProxyProtocol
 public func fuzzProxyProtocol(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count > 1 else { return 0 }
     let input = Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
-    switch start[0] % 9 {
+    switch start[0] % 11 {
     case 0: check(ServiceRecord.self, input)
     case 1: check(WorkloadRecord.self, input)
     case 2: check(MeshRoute.self, input)
@@ -19,7 +19,9 @@ public func fuzzProxyProtocol(_ start: UnsafePointer<UInt8>, _ count: Int) -> CI
     case 5: packet(AgentMessage.self, input, from: .agent, to: .proxy)
     case 6: packet(ProxyMessage.self, input, from: .proxy, to: .agent)
     case 7: packet(FactoryRequest.self, input, from: .agent, to: .factory)
-    default: packet(FactoryAnswer.self, input, from: .factory, to: .agent)
+    case 8: packet(FactoryAnswer.self, input, from: .factory, to: .agent)
+    case 9: identities(input)
+    default: check(TrustRecord.self, input)
     }
     return 0
 }
@@ -48,5 +50,20 @@ private func packet<Message: LinkMessage>(
         precondition(message.descriptors == descriptors, "a message without its descriptor")
         var again = out
         precondition(again.frame(message) == input, "what was accepted is framed otherwise")
+    }
+}
+
+/// A file of identities: the keys are the end of it, in order and without gaps.
+private func identities(_ input: [UInt8]) {
+    input.withUnsafeBytes { bytes in
+        guard let (transfer, keys) = try? IdentityTransfer.read(bytes) else { return }
+        let head = transfer.wire
+        precondition(Array(input[..<head.count]) == head, "what was accepted is written otherwise")
+        var next = head.count
+        for (identity, key) in zip(transfer.identities, keys) {
+            precondition(key.lowerBound == next && key.count == Int(identity.keyBytes), "a key lies elsewhere")
+            next = key.upperBound
+        }
+        precondition(next == input.count && keys.count == transfer.identities.count, "bytes that belong to nobody")
     }
 }

@@ -3,6 +3,7 @@
 #ifndef CLINUX_CONFINE_H
 #define CLINUX_CONFINE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* An instruction of classic BPF, as struct sock_filter. C: <linux/filter.h> is not in Swift's Glibc module. */
@@ -36,8 +37,18 @@ int clinux_become(uint32_t user, uint32_t group);
 int clinux_drop_capabilities(void);
 /* PR_SET_NO_NEW_PRIVS, and PR_SET_DUMPABLE 0: no core dump, no ptrace by its own user. */
 int clinux_lock_privileges(void);
-/* At most this many open descriptors, and no more than the hard limit that is there; core size 0, no locked memory. */
+/* Most bytes that a confined process may lock: OpenSSL's memory for keys, and buffers through which keys come. */
+#define CLINUX_LOCKED_BYTES (8u << 20)
+/* At most this many open descriptors, and no more than the hard limit that is there; core size 0, and
+ * at most CLINUX_LOCKED_BYTES of locked memory. */
 int clinux_set_limits(uint64_t descriptors);
+/* No core file of this process, and no look into its memory by anybody but root: RLIMIT_CORE, PR_SET_DUMPABLE. */
+int clinux_forbid_dumps(void);
+/*
+ * Keeps whole pages out of core files and, where the limit allows it, in memory (madvise(2) MADV_DONTDUMP, mlock(2)). C:
+ * MADV_DONTDUMP needs _DEFAULT_SOURCE.
+ */
+void clinux_keep_secret(void *memory, size_t bytes);
 /* Installs a filter in every thread (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC). */
 int clinux_install_filter(const struct clinux_filter *instructions, int count);
 

@@ -28,6 +28,9 @@ public enum AdminRequest: Equatable, Sendable {
     case workloads(WorkloadsRequest)
     case services(ServicesRequest)
     case routes(RoutesRequest)
+    case identities(IdentitiesRequest)
+    case authority(AuthorityRequest)
+    case rotateAuthority(RotateAuthorityRequest)
     case connections(ConnectionsRequest)
     case flows(FlowsRequest)
     case policies(PoliciesRequest)
@@ -47,6 +50,9 @@ public enum AdminRequest: Equatable, Sendable {
         case .workloads: WorkloadsRequest.access
         case .services: ServicesRequest.access
         case .routes: RoutesRequest.access
+        case .identities: IdentitiesRequest.access
+        case .authority: AuthorityRequest.access
+        case .rotateAuthority: RotateAuthorityRequest.access
         case .connections: ConnectionsRequest.access
         case .flows: FlowsRequest.access
         case .policies: PoliciesRequest.access

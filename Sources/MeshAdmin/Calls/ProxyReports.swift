@@ -47,13 +47,22 @@ public struct ProxyReport: Codable, Equatable, Sendable {
     public var generation: UInt64
     /// Why it did not take a later one.
     public var rejection: String?
+    /// How many identities it has; absent where pods have no certificates.
+    public var identities: Int?
+    /// Why it did not take the last ones.
+    public var identityRefusal: String?
 
-    public init(pid: Int32, version: String, state: State, generation: UInt64, rejection: String? = nil) {
+    public init(
+        pid: Int32, version: String, state: State, generation: UInt64, rejection: String? = nil,
+        identities: Int? = nil, identityRefusal: String? = nil
+    ) {
         self.pid = pid
         self.version = version
         self.state = state
         self.generation = generation
         self.rejection = rejection
+        self.identities = identities
+        self.identityRefusal = identityRefusal
     }
 }
 

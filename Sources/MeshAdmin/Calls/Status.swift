@@ -42,12 +42,14 @@ public struct StatusReport: Codable, Equatable, Sendable {
     public var paths: PathsReport
     /// `nil` where the agent runs no proxy.
     public var proxy: ProxySupervisionReport?
+    /// `nil` where pods have no certificates.
+    public var identity: IdentitySummaryReport?
 
     public init(
         node: String, version: String, pid: Int32, uptimeSeconds: Double, ready: Bool, notReady: [String],
         generation: UInt32, kernel: String, acceleration: AccelerationReport, workloads: WorkloadCountReport,
         counters: [CounterReport], maps: [MapReport], findings: [Finding], paths: PathsReport,
-        proxy: ProxySupervisionReport? = nil
+        proxy: ProxySupervisionReport? = nil, identity: IdentitySummaryReport? = nil
     ) {
         self.node = node
         self.version = version
@@ -64,6 +66,7 @@ public struct StatusReport: Codable, Equatable, Sendable {
         self.findings = findings
         self.paths = paths
         self.proxy = proxy
+        self.identity = identity
     }
 }
 

@@ -32,6 +32,11 @@ public protocol AdminHandler: AnyObject {
     func services(_ request: ServicesRequest) throws(AdminError) -> any Sequence<ServiceReport>
     /// - Throws: ``AdminError`` `conflict` where no proxy runs.
     func routes(_ request: RoutesRequest) throws(AdminError) -> any Sequence<RouteReport>
+    /// - Throws: ``AdminError`` `conflict` where pods have no certificates.
+    func identities(_ request: IdentitiesRequest) throws(AdminError) -> any Sequence<CertificateReport>
+    /// - Throws: ``AdminError`` `conflict` where there is no authority.
+    func authority() throws(AdminError) -> AuthorityReport
+    func rotateAuthority(by caller: AdminCaller) throws(AdminError) -> AuthorityReport
     func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport>
     /// Returns the remembered events that `request` selects, oldest first.
     ///

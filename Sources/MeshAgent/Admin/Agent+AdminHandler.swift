@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
+import Identity
+import IdentityProviders
 import LinuxIO
 import Logging
 public import MeshAdmin
 import MeshManifests
 import MeshModel
 import SockOps
+import TLSEngine
 
 /// The calls of the admin protocol; each is a few lines here and a report in a file of its own.
 extension Agent: AdminHandler {
@@ -21,7 +24,8 @@ extension Agent: AdminHandler {
 
     public func status() throws(AdminError) -> StatusReport {
         try StatusReporter(
-            running(), configuration, uptime: started.duration(to: .now), proxy: supervisor?.report
+            running(), configuration, uptime: started.duration(to: .now), proxy: supervisor?.report,
+            identity: supervisor?.identities?.keeper.summary
         ).report()
     }
 
@@ -47,6 +51,26 @@ extension Agent: AdminHandler {
 
     public func routes(_ request: RoutesRequest) throws(AdminError) -> any Sequence<RouteReport> {
         try RouteReporter(running()).reports(request)
+    }
+
+    public func identities(_ request: IdentitiesRequest) throws(AdminError) -> any Sequence<CertificateReport> {
+        try keeper().reports(request)
+    }
+
+    public func authority() throws(AdminError) -> AuthorityReport { AuthorityReport(try localAuthority().description) }
+
+    public func rotateAuthority(by caller: AdminCaller) throws(AdminError) -> AuthorityReport {
+        let authority = try localAuthority()
+        guard !authority.isChangingRoot else {
+            throw AdminError(
+                .conflict, "the root of \(authority.trustDomain) is being changed already",
+                hint: "wait until meshctl ca show has one root; what the first has signed must expire before")
+        }
+        logger.notice("the root is changed", metadata: ["caller": "\(caller)"])
+        do throws(TLSError) { try authority.rotateRoot(at: .now) } catch {
+            throw AdminError(.failed, "the next root cannot be announced: \(error)")
+        }
+        return AuthorityReport(authority.description)
     }
 
     public func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport> {

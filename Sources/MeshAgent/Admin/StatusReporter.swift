@@ -14,14 +14,17 @@ struct StatusReporter {
     private let configuration: AgentConfiguration
     private let uptime: Duration
     private let proxy: ProxySupervisionReport?
+    private let identity: IdentitySummaryReport?
 
     init(
-        _ node: Node, _ configuration: AgentConfiguration, uptime: Duration, proxy: ProxySupervisionReport?
+        _ node: Node, _ configuration: AgentConfiguration, uptime: Duration, proxy: ProxySupervisionReport?,
+        identity: IdentitySummaryReport?
     ) {
         self.node = node
         self.configuration = configuration
         self.uptime = uptime
         self.proxy = proxy
+        self.identity = identity
     }
 
     /// Why configuration and policy are not in force for every pod that asked for them; empty if they are.
@@ -59,7 +62,7 @@ struct StatusReporter {
                 paths: PathsReport(
                     configDirectory: configuration.configDirectory, stateDirectory: configuration.stateDirectory,
                     cgroup: configuration.cgroup, bpffs: configuration.bpffs, socket: configuration.socket),
-                proxy: proxy)
+                proxy: proxy, identity: identity)
         } catch {
             throw AdminError(.failed, "the kernel's maps cannot be read: \(error)")
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CMeshABI
 import Glibc
+import Identity
 import LinuxIO
 import Logging
 import MeshAdmin
@@ -97,6 +98,7 @@ final class Node {
             compiler: MeshCompiler(
                 configuration: .init(
                     nodeName: configuration.node, nodeAddresses: addresses,
+                    trustDomain: configuration.trustDomain.name,
                     l7: configuration.proxy == nil ? .absent : .enforced,
                     hasProxy: configuration.proxy != nil),
                 identityNumbers: numbers.identities, serviceNumbers: numbers.services,

@@ -9,7 +9,7 @@ import SockOps
 
 /// What can be said and done about a node while its agent does not run.
 public struct LocalNode: Sendable {
-    private let configuration: AgentConfiguration
+    let configuration: AgentConfiguration
 
     /// A node as `mesh-agent` with the same flags would have it.
     public init(_ configuration: AgentConfiguration) {
@@ -117,7 +117,7 @@ public struct LocalNode: Sendable {
         }
     }
 
-    private static func requireRoot(_ deed: String) throws(AdminError) {
+    static func requireRoot(_ deed: String) throws(AdminError) {
         guard geteuid() != 0 else { return }
         throw AdminError(
             .permissionDenied, "only root may \(deed) without an agent", hint: "run it as root, or start mesh-agent")

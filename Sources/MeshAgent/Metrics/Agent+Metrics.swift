@@ -41,6 +41,21 @@ extension Agent {
             page += Self.counter(
                 "sockmesh_proxy_restarts_total", "Proxies that were started again.", report.proxyRestarts)
         }
+        if let report = supervisor?.identities?.keeper.summary {
+            page += Self.gauge("sockmesh_identities", "Identities of enrolled pods.", UInt64(report.identities))
+            page += Self.gauge(
+                "sockmesh_identities_current", "Of these, those with a certificate that is valid.",
+                UInt64(report.current))
+            page += Self.gauge(
+                "sockmesh_identities_alarming",
+                "Of these, those whose certificate has expired, or could not be obtained for a minute.",
+                UInt64(report.alarming))
+            if let expiry = report.earliestExpiry {
+                page += Self.gauge(
+                    "sockmesh_identity_expiry_seconds", "When the first of their certificates expires, since 1970.",
+                    UInt64(max(0, expiry.nanoseconds / 1_000_000_000)))
+            }
+        }
         return page
     }
 

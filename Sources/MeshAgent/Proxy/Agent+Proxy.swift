@@ -25,6 +25,7 @@ extension Agent {
                 proxyProgram: program, proxyOptions: configuration.proxyOptions, agentProgram: own,
                 factoryCgroup: Cgroup(path: "\(configuration.cgroup)/factory"), socket: configuration.proxySocket),
             on: loop, logger: logger, markLeg: Self.marker(node.writer))
+        supervisor.identities = try startIdentities()
         let feed = ProxyFeed(node, supervisor, loop: loop)
         do throws(SystemError) { try supervisor.start() } catch {
             throw AgentError("cannot listen for the proxy: \(error)")
@@ -63,6 +64,9 @@ extension AgentConfiguration {
 }
 
 extension ProxySupervisor {
+    /// Of the configuration, as proxies are to have it.
+    var generation: UInt64 { state.generation }
+
     /// Whether the proxy that serves has in force what was published last.
     var isInForce: Bool {
         guard let id = supervision.current, supervision.phases[id] == .serving, let proxy = proxies[id] else {
@@ -89,7 +93,9 @@ extension ProxySupervisor {
                 ProxyReport(
                     pid: proxy.pid, version: proxy.version,
                     state: id == supervision.successor ? .taking : .init(supervision.phases[id]),
-                    generation: proxy.acknowledged, rejection: proxy.rejection)
+                    generation: proxy.acknowledged, rejection: proxy.rejection,
+                    identities: identities == nil ? nil : proxy.identities.confirmed,
+                    identityRefusal: proxy.identities.refusal)
             },
             proxyRestarts: supervision.proxyRestarts,
             factory: factoryProcess.map { FactoryReport(pid: $0.pid, ready: supervision.isFactoryUp) },

@@ -21,6 +21,8 @@ final class ProxyConnection {
     var isGivenUp = false
     /// It has not answered in time whether it lives: what has to be in force there is not waited for.
     var isSilent = false
+    /// Which identities it has.
+    var identities = GivenIdentities()
     /// Requests for sockets that are not answered.
     var openLegs = 0
     /// Of the configuration that is in force there.

@@ -82,6 +82,8 @@ final class ProxyFeed {
                     addresses: addresses,
                     labels: member.pod.metadata.labels.filter { MetricLabels.shown.contains($0.key) }))
         }
+        supervisor.identities?.keeper.setPods(
+            Dictionary(described.map { ($0.pod, $0.serviceAccount) }, uniquingKeysWith: { $1 }))
         for workload in workloads { rows.setAddresses(workload.addresses, of: workload.netns) }
         supervisor.set(workloads)
         rows.keep(Set(workloads.map(\.netns)))

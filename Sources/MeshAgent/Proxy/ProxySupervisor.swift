@@ -40,6 +40,8 @@ final class ProxySupervisor {
     private let legs: LegMaker
     lazy var metrics = MetricsRequests(on: loop)
     lazy var settlingQueue = SettlingQueue(on: loop)
+    /// `nil` where pods have no certificates.
+    var identities: IdentityDelivery?
     /// Called when a proxy has come, gone, or put a configuration in force.
     var didChange: () -> Void = {}
     /// That an earlier agent has started.
@@ -152,9 +154,6 @@ final class ProxySupervisor {
         case .starting, .draining, nil: false
         }
     }
-
-    /// Of the configuration, as proxies are to have it.
-    var generation: UInt64 { state.generation }
 
     /// Another process takes the place of the proxy that serves, without a connection refused.
     func upgrade() { input(.upgrade) }
@@ -337,12 +336,14 @@ final class ProxySupervisor {
                     metadata: [
                         "pid": "\(connection.pid)", "version": "\(hello.program)", "listeners": "\(hello.listeners)",
                     ])
+                identities?.opened(connection, hello)
                 input(.attached(id))
             case .message(let message, let descriptors):
                 if let id { handle(message, descriptors, of: id, connection) }
             case .closed(let reason):
                 if strangers.removeValue(forKey: ObjectIdentifier(connection)) != nil { connection.process?.abandon() }
                 connection.link = nil
+                identities?.closed(connection)
                 if let id = id ?? proxies.first(where: { $0.value === connection })?.key { lost(id, reason) }
             }
         }
@@ -368,7 +369,10 @@ final class ProxySupervisor {
         case .listenersComplete: input(.listenersReturned(id))
         case .drained: proxy.isDrained = true
         case .status(let status): settlingQueue.answered(proxy, status.request)
+        case .drained, .status: break
         case .metrics(let number): metrics.finish(number)
+        case .identities(let number, let refusal): identities?.answered(number, refusal: refusal)
+        case .identitiesWritten(let number): identities?.returned(number)
         }
     }
 

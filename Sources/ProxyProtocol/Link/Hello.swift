@@ -28,7 +28,10 @@ public struct Hello: Hashable, Sendable {
             self.minor = minor
         }
 
-        public static let current = Version(major: 1, minor: 1)
+        public static let current = Version(major: 1, minor: 2)
+
+        /// Whether identities are understood.
+        public var hasIdentities: Bool { major > 1 || minor >= 2 }
 
         public var description: String { "\(major).\(minor)" }
     }

@@ -17,6 +17,10 @@ public struct LinkLimits: Hashable, Sendable {
     public var snapshotBytes = 512 << 20
     /// Records of a configuration.
     public var records = 1_000_000
+    /// Bytes of identities that come at a time.
+    public var identityBytes = 32 << 20
+    /// Identities that a proxy holds.
+    public var identities = 16_384
     /// Requests for sockets that are not answered yet.
     public var pendingRequests = 4096
 

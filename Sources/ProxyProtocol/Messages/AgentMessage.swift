@@ -26,6 +26,12 @@ public enum AgentMessage: Hashable, Sendable {
     case statusRequest(UInt32)
     /// Write a page for Prometheus into the file that comes with it. Answered by ``ProxyMessage/metrics(_:)``.
     case metricsRequest(UInt32)
+    /// What changes of identities and trust, an ``IdentityTransfer`` in the file that comes with it. Answered by
+    /// ``ProxyMessage/identities(_:refusal:)``. From version 1.2 on.
+    case identities(UInt32)
+    /// Write all of them into the file that comes with it. Answered by ``ProxyMessage/identitiesWritten(_:)``. From
+    /// version 1.2 on.
+    case identitiesRequest(UInt32)
 }
 
 extension AgentMessage: LinkMessage {
@@ -44,12 +50,14 @@ extension AgentMessage: LinkMessage {
         case .statusRequest: 26
         case .metricsRequest: 27
         case .policy: 28
+        case .identities: 29
+        case .identitiesRequest: 30
         }
     }
 
     public var descriptors: Int {
         switch self {
-        case .snapshot, .listener, .leg, .metricsRequest: 1
+        case .snapshot, .listener, .leg, .metricsRequest, .identities, .identitiesRequest: 1
         default: 0
         }
     }
@@ -66,7 +74,9 @@ extension AgentMessage: LinkMessage {
         case .leg(let request): writer.write(request)
         case .legRefused(let request, let refusal): writer.write(request, refusal)
         case .drain(let milliseconds): writer.write(milliseconds)
-        case .statusRequest(let number), .metricsRequest(let number): writer.write(number)
+        case .statusRequest(let number), .metricsRequest(let number), .identities(let number),
+            .identitiesRequest(let number):
+            writer.write(number)
         }
     }
 
@@ -87,6 +97,8 @@ extension AgentMessage: LinkMessage {
         case 26: self = .statusRequest(try reader.read())
         case 27: self = .metricsRequest(try reader.read())
         case 28: self = .policy(try reader.read(), by: try reader.read())
+        case 29: self = .identities(try reader.read())
+        case 30: self = .identitiesRequest(try reader.read())
         default: throw reader.failure("\(type) is no message of an agent to a proxy")
         }
     }

@@ -16,6 +16,10 @@ public enum ProxyMessage: Hashable, Sendable {
     case status(ProxyStatus)
     /// The page is in the file that came with this request.
     case metrics(UInt32)
+    /// The identities of this number are in use; or none of them, and why.
+    case identities(UInt32, refusal: String?)
+    /// All identities are in the file that came with this request.
+    case identitiesWritten(UInt32)
 }
 
 extension ProxyMessage: LinkMessage {
@@ -29,6 +33,8 @@ extension ProxyMessage: LinkMessage {
         case .drained: 21
         case .status: 22
         case .metrics: 23
+        case .identities: 24
+        case .identitiesWritten: 25
         }
     }
 
@@ -46,7 +52,9 @@ extension ProxyMessage: LinkMessage {
         case .listenersComplete(let count): writer.write(count)
         case .drained: break
         case .status(let status): writer.write(status)
-        case .metrics(let number): writer.write(number)
+        case .metrics(let number), .identitiesWritten(let number): writer.write(number)
+        case .identities(let number, let refusal):
+            writer.write(number, refusal.map { String($0.unicodeScalars.prefix(1000)) })
         }
     }
 
@@ -60,6 +68,8 @@ extension ProxyMessage: LinkMessage {
         case 21: self = .drained
         case 22: self = .status(try reader.read())
         case 23: self = .metrics(try reader.read())
+        case 24: self = .identities(try reader.read(), refusal: try reader.read())
+        case 25: self = .identitiesWritten(try reader.read())
         default: throw reader.failure("\(type) is no message of a proxy to an agent")
         }
     }

@@ -17,6 +17,7 @@ enum StatusText {
         let count = status.workloads
         fields.add("Workloads", "\(count.enabled) enabled, \(count.pending) pending, \(count.failed) failed")
         if let proxy = status.proxy { addProxy(proxy, to: &fields) }
+        if let identity = status.identity { addIdentity(identity, to: &fields) }
         fields.add("Config", status.paths.configDirectory ?? "none; only what was applied")
         fields.add("State", status.paths.stateDirectory)
         fields.add("Cgroup", status.paths.cgroup)
@@ -53,11 +54,22 @@ enum StatusText {
             var text = "\(version)pid \(proxy.pid), \(proxy.state.rawValue), generation \(proxy.generation)"
             text += " of \(report.generation)\(restarts(report.proxyRestarts))"
             if let rejection = proxy.rejection { text += "; refuses the next: \(rejection)" }
+            if let count = proxy.identities { text += ", \(count) identities" }
+            if let refusal = proxy.identityRefusal { text += "; refuses identities: \(refusal)" }
             fields.add("Proxy", text)
         }
         if report.proxies.isEmpty { fields.add("Proxy", "none\(restarts(report.proxyRestarts))") }
         let factory = report.factory.map { "pid \($0.pid), \($0.ready ? "ready" : "starting")" } ?? "none"
         fields.add("Factory", "\(factory), \(report.listeners) listeners\(restarts(report.factoryRestarts))")
+    }
+
+    private static func addIdentity(_ report: IdentitySummaryReport, to fields: inout FieldList) {
+        var text = "\(report.current) of \(report.identities) of \(report.trustDomain) current"
+        if report.alarming > 0 { text += "; \(report.alarming) failing, see meshctl identity" }
+        if let expiry = report.earliestExpiry { text += ", the first expires \(Units.second(expiry))" }
+        if let trouble = report.trouble { text += "; \(trouble)" }
+        fields.add("Identities", text)
+        fields.add("Provider", report.provider)
     }
 
     /// One line while somebody waits.

@@ -84,9 +84,9 @@ class Agent:
         return [binary("meshctl"), *words[:1], "--socket", self.socket, *words[1:]]
 
     def ctl(self, *words, check=True, timeout=PATIENCE, text=None):
-        """Runs meshctl; `words` begin with the command ("policy apply" is two words)."""
+        """Runs meshctl; `words` begin with the command ("policy apply" and "ca show" are two words)."""
         command, rest = words[:1], words[1:]
-        if command[0] == "policy":
+        if command[0] in ("policy", "ca"):
             command, rest = words[:2], words[2:]
         return run(binary("meshctl"), *command, "--socket", self.socket, *rest, check=check, timeout=timeout, text=text)
 

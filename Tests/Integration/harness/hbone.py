@@ -67,6 +67,15 @@ class Authority:
         return _pem(leaf) + key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
+    def revoked(self, svid):
+        """A revocation list with the certificate of an identity, as PEM."""
+        leaf = x509.load_pem_x509_certificate(svid.encode())
+        now = datetime.datetime.utcnow()
+        entry = x509.RevokedCertificateBuilder().serial_number(leaf.serial_number).revocation_date(now).build()
+        return _pem(
+            x509.CertificateRevocationListBuilder().issuer_name(self._name).last_update(now - _DAY)
+            .next_update(now + _DAY).add_revoked_certificate(entry).sign(self._key, hashes.SHA256()))
+
 
 def tls(server, svid, roots, alpn=("h2",), maximum=None):
     """A context of Python's. `svid`: None for no certificate."""
@@ -110,8 +119,8 @@ class Probe:
         self._process.stdin.write(json.dumps({"do": what, **values}) + "\n")
         self._process.stdin.flush()
 
-    def publish(self, svids, roots, serial=1):
-        self.do("publish", svids=svids, roots=roots, serial=serial)
+    def publish(self, svids, roots, serial=1, revoked=None):
+        self.do("publish", svids=svids, roots=roots, serial=serial, revoked=revoked or {})
         self.wait("published")
 
     def wait(self, event, **values):

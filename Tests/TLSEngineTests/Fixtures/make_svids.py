@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes svids.pem: the chains that SVIDMatrixTests judges, made by another library than the one that judges them.
 
-Each chain stands under a line `# NAME`, leaf first. Debian: python3-cryptography. No key is kept.
+Each chain stands under a line `# NAME`, leaf first, and so does each revocation list of RevocationTests. Debian: python3-cryptography. No key is kept.
 """
 import datetime
 import pathlib
@@ -193,6 +193,29 @@ other_id("empty URI", "")
 leaf("2048 bytes", known(2048))
 leaf("2049 bytes", known(2049))
 leaf("3 KB", known(3072))
+
+
+# Accepted by whoever has none of the lists.
+chain("taken back", middle.leaf(), middle)
+withdrawn = Issuer("intermediate that is taken back", root, path_length=0)
+chain("below what is taken back", withdrawn.leaf(), withdrawn)
+
+
+def revocations(issuer, revoked, key=None, reason=None, until=END):
+    entry = x509.RevokedCertificateBuilder().serial_number(revoked.serial_number).revocation_date(NOW - DAY)
+    if reason:
+        entry = entry.add_extension(x509.CRLReason(reason), critical=False)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.name).last_update(START).next_update(until)
+    return builder.add_revoked_certificate(entry.build()).sign((key or issuer).key, hashes.SHA256())
+
+
+chains["list of the intermediate"] = [revocations(middle, chains["taken back"][0])]
+chains["list that is out of date"] = [revocations(middle, chains["taken back"][0], until=NOW - DAY)]
+chains["list that takes nothing back"] = [
+    revocations(middle, chains["taken back"][0], reason=x509.ReasonFlags.remove_from_crl)]
+chains["list of the root"] = [revocations(root, withdrawn.certificate)]
+chains["list that is forged"] = [revocations(middle, chains["workload"][0], key=other)]
+chains["list of another issuer"] = [revocations(other, chains["workload"][0])]
 
 chains["bundle of mesh.test"] = [root.certificate]
 chains["bundle of other.test"] = [foreign.certificate]

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Asks for the certificate authority: one item.
+///
+/// Refused with `conflict` where the agent has none of its own.
+public struct AuthorityRequest: AdminCall {
+    public typealias Item = AuthorityReport
+    public static let method = "authority"
+    public static let access = AdminAccess.read
+
+    public init() {}
+}
+
+/// Begins a change of root: the next one is announced now, and signs when everybody knows it. Answered with what there
+/// is then.
+public struct RotateAuthorityRequest: AdminCall {
+    public typealias Item = AuthorityReport
+    public static let method = "authority.rotate"
+    public static let access = AdminAccess.write
+
+    public init() {}
+}
+
+/// A certificate authority. Never its keys.
+public struct AuthorityReport: Codable, Equatable, Sendable {
+    public struct Certificate: Codable, Equatable, Sendable {
+        public var serial: String
+        /// SHA-256 of the DER, in hexadecimal.
+        public var fingerprint: String
+        public var notBefore: Timestamp
+        public var notAfter: Timestamp
+        public var pem: String
+
+        public init(
+            serial: String, fingerprint: String, notBefore: Timestamp, notAfter: Timestamp, pem: String
+        ) {
+            self.serial = serial
+            self.fingerprint = fingerprint
+            self.notBefore = notBefore
+            self.notAfter = notAfter
+            self.pem = pem
+        }
+    }
+
+    public enum Stage: String, Codable, Sendable {
+        /// In the bundle; does not sign yet.
+        case announced
+        case signing
+        /// In the bundle until what it has signed has expired.
+        case retiring
+    }
+
+    public struct Generation: Codable, Equatable, Sendable {
+        public var stage: Stage
+        public var root: Certificate
+        /// Absent before the root signs.
+        public var intermediate: Certificate?
+
+        public init(stage: Stage, root: Certificate, intermediate: Certificate? = nil) {
+            self.stage = stage
+            self.root = root
+            self.intermediate = intermediate
+        }
+    }
+
+    public var trustDomain: String
+    /// Where it is kept.
+    public var file: String
+    /// Oldest first.
+    public var generations: [Generation]
+
+    public init(trustDomain: String, file: String, generations: [Generation]) {
+        self.trustDomain = trustDomain
+        self.file = file
+        self.generations = generations
+    }
+}

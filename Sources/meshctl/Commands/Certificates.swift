@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import MeshAdmin
+import MeshAgent
+
+struct Identities: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "identity",
+        abstract: "List the identities of this node's pods: certificates, when they are renewed, what fails.")
+
+    @OptionGroup var agent: AgentAddress
+    @OptionGroup var output: OutputOptions
+
+    @Option(name: .shortAndLong, help: "Only identities of this namespace.")
+    var namespace: String?
+
+    func run() throws {
+        var client = try agent.connect()
+        let identities = try client.list(IdentitiesRequest(namespace: namespace))
+        try Console.print(identities, as: output.output, table: CertificateText.render)
+    }
+}
+
+struct Authority: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ca", abstract: "The certificate authority of this node.",
+        subcommands: [Init.self, Show.self, Rotate.self])
+
+    struct Init: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "init", abstract: "Make the authority, before the agent is started for the first time.",
+            discussion: """
+                An agent with --identity local makes it by itself. An authority that exists is never replaced.
+                """)
+
+        @OptionGroup var agent: AgentAddress
+        @OptionGroup var output: OutputOptions
+
+        @Option(help: ArgumentHelp("State directory, as given to mesh-agent.", valueName: "path"))
+        var stateDir: String?
+
+        @Option(help: ArgumentHelp("Trust domain, as given to mesh-agent.", valueName: "name"))
+        var trustDomain: String?
+
+        func run() throws {
+            var options = AgentOptions()
+            options.node = agent.node
+            options.stateDirectory = stateDir
+            options.trustDomain = trustDomain
+            let configuration: AgentConfiguration
+            do {
+                configuration = try AgentConfiguration(options, on: Machine.current())
+            } catch {
+                throw AdminError(.invalidRequest, "cannot tell which authority is meant: \(error)")
+            }
+            let report = try LocalNode(configuration).makeAuthority()
+            try Console.print(report, as: output.output, table: AuthorityText.render)
+        }
+    }
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "show", abstract: "Show the certificates of the authority.",
+            discussion: "With --bundle, print its roots as PEM: what others must trust.")
+
+        @OptionGroup var agent: AgentAddress
+        @OptionGroup var output: OutputOptions
+
+        @Flag(help: "Print the roots as PEM.")
+        var bundle = false
+
+        func run() throws {
+            var client = try agent.connect()
+            let report = try client.one(AuthorityRequest())
+            if bundle { return Console.write(report.generations.map(\.root.pem).joined()) }
+            try Console.print(report, as: output.output, table: AuthorityText.render)
+        }
+    }
+
+    struct Rotate: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "rotate", abstract: "Begin a change of root.",
+            discussion: """
+                The next root is in everybody's bundle for 7 days before it signs. The old one stays until what it has \
+                signed has expired. No connection fails meanwhile.
+                """)
+
+        @OptionGroup var agent: AgentAddress
+        @OptionGroup var output: OutputOptions
+
+        func run() throws {
+            var client = try agent.connect()
+            let report = try client.one(RotateAuthorityRequest())
+            try Console.print(report, as: output.output, table: AuthorityText.render)
+        }
+    }
+}
