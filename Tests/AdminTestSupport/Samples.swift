@@ -51,6 +51,11 @@ public enum Samples {
                         message: "Service shop/v2 not found"),
                 ])
         ])
+    /// A part of the metrics of more than 64 KB.
+    public static func metrics(number: Int) -> String {
+        "# HELP part Filled.\n# TYPE part counter\n"
+            + "part{number=\"\(number)\",filling=\"\(String(repeating: "x", count: 64 << 10))\"} \(number)\n"
+    }
     public static let source = EndReport(workload: "shop/web-1", address: "10.1.0.2", port: 4000, identity: identity)
     public static let destination = EndReport(workload: "data/db", address: "10.1.0.9", port: 5432, identity: identity)
 

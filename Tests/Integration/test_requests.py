@@ -168,3 +168,10 @@ def test_prometheus_reads_the_metrics(routed, client):
     assert one.labels["reporter"] == "source" and one.labels["source_workload"] == "a"
     assert one.labels["source_principal"] == "spiffe://cluster.local/ns/test/sa/sa-a"
     assert one.labels["destination_workload"] == "c"
+    # The same by the agent's own socket: it needs no port.
+    assert {family.name for family in text_string_to_metric_families(routed.agent.ctl("metrics", "--raw").stdout)} == set(page)
+    shown = routed.agent.json("metrics", "istio_requests_total")
+    assert next(item["value"] for item in shown if item["labels"].get("destination_service_name") == "v2"
+                and item["labels"]["response_code"] == "200") == before + 10
+    line = next(line for line in routed.agent.ctl("metrics", "istio_requests").stdout.splitlines() if "test/v2" in line)
+    assert line.split()[:3] == ["istio_requests_total", "test/a", "test/v2"] and "response_code=200" in line

@@ -149,6 +149,10 @@ extension Agent: AdminHandler {
         }
     }
 
+    public func metrics(_ request: MetricsRequest, _ responder: Responder<MetricsPart>) {
+        askMetrics { responder.list(MetricsPart.parts(of: $0)) }
+    }
+
     public func uninstall(_ request: UninstallRequest, by caller: AdminCaller, _ responder: Responder<UninstallStep>) {
         logger.notice("uninstalling", metadata: ["caller": "\(caller)", "purge": "\(request.purge)"])
         releaseNode()
