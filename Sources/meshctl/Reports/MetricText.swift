@@ -51,8 +51,8 @@ enum MetricText {
         for key in order {
             let value: String
             switch contents[key] {
-            case .number(let number): value = Self.number(number)
-            case .histogram(let histogram): value = histogram.text
+            case .number(let number)?: value = Self.number(number)
+            case .histogram(let histogram)?: value = histogram.text
             case nil: continue
             }
             table.add(key.name, key.source, key.destination, key.labels, value)
