@@ -144,6 +144,16 @@ def test_the_access_log_names_the_policy(routed, client):
     assert found["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
+def test_trace_context_goes_on_as_it_came(routed, client):
+    """W3C Trace Context: who takes no part in a trace forwards both fields unchanged, known version or not."""
+    routed.routes(http_route("traced", [{"backendRefs": [to("v2")]}]))
+    becomes(lambda: met_by(client) == "c", "the route")
+    for parent in ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "cc-4bf92f3577b34da6a3ce929d0e0e4736-1", "x"):
+        sent = {"traceparent": parent, "tracestate": "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"}
+        found = client.ask(headers=sent)["answer"]["headers"]
+        assert {name: found.get(name) for name in sent} == sent
+
+
 def test_prometheus_reads_the_metrics(routed, client):
     routed.routes(http_route("counted", [{"backendRefs": [to("v2")]}]))
     becomes(lambda: met_by(client) == "c", "the route")
