@@ -136,9 +136,11 @@ class RealServers:
                    "backendRefs": [to(name)], **more}
 
     def route(self, *first):
-        """Puts Services and the route into force; `first` are rules before those of the servers."""
+        """Puts Services and routes into force; `first` are further rules, in a route of their own."""
         self._routed.agent.write_config("servers.yaml", *self.services())
-        self._routed.routes(http_route("servers", [*first, *self.rules()]))
+        # A route has 16 rules at most.
+        self._routed.routes(http_route("servers", list(self.rules())),
+                            *([http_route("first", list(first))] if first else []))
 
     def seen(self, name):
         """The requests that a server has read, so far."""
