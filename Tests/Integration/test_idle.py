@@ -35,8 +35,10 @@ def held(routed, version, count, pid):
         stop(process)
 
 
-@pytest.mark.parametrize("version, most", [("h1", 4096), ("h2", 4096)])
-def test_an_idle_connection_takes_four_kilobytes_at_most(routed, version, most):
+@pytest.mark.parametrize("version, most", [("h1", 4096), ("h2", 18 * 1024)])
+def test_an_idle_connection_takes_little(routed, version, most):
+    """HTTP/2 by nghttp2: its session alone has 9 KB of tables (2.9 and 4 KB, and 1 KB for each of its two compressors), and
+    has touched a page of its buffer for frames."""
     routed.routes(http_route("idle", [{"backendRefs": [to("v1")]}]))
     eventually(lambda: routed.clients["a"].ask().get("answer", {}).get("pod") == "b", what="the route")
     pid = routed.serving()
