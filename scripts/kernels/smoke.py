@@ -43,7 +43,7 @@ def attempt(name, do):
 def check():
     items = json.loads(run(binary("meshctl"), "check", "--all", "-o", "json", check=False).stdout)["items"]
     for item in items:
-        tell(f"check: {item['name']}", item["outcome"] in ("passed", "skipped"), f"{item['state']}: {item['detail']}")
+        tell(f"check: {item['name']}", item["outcome"] in ("passed", "skipped"), f"{item['outcome']}: {item['detail']}")
     if any(item["outcome"] == "failed" for item in items):
         raise RuntimeError("see the items above")
 
