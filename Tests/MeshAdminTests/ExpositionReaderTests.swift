@@ -47,7 +47,9 @@ import Testing
         ("# TYPE a thing", "no known type"), ("# TYPE a gauge x", "no known type"),
     ])
     func whatIsWrongIsNamed(line: String, problem: String) {
-        let error = #expect(throws: ExpositionReader.Unreadable.self) { try ExpositionReader.read("ok 1\n\(line)\nok 1") }
+        let error = #expect(throws: ExpositionReader.Unreadable.self) {
+            try ExpositionReader.read("ok 1\n\(line)\nok 1")
+        }
         #expect(error?.line == 2)
         #expect(error?.description.contains(problem) == true, "\(error?.description ?? "")")
     }

@@ -92,7 +92,8 @@ import Testing
     @Test func metrics() {
         let labels = [
             "source_workload": "cart", "source_workload_namespace": "shop", "destination_service_name": "web",
-            "destination_service_namespace": "shop", "response_code": "200", "source_version": "1", "source_app": "unknown",
+            "destination_service_namespace": "shop", "response_code": "200", "source_version": "1",
+            "source_app": "unknown",
             "response_flags": "-",
         ]
         func part(_ suffix: String, _ value: Double, le: String? = nil) -> MetricSample {

@@ -20,13 +20,15 @@ public func fuzzAdmin(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 
 private func metrics(_ input: [UInt8]) {
     let page = String(decoding: input, as: UTF8.self)
-    precondition(MetricsPart.parts(of: Array(page.utf8), size: 16).map(\.text).joined() == page, "parts are not the whole")
+    precondition(
+        MetricsPart.parts(of: Array(page.utf8), size: 16).map(\.text).joined() == page, "parts are not the whole")
     guard let samples = try? ExpositionReader.read(page) else { return }
     for sample in samples {
         precondition(!sample.name.isEmpty && sample.value.isFinite, "a sample that cannot be: \(sample)")
         let labels = sample.labels.map { name, value in "\(name)=\"\(escaped(value))\"" }
         let again = try? ExpositionReader.read("\(sample.name){\(labels.joined(separator: ","))} \(sample.value)")
-        precondition(again?.first?.labels == sample.labels && again?.first?.value == sample.value, "read otherwise: \(sample)")
+        precondition(
+            again?.first?.labels == sample.labels && again?.first?.value == sample.value, "read otherwise: \(sample)")
     }
 }
 

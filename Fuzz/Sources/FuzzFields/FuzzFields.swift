@@ -24,13 +24,16 @@ private func path(_ input: UnsafeRawBufferPointer) {
     guard let found = readings(input) else { return }
     let normal = found[0]
     if normal.first == UInt8(ascii: "/") {
-        guard let again = normal.withUnsafeBytes({ readings($0) }) else { preconditionFailure("its own form is refused") }
+        guard let again = normal.withUnsafeBytes({ readings($0) }) else {
+            preconditionFailure("its own form is refused")
+        }
         precondition(again[0] == normal, "read again, the form is another")
     }
     for reading in found {
         precondition(reading.allSatisfy { $0 > 0x20 && $0 < 0x7f }, "a byte that no path has")
         for segment in reading.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
-            precondition(!segment.elementsEqual([0x2e]) && !segment.elementsEqual([0x2e, 0x2e]), "a dot segment is left")
+            precondition(
+                !segment.elementsEqual([0x2e]) && !segment.elementsEqual([0x2e, 0x2e]), "a dot segment is left")
         }
     }
     if found.count > 1 { precondition(found[1] != normal, "two readings that are one") }
@@ -51,7 +54,8 @@ private func timeout(_ input: UnsafeRawBufferPointer) {
     let digits = text.dropLast()
     var expected: Double?
     if let unit = text.last.flatMap({ units[$0] }), (1...8).contains(digits.utf8.count),
-        digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = Double(digits) {
+        digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = Double(digits)
+    {
         expected = min(number * unit, Double(Int64.max))
     }
     precondition(GRPCTimeout.nanoseconds(input).map(Double.init) == expected, "another time: \(text)")

@@ -49,7 +49,9 @@ public struct ExpositionReader {
         let name = try takeName(of: "a metric")
         let labels = try takeLabels()
         let words = rest.split { Self.isBlank($0) }
-        guard words.count == 1 || words.count == 2 else { throw unreadable("\(name) has no value, or too much after it") }
+        guard words.count == 1 || words.count == 2 else {
+            throw unreadable("\(name) has no value, or too much after it")
+        }
         guard let value = Double(Substring(words[0])), value.isFinite else {
             throw unreadable("the value of \(name) is no number")
         }

@@ -32,7 +32,9 @@ enum MetricText {
 
         var text: String {
             guard count > 0 else { return "0" }
-            func percentile(_ share: Double) -> String { bound(of: share).map { "<= \(MetricText.number($0))" } ?? "more" }
+            func percentile(_ share: Double) -> String {
+                bound(of: share).map { "<= \(MetricText.number($0))" } ?? "more"
+            }
             return "\(MetricText.number(count)), mean \(MetricText.number(sum / count)), p50 \(percentile(0.5)), "
                 + "p99 \(percentile(0.99))"
         }
