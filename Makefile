@@ -29,7 +29,8 @@ export PYTHON
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
 .PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-values-and-fuzz \
-	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-routes soak soak-bytes soak-l7 soak-bodies fuzz lint format presubmit install clean
+	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-routes soak soak-bytes soak-l7 \
+	soak-bodies fuzz kernels lint format presubmit install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -121,9 +122,17 @@ soak-l7: ## checked requests while routes, policies, endpoints and backends chan
 soak-bodies: build ## bodies of a gigabyte through the proxy, each way, between all protocols: BODY_MEGABYTES=1024 (root)
 	$(PYTHON) -m pytest Tests/Integration/test_http2.py -rP -k large_bodies --body-megabytes $(BODY_MEGABYTES)
 
-fuzz: ## feed mutated manifests, HTTP/1 messages and packets of the proxy's protocol to the parsers: FUZZ_SECONDS=600, shared by them
+fuzz: ## feed mutated messages of every protocol to the parsers, FUZZ_SECONDS=600 to each
 	@$(call bootstrap)
-	scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
+	scripts/fuzz.sh --each $(FUZZ_SECONDS)
+
+kernels: ## what of the product works on Debian's kernels 6.1 and 6.12, in virtual machines (root)
+	@$(call bootstrap,--kernels)
+	@scripts/build-bpf.sh
+	@$(SWIFT) build --product mesh-agent
+	@$(SWIFT) build --product meshctl
+	@$(SWIFT) build --product mesh-proxy
+	$(PYTHON) scripts/kernels/main.py
 
 lint: ## format, length, licence lines, layering; offline and without root
 	scripts/lint.sh

@@ -29,6 +29,7 @@ let package = Package(
         .library(name: "LinuxIO", targets: ["LinuxIO"]),
         .library(name: "ProxyProtocol", targets: ["ProxyProtocol"]),
         .library(name: "Identity", targets: ["Identity"]),
+        .library(name: "MeshAdmin", targets: ["MeshAdmin"]),
         .library(name: "TLSEngine", targets: ["TLSEngine"]),
     ],
     dependencies: [

@@ -26,6 +26,16 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
+            name: "FuzzAdmin",
+            dependencies: [.product(name: "MeshAdmin", package: "sockmesh")],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "FuzzFields",
+            dependencies: [
+                .product(name: "L7Proxy", package: "sockmesh"), .product(name: "MeshModel", package: "sockmesh"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
             name: "FuzzIdentity",
             dependencies: [.product(name: "Identity", package: "sockmesh")],
             swiftSettings: settings),

@@ -3,7 +3,7 @@
 #
 # Runs the fuzz targets of Fuzz/ with libFuzzer, which comes with the Swift toolchain.
 #
-#   scripts/fuzz.sh [--seconds N] [TARGET]      default: 60 seconds, shared by all targets
+#   scripts/fuzz.sh [--seconds N | --each N] [TARGET]      default: --seconds 60, shared by all targets; --each: for each
 #
 # Starts from seeds (the manifests of examples/ and of the tests; Fuzz/seeds) and from what earlier runs found
 # (.build/fuzz, kept). An input that fails is left in .build/fuzz/TARGET-failures; give it to the target's program to
@@ -13,18 +13,20 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seconds=60
+each=
 only=
 while [ $# -gt 0 ]; do
     case $1 in
         --seconds) seconds=${2:?--seconds needs a number}; shift 2 ;;
+        --each) each=${2:?--each needs a number}; shift 2 ;;
         -*) sed -n '4,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
         *) only=$1; shift ;;
     esac
 done
 
-targets=(FuzzManifests FuzzHTTP1 FuzzHTTP2 FuzzProxyProtocol FuzzIdentity FuzzHBONE)
+targets=(FuzzManifests FuzzHTTP1 FuzzHTTP2 FuzzProxyProtocol FuzzIdentity FuzzHBONE FuzzAdmin FuzzFields)
 [ -z "$only" ] || targets=("$only")
-share=$((seconds / ${#targets[@]}))
+share=${each:-$((seconds / ${#targets[@]}))}
 [ "$share" -gt 0 ] || share=1
 
 # Prints the directories of seeds of target $1, and its dictionary.
@@ -41,6 +43,8 @@ dictionary_of() {
         FuzzHTTP2) printf 'Fuzz/http2.dict' ;;
         FuzzProxyProtocol) printf 'Fuzz/proxy.dict' ;;
         FuzzIdentity) printf 'Fuzz/identity.dict' ;;
+        FuzzFields) printf 'Fuzz/fields.dict' ;;
+        FuzzAdmin) printf 'Fuzz/admin.dict' ;;
         FuzzHBONE) printf 'Fuzz/hbone.dict' ;;
         *) printf 'fuzz: there is no target %s\n' "$1" >&2; return 2 ;;
     esac

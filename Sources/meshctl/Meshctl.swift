@@ -21,6 +21,6 @@ struct Meshctl: ParsableCommand {
         version: SockmeshVersion.current,
         subcommands: [
             Check.self, Status.self, Workloads.self, Services.self, Routes.self, Policy.self, Connections.self,
-            Flows.self, Identities.self, Authority.self, Run.self, Uninstall.self, Version.self,
+            Flows.self, Metrics.self, Identities.self, Authority.self, Run.self, Uninstall.self, Version.self,
         ])
 }

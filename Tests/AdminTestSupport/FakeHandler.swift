@@ -113,6 +113,13 @@ public final class FakeHandler: AdminHandler {
         run
     }
 
+    /// Answers later, in parts that are more than a client is kept for.
+    public func metrics(_ request: MetricsRequest, _ responder: Responder<MetricsPart>) {
+        loop.schedule(after: .milliseconds(5)) {
+            responder.list((0..<64).map { MetricsPart(text: Samples.metrics(number: $0)) })
+        }
+    }
+
     /// The agent ends with the last step.
     public func uninstall(_ request: UninstallRequest, by caller: AdminCaller, _ responder: Responder<UninstallStep>) {
         for number in 0..<100 { responder.send(UninstallStep("step \(number)", .removed)) }

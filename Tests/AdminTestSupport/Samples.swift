@@ -70,6 +70,12 @@ public enum Samples {
                     serial: "41", fingerprint: "cd", notBefore: Timestamp(nanoseconds: 0),
                     notAfter: Timestamp(nanoseconds: 1_780_316_000_000_000_000), pem: "PEM\n"))
         ])
+
+    /// A part of the metrics of more than 64 KB.
+    public static func metrics(number: Int) -> String {
+        "# HELP part Filled.\n# TYPE part counter\n"
+            + "part{number=\"\(number)\",filling=\"\(String(repeating: "x", count: 64 << 10))\"} \(number)\n"
+    }
     public static let source = EndReport(workload: "shop/web-1", address: "10.1.0.2", port: 4000, identity: identity)
     public static let destination = EndReport(workload: "data/db", address: "10.1.0.9", port: 5432, identity: identity)
 

@@ -2,10 +2,13 @@
 """Connections from outside the mesh that need the proxy, with the real agent, factory and proxy."""
 
 import pytest
+import yaml
 
+from harness import manifests
 from harness.capture import INGRESS, Rules, cookie_of
 from harness.manifests import NAMESPACE, app, authorization_policy, network_policy
 from harness.meshed import Applied
+from harness.processes import run
 from harness.routed import TARGET, Client, Routed
 from harness.world import eventually
 
@@ -84,6 +87,31 @@ def test_a_pod_sees_each_client_if_its_service_says_so(routed, ruled, family):
     finally:
         policies.close()
     eventually(lambda: seen()[0] == inside, what="the end of the policy")
+
+
+def test_probes_of_declared_ports_are_not_captured(routed):
+    """The node asks a port that its probe names, whatever rules of L7 say; others do not, and other ports are judged."""
+    address = routed.meshed.pod("b").ipv4
+
+    def of_node(path):
+        return run(*routed.meshed.node.enter("curl", "--silent", "--max-time", "20", "--output", "/dev/null",
+                                             "--write-out", "%{http_code}", f"http://{address}:{TARGET}{path}"),
+                   check=False).stdout
+    path = routed.agent.config / "objects.yaml"
+    original = path.read_text()
+    policies = Applied(routed.agent)
+    try:
+        policies(authorization_policy("b-opens", {"app": "b"}, "ALLOW", [{"to": [{"operation": {"paths": ["/open*"]}}]}]))
+        eventually(lambda: of_node("/healthz") == "403", what="a refusal")
+        objects = list(yaml.safe_load_all(original))
+        pod = next(item for item in objects if item["kind"] == "Pod" and item["metadata"]["name"] == "b")
+        pod["spec"]["containers"][0]["livenessProbe"] = {"httpGet": {"path": "/healthz", "port": TARGET}}
+        routed.agent.write_config("objects.yaml", *objects)
+        eventually(lambda: of_node("/healthz") == "200", what="the probe")
+        assert ask(routed, path="/healthz")["status"] == 403
+    finally:
+        policies.close()
+        manifests.replace(path, original)
 
 
 def test_policy_of_addresses_still_holds(routed, ruled):

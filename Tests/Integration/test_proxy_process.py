@@ -69,6 +69,24 @@ def test_the_agent_starts_both_and_says_so(node):
     assert f"pid {proxy['pid']}, serving" in text and f"pid {factory['pid']}, ready, 8 listeners" in text
 
 
+def test_the_proxy_has_no_right_and_no_descriptor_but_sockets(node):
+    """What a proxy that was taken over would have: nothing of BPF, no namespace, no file but its log."""
+    pid = serving(node.agent)["proxies"][0]["pid"]
+    fields = dict(line.split(":\t") for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(fields[name], 16) == 0, (name, fields[name])
+    assert fields["Groups"].strip() in ("", "65532") and fields["Gid"].split() == ["65532"] * 4
+    # No new privileges: what the bounding set holds cannot be taken, for nothing can be executed (see ConfinementTests).
+    assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2"
+    found = {name: os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+    waiting = {"anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]", "anon_inode:[signalfd]"}
+    others = {name: target for name, target in found.items()
+              if not target.startswith("socket:") and target not in waiting}
+    # Standard streams: nothing to read, and the agent's log to write to.
+    assert set(others.values()) <= {"/dev/null", str(node.agent.log)}, others
+    assert set(others) <= {"0", "1", "2"}, others
+
+
 def test_the_proxy_outlives_the_agent_and_is_adopted(node):
     before, listening = serving(node.agent)["proxies"][0]["pid"], ports(node.pod("a"))
     node.agent.kill()

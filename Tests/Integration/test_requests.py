@@ -144,6 +144,16 @@ def test_the_access_log_names_the_policy(routed, client):
     assert found["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
+def test_trace_context_goes_on_as_it_came(routed, client):
+    """W3C Trace Context: who takes no part in a trace forwards both fields unchanged, known version or not."""
+    routed.routes(http_route("traced", [{"backendRefs": [to("v2")]}]))
+    becomes(lambda: met_by(client) == "c", "the route")
+    for parent in ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "cc-4bf92f3577b34da6a3ce929d0e0e4736-1", "x"):
+        sent = {"traceparent": parent, "tracestate": "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"}
+        found = client.ask(headers=sent)["answer"]["headers"]
+        assert {name: found.get(name) for name in sent} == sent
+
+
 def test_prometheus_reads_the_metrics(routed, client):
     routed.routes(http_route("counted", [{"backendRefs": [to("v2")]}]))
     becomes(lambda: met_by(client) == "c", "the route")
@@ -168,3 +178,10 @@ def test_prometheus_reads_the_metrics(routed, client):
     assert one.labels["reporter"] == "source" and one.labels["source_workload"] == "a"
     assert one.labels["source_principal"] == "spiffe://cluster.local/ns/test/sa/sa-a"
     assert one.labels["destination_workload"] == "c"
+    # The same by the agent's own socket: it needs no port.
+    assert {family.name for family in text_string_to_metric_families(routed.agent.ctl("metrics", "--raw").stdout)} == set(page)
+    shown = routed.agent.json("metrics", "istio_requests_total")
+    assert next(item["value"] for item in shown if item["labels"].get("destination_service_name") == "v2"
+                and item["labels"]["response_code"] == "200") == before + 10
+    line = next(line for line in routed.agent.ctl("metrics", "istio_requests").stdout.splitlines() if "test/v2" in line)
+    assert line.split()[:3] == ["istio_requests_total", "test/a", "test/v2"] and "response_code=200" in line

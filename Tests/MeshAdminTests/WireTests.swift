@@ -75,6 +75,7 @@ import Testing
         #expect(try Self.decoded(request) == .explain(request))
         let run = PrepareRunRequest(namespace: "shop", name: "web")
         #expect(try Self.decoded(run) == .prepareRun(run))
+        #expect(try Self.decoded(MetricsRequest()) == .metrics(MetricsRequest()))
         let uninstall = UninstallRequest(purge: true)
         #expect(try Self.decoded(uninstall) == .uninstall(uninstall))
     }

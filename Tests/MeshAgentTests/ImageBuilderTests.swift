@@ -119,7 +119,11 @@ private struct RandomCluster {
         return Pod(
             metadata: ObjectMetadata(name: "p\(number)", namespace: "shop", labels: ["app": "a\(pick(3))"]),
             nodeName: "n1", podIPs: [IPAddress(v4: 0x0a00_0001 + UInt32(number))],
-            containers: [.init(name: "c", ports: [.init(name: "http", port: pick(2) == 0 ? 80 : 8080)])],
+            containers: [
+                .init(
+                    name: "c", ports: [.init(name: "http", port: pick(2) == 0 ? 80 : 8080)],
+                    probes: pick(3) == 0 ? [.name("http"), .number(9000)] : [])
+            ],
             mesh: PodMeshSettings(
                 membership: .enabled, acceleration: pick(2) == 0 ? .enabled : .auto,
                 skipInboundPorts: pick(5) == 0 ? [22] : []))

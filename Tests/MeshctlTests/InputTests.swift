@@ -42,7 +42,7 @@ import Testing
         ["policy", "rollback", "--list", "--to", "3"],
         ["run", "--pod", "a/b"], ["run", "--pod", "a/b", "ls"], ["status", "--socket", "a", "--node", "b"],
         ["uninstall", "--check", "--purge"], ["connections", "--limit", "0"], ["status", "-o", "xml"], ["dance"],
-        ["status", "--wait", "--timeout", "soon"],
+        ["status", "--wait", "--timeout", "soon"], ["metrics", "x", "--raw"], ["metrics", "--raw", "-o", "json"],
     ])
     func whatMakesNoSenseIsAUsageError(words: [String]) {
         let error = #expect(throws: (any Error).self) { _ = try Meshctl.parseAsRoot(words) }
@@ -53,7 +53,7 @@ import Testing
         let names = Meshctl.configuration.subcommands.compactMap { $0.configuration.commandName }
         #expect(
             names == [
-                "check", "status", "workloads", "services", "routes", "policy", "connections", "flows",
+                "check", "status", "workloads", "services", "routes", "policy", "connections", "flows", "metrics",
                 "identity", "ca", "run", "uninstall", "version",
             ])
         let policy = Policy.configuration.subcommands.compactMap { $0.configuration.commandName }

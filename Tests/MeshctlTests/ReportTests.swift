@@ -114,6 +114,35 @@ import Testing
                 """)
     }
 
+    @Test func metrics() {
+        let labels = [
+            "source_workload": "cart", "source_workload_namespace": "shop", "destination_service_name": "web",
+            "destination_service_namespace": "shop", "response_code": "200", "source_version": "1",
+            "source_app": "unknown",
+            "response_flags": "-",
+        ]
+        func part(_ suffix: String, _ value: Double, le: String? = nil) -> MetricSample {
+            let labels = labels.merging(le.map { ["le": $0] } ?? [:]) { $1 }
+            return MetricSample(name: "time\(suffix)", type: "histogram", labels: labels, value: value)
+        }
+        let other = labels.merging(["source_version": "2"]) { $1 }
+        #expect(
+            MetricText.render([
+                MetricSample(name: "requests", type: "counter", labels: labels, value: 3),
+                MetricSample(name: "requests", type: "counter", labels: other, value: 4),
+                part("_bucket", 1, le: "0.5"), part("_bucket", 3, le: "5"), part("_bucket", 4, le: "+Inf"),
+                part("_sum", 10), part("_count", 4),
+                MetricSample(name: "up", type: "gauge", value: 0.25),
+            ]) == """
+                METRIC    SOURCE     DESTINATION  LABELS             VALUE
+                requests  shop/cart  shop/web     response_code=200  7
+                time      shop/cart  shop/web     response_code=200  4, mean 2.5, p50 <= 5, p99 more
+                up        -          -            -                  0.3
+
+                """)
+        #expect(MetricText.render([]) == "No metrics.\n")
+    }
+
     @Test func connections() {
         #expect(
             ConnectionText.render([Samples.connection]) == """

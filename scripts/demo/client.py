@@ -2,6 +2,7 @@
 """The application in the client pod. It knows nothing of the mesh.
 
     client.py get URL COUNT      COUNT requests, each on a new connection; how often each server answered
+    client.py ask METHOD URL COUNT ['NAME: VALUE']...    the same by another method, with headers
     client.py try HOST PORT      20 attempts to connect; how each ended and how long it took
     client.py ping HOST PORT N   the median time of N redis PINGs on one connection, on one core
     client.py hold HOST PORT     a busy and an idle redis connection, until they break or standard input ends
@@ -15,17 +16,22 @@ import socket
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 ATTEMPTS = 20
 
 
-def get(url: str, count: int) -> None:
+def ask(method: str, url: str, count: int, headers: list[str]) -> None:
     answers = collections.Counter()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    fields = dict(header.split(": ", 1) for header in headers)
     for _ in range(count):
-        with opener.open(url, timeout=5) as reply:
-            answers[reply.read().decode().strip()] += 1
+        try:
+            with opener.open(urllib.request.Request(url, method=method, headers=fields), timeout=5) as reply:
+                answers[reply.read().decode().strip()] += 1
+        except urllib.error.HTTPError as error:
+            answers[f"status {error.code}"] += 1
     for server, number in sorted(answers.items()):
         print(f"{server} {number}")
 
@@ -116,7 +122,9 @@ def hold(host: str, port: int) -> None:
 def main() -> None:
     words = sys.argv[1:]
     if len(words) == 3 and words[0] == "get":
-        get(words[1], int(words[2]))
+        ask("GET", words[1], int(words[2]), [])
+    elif len(words) >= 4 and words[0] == "ask":
+        ask(words[1], words[2], int(words[3]), words[4:])
     elif len(words) == 3 and words[0] == "try":
         try_connect(words[1], int(words[2]))
     elif len(words) == 4 and words[0] == "ping":

@@ -15,17 +15,21 @@ http {{
     fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
     server {{
         listen 0.0.0.0:8080; listen [::]:8080;
-        location / {{ default_type text/plain; return 200 "{name}\\n"; }}
+        default_type text/plain;
+        location / {{ return 200 "{name}\\n"; }}
+        location /flaky {{ return {flaky} "{name}\\n"; }}
+        location /copied {{ access_log {directory}/copied.log; return 200 "{name}\\n"; }}
     }}
 }}
 """
 
 
-def nginx_words(directory, name):
+def nginx_words(directory, name, flaky):
+    """flaky: answers requests for /flaky with 503."""
     home = directory / name
     home.mkdir()
     configuration = home / "nginx.conf"
-    configuration.write_text(NGINX.format(directory=home, name=name))
+    configuration.write_text(NGINX.format(directory=home, name=name, flaky=503 if flaky else 200))
     return ["nginx", "-e", "stderr", "-c", str(configuration)]
 
 

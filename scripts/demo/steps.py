@@ -5,19 +5,17 @@ import re
 import statistics
 import sys
 import time
-from pathlib import Path
 
 from harness.processes import run
+from http_steps import CLIENT, WEB, WEB6, WEB_WEIGHTS, RequestSteps
 from services import Server, Talker, nginx_words, redis_words
 from terminal import StepFailed, check, command, heading, output, say, shown
 
-CLIENT = str(Path(__file__).resolve().parent / "client.py")
-WEB, WEB6, WEB_WEIGHTS = "10.96.0.10", "fd96::10", {"web-a": 3, "web-b": 1}
 PODS = {"client": 10, "web-a": 11, "web-b": 12, "redis": 13}
 OUTSIDE = {"plain-client": 20, "plain-redis": 21}
 
 
-class Demo:
+class Demo(RequestSteps):
     def __init__(self, node, mesh):
         self.node = node
         self.mesh = mesh
@@ -34,7 +32,11 @@ class Demo:
         self.enrol()
         self.balance()
         self.redirect()
-        self.route()
+        self.canary()
+        self.retry()
+        self.mirror()
+        self.deny_request()
+        self.views()
         self.deny_egress()
         self.deny_ingress()
         self.cut()
@@ -44,7 +46,7 @@ class Demo:
     # The steps
 
     def make_pods(self):
-        heading(1, "A node with pods, as network namespaces on a bridge")
+        heading("A node with pods, as network namespaces on a bridge")
         for pod, number in {**PODS, **OUTSIDE}.items():
             self.node.add_pod(pod, number)
         say(f"""{', '.join(PODS)}: pods of the namespace demo, to be enrolled.
@@ -56,13 +58,13 @@ class Demo:
         output("\n".join(lines[begin:begin + 4]))
 
     def enrol(self):
-        heading(2, "Enrolment")
+        heading("Enrolment")
         self.mesh.start()
         say(f"Below, meshctl stands for: {self.mesh.agent.argv()[0].parent}/meshctl, with --socket "
             f"{self.mesh.agent.socket}")
         self.mesh.ctl("status", "--wait")
         for pod in ("web-a", "web-b"):
-            self._serve(pod, nginx_words(self.directory, pod), 8080, f"nginx -c {pod}/nginx.conf")
+            self._serve(pod, nginx_words(self.directory, pod, flaky=pod == "web-b"), 8080, f"nginx -c {pod}/nginx.conf")
         self._serve("redis", redis_words(self.directory, "redis"), 6379, "redis-server --port 6379")
         outside = self.node.pods["plain-redis"]
         words = outside.enter(*redis_words(self.directory, outside.name))
@@ -72,12 +74,12 @@ class Demo:
         check(states == dict.fromkeys(PODS, "enabled"), "all four pods are enrolled", f"states are {states}")
 
     def balance(self):
-        heading(3, "A Service with two weighted backends, 3 to 1")
+        heading("A Service with two weighted backends, 3 to 1")
         for url, count in ((f"http://{WEB}/", 400), (f"http://[{WEB6}]/", 200)):
             self._get(url, count, WEB_WEIGHTS)
 
     def redirect(self):
-        heading(4, "The fast path: bytes go from socket to socket")
+        heading("The fast path: bytes go from socket to socket")
         holder = self._hold()
         time.sleep(0.3)
         self.mesh.ctl("connections")
@@ -88,22 +90,8 @@ class Demo:
               f"{len(found)} connections with paths {paths}")
         holder.stop()
 
-    def route(self):
-        heading(5, "A route: one request in ten to the canary, through the node's proxy")
-        self._apply("canary.yaml", "routes")
-        self.mesh.ctl("routes")
-        conditions = [(c["type"], c["status"]) for route in self.mesh.json("routes")
-                      for parent in route["parents"] for c in parent["conditions"]]
-        check(len(conditions) == 2 and all(status == "True" for _, status in conditions),
-              "the Service accepts the route, and its backends exist", str(conditions))
-        self._wait_for_route()
-        self._get(f"http://{WEB}/", 400, {"web-a": 9, "web-b": 1})
-        self._get(f"http://{WEB}/canary", 20, {"web-a": 0, "web-b": 1})
-        self.mesh.ctl("policy", "delete", "HTTPRoute", "demo/canary")
-        self._get(f"http://{WEB}/", 400, WEB_WEIGHTS)
-
     def deny_egress(self):
-        heading(6, "A policy that denies egress: EPERM, at once")
+        heading("A policy that denies egress: EPERM, at once")
         self._apply("deny-egress.yaml")
         self._check_denied("EPERM", "policy-egress", "client-may-reach-web-only")
         text = self.mesh.in_pod("client", sys.executable, CLIENT, "get", f"http://{WEB}/", "20",
@@ -112,7 +100,7 @@ class Demo:
         self.mesh.ctl("policy", "delete", "NetworkPolicy", "demo/client-may-reach-web-only")
 
     def deny_ingress(self):
-        heading(7, "A policy that denies ingress: ECONNREFUSED, at once")
+        heading("A policy that denies ingress: ECONNREFUSED, at once")
         self._apply("deny-ingress.yaml")
         self._check_denied("ECONNREFUSED", "policy-ingress", "redis-refuses-client")
         self.mesh.ctl("policy", "rollback")
@@ -120,7 +108,7 @@ class Demo:
         check("connected x20" in text, "after the rollback it is allowed again", text)
 
     def cut(self):
-        heading(8, "A policy change cuts live connections, busy and idle")
+        heading("A policy change cuts live connections, busy and idle")
         holder = self._hold()
         time.sleep(0.2)
         began = time.monotonic_ns()
@@ -145,7 +133,7 @@ class Demo:
         self.mesh.ctl("policy", "rollback")
 
     def latency(self):
-        heading(9, "Latency with the mesh on and off")
+        heading("Latency with the mesh on and off")
         count, rounds = 10_000, 4
         say(f"""redis PING on one connection, client and server on one core; {rounds} rounds of {count} in turns:
             plain-client to plain-redis outside the mesh, client to redis inside.""")
@@ -163,7 +151,7 @@ class Demo:
               f"{on} against {off}")
 
     def uninstall(self):
-        heading(10, "Uninstall leaves nothing, and breaks no connection")
+        heading("Uninstall leaves nothing, and breaks no connection")
         agent = self.mesh.agent
         self.mesh.ctl("uninstall", "--purge")
         self.mesh.ctl("uninstall", "--check", "--cgroup", str(agent.cgroup), "--bpffs", str(agent.bpffs))
@@ -219,14 +207,6 @@ class Demo:
         events = self.mesh.json("flows", "--verdict", "denied", "--last", "1")
         check([(e["reason"], e["source"].get("workload")) for e in events] == [(reason, "demo/client")],
               f"the flow log has it, with the reason {reason}", str(events))
-
-    def _wait_for_route(self):
-        """Connections are led to the proxy once it has said that it knows the route."""
-        argv = self.mesh.pod_argv("client", sys.executable, CLIENT, "get", f"http://{WEB}/canary", "10")
-        deadline = time.monotonic() + 5
-        while "web-b 10" not in (text := run(*argv).stdout):
-            if time.monotonic() > deadline:
-                raise StepFailed(f"requests for /canary do not go to the canary: {text}")
 
     def _check_weights(self, text, count, weights):
         seen = {name: int(number) for name, number in re.findall(r"(web-\w) (\d+)", text)}

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Narration: headings, commands as they are run, their output, and what was checked."""
 
+import itertools
 import sys
 import time
 
 _COLOURS = sys.stdout.isatty()
 _STARTED = time.monotonic()
+_NUMBERS = itertools.count(1)
 
 
 class StepFailed(Exception):
@@ -16,9 +18,9 @@ def _paint(code: str, text: str) -> str:
     return f"\033[{code}m{text}\033[0m" if _COLOURS else text
 
 
-def heading(number: int, title: str) -> None:
+def heading(title: str) -> None:
     elapsed = time.monotonic() - _STARTED
-    print(f"\n{_paint('1', f'{number}. {title}')} {_paint('2', f'[{elapsed:.0f} s]')}", flush=True)
+    print(f"\n{_paint('1', f'{next(_NUMBERS)}. {title}')} {_paint('2', f'[{elapsed:.0f} s]')}", flush=True)
 
 
 def say(text: str) -> None:

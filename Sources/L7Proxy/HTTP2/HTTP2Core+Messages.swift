@@ -90,8 +90,9 @@ extension HTTP2Core {
         flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
         if slot.pointee.hasTrailers {
             flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-            writer.trailers(slot.pointee.outgoing.fields, in: slot.pointee.outgoing.bytes)
-            nghttp2_submit_trailer(session, slot.pointee.id, writer.fields, writer.count)
+            let writer = writer
+            writer.pointee.trailers(slot.pointee.outgoing.fields, in: slot.pointee.outgoing.bytes)
+            nghttp2_submit_trailer(session, slot.pointee.id, writer.pointee.fields, writer.pointee.count)
         }
         return taken
     }

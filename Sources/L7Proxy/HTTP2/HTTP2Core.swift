@@ -37,9 +37,6 @@ struct HTTP2Core: ~Copyable {
     var isTerminated = false
     var isTelling = false
     var drain = Drain.no
-    /// For trailers, which nghttp2 asks for in a callback.
-    var writer: HTTP2HeadWriter
-
     /// How far an orderly end has come (RFC 9113 section 6.8).
     enum Drain {
         case no
@@ -56,7 +53,6 @@ struct HTTP2Core: ~Copyable {
         self.now = now
         scanner = HTTP2FrameScanner(isServer: isServer, limits: limits)
         guarded = HTTP2Guard(limits.rates, now: now)
-        writer = HTTP2HeadWriter(fields: Int(limits.trailerFields), targetBytes: 0)
     }
 
     deinit {
@@ -78,6 +74,11 @@ struct HTTP2Core: ~Copyable {
     }
 
     mutating func noteWork() { guarded.noteWork() }
+
+    /// For heads that are written in a callback, trailers above all. nghttp2 copies them at once.
+    var writer: UnsafeMutablePointer<HTTP2HeadWriter> {
+        pool._withUnsafeGuaranteedRef { $0.writer(fields: Int(limits.trailerFields)) }
+    }
 }
 
 // MARK: - Streams
@@ -143,8 +144,9 @@ extension HTTP2Core {
             return
         }
         note(.provokedReset)
-        writer.beginResponse(status: defect.requestStatus)
-        nghttp2_submit_response(session, id, writer.fields, writer.count, nil)
+        let writer = writer
+        writer.pointee.beginResponse(status: defect.requestStatus)
+        nghttp2_submit_response(session, id, writer.pointee.fields, writer.pointee.count, nil)
         // RFC 9113 section 8.1: the rest of the request is not wanted. nghttp2 sends nothing more on a stream that it has
         // been told to reset, so it is told when the answer has been sent.
         slot.pointee.resetsAfterEnd = !ended

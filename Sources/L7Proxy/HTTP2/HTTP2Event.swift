@@ -37,11 +37,12 @@ public protocol HTTP2EventHandler: ~Copyable {
     mutating func handle(_ event: HTTP2Event)
 }
 
-/// Events that wait for nghttp2 to return. Memory is there already: a segment of input causes a known number, and only
-/// a GOAWAY that ends many streams at once makes it grow.
+/// Events that wait for nghttp2 to return. It keeps the memory that it has needed once: a segment of input causes a known
+/// number, and only a GOAWAY that ends many streams at once makes it grow further. It begins small, because each
+/// connection has one, idle or not.
 struct HTTP2EventQueue: ~Copyable {
     private var base: UnsafeMutablePointer<HTTP2Event>
-    private var capacity = 64
+    private var capacity = 8
     private(set) var count = 0
 
     init() { base = .allocate(capacity: capacity) }

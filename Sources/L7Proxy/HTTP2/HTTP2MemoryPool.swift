@@ -26,6 +26,9 @@ public final class HTTP2MemoryPool {
     /// Streams that can be used again; see ``HTTP2StreamSlot``.
     var streams: UnsafeMutablePointer<HTTP2StreamSlot>?
 
+    /// Shared by the sessions, which write one head after another; made for as many fields as any of them has asked for.
+    private var sharedWriter: (UnsafeMutablePointer<HTTP2HeadWriter>, fields: Int)?
+
     /// Blocks that had to be taken from the system because none was free. It stands still on the steady path.
     public private(set) var systemAllocations: UInt64 = 0
 
@@ -61,6 +64,10 @@ public final class HTTP2MemoryPool {
             streams = slot.pointee.nextFree
             slot.deinitialize(count: 1)
             slot.deallocate()
+        }
+        if let (writer, _) = sharedWriter {
+            writer.deinitialize(count: 1)
+            writer.deallocate()
         }
         free.deallocate()
         functions.deallocate()
@@ -114,6 +121,23 @@ public final class HTTP2MemoryPool {
         moved.copyMemory(from: pointer, byteCount: room)
         deallocate(pointer)
         return moved
+    }
+}
+
+// MARK: - Heads
+
+extension HTTP2MemoryPool {
+    /// A writer for heads of that many fields, for one head: the next call may end it.
+    func writer(fields: Int) -> UnsafeMutablePointer<HTTP2HeadWriter> {
+        if let (writer, room) = sharedWriter {
+            if room >= fields { return writer }
+            writer.deinitialize(count: 1)
+            writer.deallocate()
+        }
+        let writer = UnsafeMutablePointer<HTTP2HeadWriter>.allocate(capacity: 1)
+        writer.initialize(to: HTTP2HeadWriter(fields: fields, targetBytes: 0))
+        sharedWriter = (writer, fields)
+        return writer
     }
 }
 

@@ -41,6 +41,7 @@ public enum AdminRequest: Equatable, Sendable {
     case explain(ExplainRequest)
     case prepareRun(PrepareRunRequest)
     case uninstall(UninstallRequest)
+    case metrics(MetricsRequest)
 
     /// What the caller must be allowed to do.
     public var access: AdminAccess {
@@ -63,6 +64,7 @@ public enum AdminRequest: Equatable, Sendable {
         case .explain: ExplainRequest.access
         case .prepareRun: PrepareRunRequest.access
         case .uninstall: UninstallRequest.access
+        case .metrics: MetricsRequest.access
         }
     }
 }

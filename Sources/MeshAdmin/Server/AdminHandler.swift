@@ -55,6 +55,8 @@ public protocol AdminHandler: AnyObject {
         _ request: DeletePolicyRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>)
     func rollbackPolicies(
         _ request: RollbackPoliciesRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>)
+    /// The parts of the page, once the proxy has said its own.
+    func metrics(_ request: MetricsRequest, _ responder: Responder<MetricsPart>)
     func prepareRun(_ request: PrepareRunRequest, by caller: AdminCaller) throws(AdminError) -> RunTarget
     /// Sends one item per step. The agent stops when the last was sent: ``Responder/finish(whenSent:)``.
     func uninstall(_ request: UninstallRequest, by caller: AdminCaller, _ responder: Responder<UninstallStep>)

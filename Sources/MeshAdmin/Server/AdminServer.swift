@@ -87,6 +87,7 @@ public final class AdminServer {
         case .rollbackPolicies(let request): handler.rollbackPolicies(request, by: caller, session.responder(id: id))
         case .prepareRun(let request): session.list([try handler.prepareRun(request, by: caller)], id: id)
         case .uninstall(let request): handler.uninstall(request, by: caller, session.responder(id: id))
+        case .metrics(let request): handler.metrics(request, session.responder(id: id))
         }
     }
 

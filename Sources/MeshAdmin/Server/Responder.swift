@@ -42,6 +42,9 @@ public final class Responder<Item: Codable & Equatable & Sendable> {
         finish()
     }
 
+    /// Sends a list, which the client pulls so that nothing of it is lost, and ends the answer with it.
+    public func list(_ items: some Sequence<Item>) { live?.list(items, id: id) }
+
     /// Ends the answer with an error.
     public func fail(_ error: AdminError) {
         live?.end(error, whenSent: nil)

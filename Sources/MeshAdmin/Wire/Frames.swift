@@ -61,6 +61,7 @@ struct DecodedRequest: Decodable, Equatable {
             case ExplainRequest.method: .explain(try arguments(ExplainRequest.self))
             case PrepareRunRequest.method: .prepareRun(try arguments(PrepareRunRequest.self))
             case UninstallRequest.method: .uninstall(try arguments(UninstallRequest.self))
+            case MetricsRequest.method: .metrics(try arguments(MetricsRequest.self))
             default: nil
             }
     }

@@ -113,33 +113,39 @@ extension Agent: AdminHandler {
     public func applyPolicies(
         _ request: ApplyPoliciesRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
     ) {
-        answer(responder) { [self] () throws(AdminError) in
-            try PolicyCalls(running().state).apply(request, cause: "apply by \(caller)")
+        answer(responder) { calls throws(AdminError) in
+            try calls.apply(request, cause: "apply by \(caller)")
         }
     }
 
     public func deletePolicy(
         _ request: DeletePolicyRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
     ) {
-        answer(responder) { [self] () throws(AdminError) in
-            try PolicyCalls(running().state).delete(request, cause: "delete by \(caller)")
+        answer(responder) { calls throws(AdminError) in
+            try calls.delete(request, cause: "delete by \(caller)")
         }
     }
 
     public func rollbackPolicies(
         _ request: RollbackPoliciesRequest, by caller: AdminCaller, _ responder: Responder<PolicyChangeResult>
     ) {
-        answer(responder) { [self] () throws(AdminError) in
-            try PolicyCalls(running().state).rollback(request, caller: "\(caller)")
+        answer(responder) { calls throws(AdminError) in
+            try calls.rollback(request, caller: "\(caller)")
         }
     }
 
     /// Meanwhile other calls are answered.
     private func answer(
-        _ responder: Responder<PolicyChangeResult>, _ body: @escaping () throws(AdminError) -> PolicyChangeResult
+        _ responder: Responder<PolicyChangeResult>,
+        _ body: @escaping (PolicyCalls) throws(AdminError) -> PolicyChangeResult
     ) {
-        let change = {
-            do throws(AdminError) { responder.succeed(try body()) } catch { responder.fail(error) }
+        let began = ContinuousClock.now
+        let change = { [self] in
+            do throws(AdminError) {
+                responder.succeed(try body(PolicyCalls(running().state, since: began)))
+            } catch {
+                responder.fail(error)
+            }
         }
         if let node { node.perform(change) } else { change() }
     }
@@ -175,6 +181,10 @@ extension Agent: AdminHandler {
         do throws(EnrolmentFailure) { return try PodProbe(nodeNetns: node.nodeNetns).inspect(pod) } catch {
             throw AdminError(.failed, "Pod \(name) has no network namespace to run in: \(error)")
         }
+    }
+
+    public func metrics(_ request: MetricsRequest, _ responder: Responder<MetricsPart>) {
+        askMetrics { responder.list(MetricsPart.parts(of: $0)) }
     }
 
     public func uninstall(_ request: UninstallRequest, by caller: AdminCaller, _ responder: Responder<UninstallStep>) {

@@ -6,9 +6,13 @@ import MeshModel
 /// Answers the `policy` calls but `explain`.
 struct PolicyCalls {
     private let state: MeshState
-    private let began = ContinuousClock.now
+    private let began: ContinuousClock.Instant
 
-    init(_ state: MeshState) { self.state = state }
+    /// - Parameter began: when the request had been read.
+    init(_ state: MeshState, since began: ContinuousClock.Instant = .now) {
+        self.state = state
+        self.began = began
+    }
 
     // MARK: - Reading
 

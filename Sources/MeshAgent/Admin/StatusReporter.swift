@@ -106,6 +106,7 @@ struct StatusReporter {
             ("mesh_port_pages", tables.pages.count, MESH_MAX_PORT_PAGES),
             ("mesh_policy", exceptions, MESH_MAX_POLICY_ENTRIES),
             ("mesh_skip_ports", tables.skipPorts.count, MESH_MAX_SKIP_PORTS),
+            ("mesh_probes", tables.probePorts.count, MESH_MAX_PROBE_PORTS),
             ("mesh_ends", Int(clamping: used.ends), MESH_MAX_ENDS),
             ("mesh_udp_flows", Int(clamping: used.udp), MESH_MAX_UDP_FLOWS),
         ]

@@ -142,6 +142,10 @@ struct ImageBuilder: Sendable {
             image.skipPorts.remove(key)
             keys.skipPorts.insert(key)
         }
+        for key in image.probePorts where key.netns == cookie {
+            image.probePorts.remove(key)
+            keys.probePorts.insert(key)
+        }
         return image.workloads.removeValue(forKey: cookie)?.addresses ?? []
     }
 
@@ -164,6 +168,10 @@ struct ImageBuilder: Sendable {
         if !skipped.isEmpty { flags |= MESH_WL_SKIP_PORTS.rawValue }
         image.skipPorts.formUnion(skipped)
         keys.skipPorts.formUnion(skipped)
+        let probed = workload.probePorts.map { SkipPortKey(netns: pod.netns, port: $0, direction: .ingress) }
+        if !probed.isEmpty { flags |= MESH_WL_PROBE_PORTS.rawValue }
+        image.probePorts.formUnion(probed)
+        keys.probePorts.formUnion(probed)
         image.workloads[pod.netns] = KernelImage.Workload(
             identity: workload.identity, policySet: number(of: workload.policySet),
             dryRunSet: number(of: workload.dryRunSet), flags: flags, routeClass: workload.routeClass,

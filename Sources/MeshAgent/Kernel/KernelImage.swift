@@ -44,6 +44,7 @@ struct KernelImage: Equatable, Sendable {
     var backendSets: [UInt32: [BackendColumn]] = [:]
     var members: Set<MemberKey> = []
     var skipPorts: Set<SkipPortKey> = []
+    var probePorts: Set<SkipPortKey> = []
     var routes: Set<RouteKey> = []
 }
 
@@ -59,6 +60,7 @@ struct ImageKeys: Equatable, Sendable {
     var backendSets: Set<UInt32> = []
     var members: Set<MemberKey> = []
     var skipPorts: Set<SkipPortKey> = []
+    var probePorts: Set<SkipPortKey> = []
     var routes: Set<RouteKey> = []
 
     init() {}
@@ -75,6 +77,7 @@ struct ImageKeys: Equatable, Sendable {
         backendSets = Set(tables.backendSets.keys).union(image.backendSets.keys)
         members = tables.members.union(image.members)
         skipPorts = tables.skipPorts.union(image.skipPorts)
+        probePorts = tables.probePorts.union(image.probePorts)
         routes = tables.routes.union(image.routes)
     }
 
@@ -95,6 +98,7 @@ struct ImageKeys: Equatable, Sendable {
         backendSets.formUnion(other.backendSets)
         members.formUnion(other.members)
         skipPorts.formUnion(other.skipPorts)
+        probePorts.formUnion(other.probePorts)
         routes.formUnion(other.routes)
     }
 }

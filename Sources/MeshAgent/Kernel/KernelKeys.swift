@@ -25,7 +25,7 @@ struct MemberKey: Hashable, Sendable {
     var port: UInt16
 }
 
-/// `struct mesh_skip_key`: a port that a pod has taken out of the mesh.
+/// `struct mesh_skip_key`: a port that a pod has taken out of the mesh, or one that the node's probes ask.
 struct SkipPortKey: Hashable, Sendable {
     var netns: NetnsCookie
     var port: UInt16

@@ -33,6 +33,7 @@ struct KernelReader {
         }
         try maps.members.forEach { key, _ in read.members.insert(MemberKey(key)) }
         try maps.skipPorts.forEach { key, _ in read.skipPorts.insert(SkipPortKey(key)) }
+        try maps.probes.forEach { key, _ in read.probePorts.insert(SkipPortKey(key)) }
         try maps.routes.forEach { key, _ in read.routes.insert(RouteKey(key)) }
         read.generation = tables.generation
         read.lookups = tables.lookups

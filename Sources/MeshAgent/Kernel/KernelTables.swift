@@ -55,6 +55,8 @@ struct KernelTables: Equatable, Sendable {
     var backendSets: [UInt32: [UInt32: BackendColumn]] = [:]
     var members: Set<MemberKey> = []
     var skipPorts: Set<SkipPortKey> = []
+    /// Ports that the node's probes ask, all of direction ingress.
+    var probePorts: Set<SkipPortKey> = []
     var routes: Set<RouteKey> = []
     /// Namespaces with an sk_lookup link.
     var lookups: Set<NetnsCookie> = []
@@ -74,6 +76,7 @@ struct KernelTables: Equatable, Sendable {
             if backendSets[set]?.isEmpty == true { backendSets[set] = nil }
         case .member(let key, let isMember): if isMember { members.insert(key) } else { members.remove(key) }
         case .skipPort(let key, let isSkipped): if isSkipped { skipPorts.insert(key) } else { skipPorts.remove(key) }
+        case .probePort(let key, let isAsked): if isAsked { probePorts.insert(key) } else { probePorts.remove(key) }
         case .route(let key, let isRouted): if isRouted { routes.insert(key) } else { routes.remove(key) }
         case .attachLookup(let cookie): lookups.insert(cookie)
         case .detachLookup(let cookie): lookups.remove(cookie)
@@ -95,6 +98,7 @@ struct KernelTables: Equatable, Sendable {
         case .backend(let set, let index, _): .backend(set: set, index: index, backendSets[set]?[index])
         case .member(let key, _): .member(key, members.contains(key))
         case .skipPort(let key, _): .skipPort(key, skipPorts.contains(key))
+        case .probePort(let key, _): .probePort(key, probePorts.contains(key))
         case .route(let key, _): .route(key, routes.contains(key))
         case .attachLookup(let cookie): lookups.contains(cookie) ? nil : .detachLookup(cookie)
         case .detachLookup(let cookie): lookups.contains(cookie) ? .attachLookup(cookie) : nil
@@ -118,6 +122,7 @@ enum MapOperation: Equatable, Sendable {
     case backend(set: UInt32, index: UInt32, BackendColumn?)
     case member(MemberKey, Bool)
     case skipPort(SkipPortKey, Bool)
+    case probePort(SkipPortKey, Bool)
     case route(RouteKey, Bool)
     /// Puts the sk_lookup program in force in a pod's namespace.
     case attachLookup(NetnsCookie)
@@ -134,7 +139,7 @@ extension MapOperation {
         switch (self, other) {
         case (.page, .page), (.portMap, .portMap), (.policySet, .policySet), (.workload, .workload),
             (.address, .address), (.cidr, .cidr), (.service, .service), (.backend, .backend), (.member, .member),
-            (.skipPort, .skipPort), (.route, .route):
+            (.skipPort, .skipPort), (.probePort, .probePort), (.route, .route):
             true
         default: false
         }

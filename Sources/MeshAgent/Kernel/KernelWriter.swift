@@ -209,6 +209,10 @@ final class KernelWriter {
                     nil
                 }
             }
+        case .probePort:
+            try write(batch, to: plane.maps.probes) {
+                if case .probePort(let key, let isAsked) = $0 { (mesh_skip_key(key), isAsked ? 1 : nil) } else { nil }
+            }
         case .route:
             try write(batch, to: plane.maps.routes) {
                 if case .route(let key, let isRouted) = $0 { (mesh_route_key(key), isRouted ? 1 : nil) } else { nil }

@@ -80,6 +80,13 @@ struct MapPlanner {
             default: break
             }
         }
+        for key in keys.probePorts {
+            switch (tables.probePorts.contains(key), image.probePorts.contains(key)) {
+            case (false, true): plan.prepare.append(.probePort(key, true))
+            case (true, false): plan.settle.append(.probePort(key, false))
+            default: break
+            }
+        }
     }
 
     // MARK: - Routes

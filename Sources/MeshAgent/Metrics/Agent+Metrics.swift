@@ -10,19 +10,22 @@ extension Agent {
         do throws(SystemError) {
             return try MetricsServer(on: loop, at: endpoint) { [weak self] reply in
                 guard let self else { return reply([]) }
-                let own = Array(ownMetrics.utf8)
-                guard let supervisor else { return reply(own) }
-                supervisor.askMetrics { page in
-                    reply(
-                        own
-                            + Array(
-                                Self.gauge("sockmesh_proxy_up", "Whether the proxy has answered.", page == nil ? 0 : 1)
-                                    .utf8)
-                            + (page ?? []))
-                }
+                askMetrics(reply)
             }
         } catch {
             throw AgentError("--metrics: cannot listen: \(error)")
+        }
+    }
+
+    /// The page of the node: what the agent counts, and what the proxy that serves does.
+    ///
+    /// - Parameter reply: called once, from the loop.
+    func askMetrics(_ reply: @escaping ([UInt8]) -> Void) {
+        let own = Array(ownMetrics.utf8)
+        guard let supervisor else { return reply(own) }
+        supervisor.askMetrics { page in
+            let up = Self.gauge("sockmesh_proxy_up", "Whether the proxy has answered.", page == nil ? 0 : 1)
+            reply(own + Array(up.utf8) + (page ?? []))
         }
     }
 

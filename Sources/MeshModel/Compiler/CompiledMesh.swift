@@ -35,12 +35,14 @@ public struct CompiledWorkload: Hashable, Sendable {
     public let allowsRawSockets: Bool
     public let skipInboundPorts: [UInt16]
     public let skipOutboundPorts: [UInt16]
+    /// Ports that the node's probes ask, to which rules about requests do not apply when it is the node that asks.
+    public let probePorts: Set<UInt16>
     /// Of its namespace, if routes are made for clients there; else 0.
     public let routeClass: UInt32
 
     public init(
         identity: PerFamily<IdentityNumber>, policySet: PolicySetID, dryRunSet: PolicySetID, addresses: [IPAddress],
-        settings: PodMeshSettings, routeClass: UInt32 = 0
+        settings: PodMeshSettings, probePorts: Set<UInt16> = [], routeClass: UInt32 = 0
     ) {
         self.identity = identity
         self.policySet = policySet
@@ -50,6 +52,7 @@ public struct CompiledWorkload: Hashable, Sendable {
         self.allowsRawSockets = settings.allowRawSockets
         self.skipInboundPorts = settings.skipInboundPorts
         self.skipOutboundPorts = settings.skipOutboundPorts
+        self.probePorts = probePorts
         self.routeClass = routeClass
     }
 }

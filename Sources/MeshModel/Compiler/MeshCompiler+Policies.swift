@@ -35,7 +35,7 @@ extension MeshCompiler {
                 }
                 compiled = CompiledWorkload(
                     identity: slots.map { index.number(at: $0) }, policySet: sets.enforced, dryRunSet: sets.dryRun,
-                    addresses: pod.podIPs, settings: pod.mesh,
+                    addresses: pod.podIPs, settings: pod.mesh, probePorts: pod.probePorts,
                     routeClass: routeClass(of: name.namespace))
             }
             if programKeys[name] != key {

@@ -95,7 +95,7 @@ class Routed:
         self.meshed = Meshed(pods=("a", "b", "c", "o", *outsiders))
         self.agent = self.meshed.agent
         self._proxy = NodeProxy(self.agent)
-        self._servers = []
+        self._servers = {}
         self.clients = {}
         try:
             self._start()
@@ -109,13 +109,21 @@ class Routed:
             self._service(name, app) for name, app in selectors.items())), words=self._options)
         self.serving()
         for pod in ("b", "c"):
-            program, *arguments = self._programs.get(pod, "web.py serve").split()
-            server = self.meshed.spawn(pod, sys.executable, _PROGRAM.with_name(program), *arguments, pod, str(TARGET),
-                                       stdout=subprocess.PIPE, text=True)
-            self._servers.append(server)
-            assert server.stdout.readline() == "ready\n"
+            self._serve(pod)
         for pod in ("a", "o"):
             self.clients[pod] = Client(self.meshed, pod)
+
+    def _serve(self, pod):
+        program, *arguments = self._programs.get(pod, "web.py serve").split()
+        server = self.meshed.spawn(pod, sys.executable, _PROGRAM.with_name(program), *arguments, pod, str(TARGET),
+                                   stdout=subprocess.PIPE, text=True)
+        self._servers[pod] = server
+        assert server.stdout.readline() == "ready\n"
+
+    def restart_server(self, pod):
+        """Ends what serves in a pod, with its connections, and starts it again."""
+        stop(self._servers.pop(pod))
+        self._serve(pod)
 
     def proxy(self):
         """What `meshctl status` says of proxy and factory."""
@@ -144,7 +152,7 @@ class Routed:
     def close(self):
         for client in self.clients.values():
             client.close()
-        for server in self._servers:
+        for server in self._servers.values():
             stop(server)
         self.meshed.remove()
         self._proxy.end()

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a connection that waits costs the proxy: memory of its own, and no work."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.processes import root_of_repository, stop
+from harness.routed import ADDRESSES, PORT, http_route, to
+from harness.world import eventually
+
+_PROGRAM = root_of_repository() / "scripts" / "bench" / "idle.py"
+COUNT = 2000
+
+
+def resident(pid):
+    """Bytes of memory that are the process's alone: no file, nothing shared."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) << 10
+    raise RuntimeError("no Private_Dirty")
+
+
+def held(routed, version, count, pid):
+    """The proxy's memory while so many connections wait."""
+    process = routed.meshed.spawn("a", sys.executable, _PROGRAM, ADDRESSES["web"], PORT, "/", count, version,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        return resident(pid)
+    finally:
+        process.stdin.close()
+        stop(process)
+
+
+@pytest.mark.parametrize("version, most", [("h1", 4096), ("h2", 18 * 1024)])
+def test_an_idle_connection_takes_little(routed, version, most):
+    """HTTP/2 by nghttp2: its session alone has 9 KB of tables (2.9 and 4 KB, and 1 KB for each of its two compressors), and
+    has touched a page of its buffer for frames."""
+    routed.routes(http_route("idle", [{"backendRefs": [to("v1")]}]))
+    eventually(lambda: routed.clients["a"].ask().get("answer", {}).get("pod") == "b", what="the route")
+    pid = routed.serving()
+    few = held(routed, version, COUNT // 10, pid)  # with what the first connections make once
+    many = held(routed, version, COUNT, pid)
+    each = (many - few) / (COUNT - COUNT // 10)
+    print(f"{version}: {each:.0f} bytes for an idle connection")
+    assert each <= most
+    routed.routes()
