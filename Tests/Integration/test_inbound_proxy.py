@@ -73,9 +73,9 @@ def test_a_pod_sees_each_client_if_its_service_says_so(routed, ruled, family):
         return address.removeprefix("::ffff:"), port
 
     assert seen()[0] == inside, "a connection of the pod's own, for whoever may"
-    policies = Applied(routed.agent)
     try:
-        policies({"apiVersion": "sockmesh.io/v1alpha1", "kind": "MeshPolicy",
+        routed.agent.write_config("clients.yaml", {
+                  "apiVersion": "sockmesh.io/v1alpha1", "kind": "MeshPolicy",
                   "metadata": {"name": "true-clients", "namespace": NAMESPACE},
                   "spec": {"targetRefs": [{"kind": "Service", "name": "web"}],
                            "connection": {"poolPerClient": True}}})
@@ -85,7 +85,7 @@ def test_a_pod_sees_each_client_if_its_service_says_so(routed, ruled, family):
         # Connections are kept for the client: the port is that of one of its own.
         assert len({seen(keep=True) for _ in range(3)}) == 1
     finally:
-        policies.close()
+        routed.agent.write_config("clients.yaml")
     eventually(lambda: seen()[0] == inside, what="the end of the policy")
 
 

@@ -60,18 +60,6 @@ def test_a_refusal_is_the_backends(routed):
     assert found["status"] == "403"
 
 
-def test_an_upgrade_reaches_a_backend_of_http2_as_a_stream(routed2):
-    found = talk(routed2, "/talk?a=1", "0123456789", 100_000, how="dial")
-    assert found["status"] == "HTTP/1.1 101 Switching Protocols"
-    assert found["upgrade"] == "websocket" and found["proven"]
-    assert found["first"] == "CONNECT /talk?a=1 key=False"
-    # Everything twice; the end came after the client's.
-    assert (found["length"], found["end"]) == (2_000_000 + len("\nend"), "end")
-    assert talk(routed2, "/no", how="dial")["status"].startswith("HTTP/1.1 403 ")
-    # From stream to stream it is one as well.
-    assert talk(routed2, "/talk", "ab", 1000)["length"] == 4000 + len("\nend")
-
-
 def test_an_upgrade_to_a_backend_of_http1_stays_one(routed):
     found = talk(routed, "/talk", "0123456789", 1000, how="dial")
     assert found["first"].startswith("get /talk http/1.1 key=True")

@@ -78,23 +78,18 @@ extension Engine {
     mutating func openStream(_ upstream: UpstreamPointer, for exchange: ExchangePointer) {
         guard let session = upstream.pointee.session else { return }
         let isExtended = exchange.pointee.head.options.contains(.extendedConnect)
-        let isWebSocket = !isExtended && asksForWebSocket(exchange)
-        if isExtended || isWebSocket, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) {
-            if isWebSocket { return goByHTTP1(exchange) }
+        if !isExtended, asksForWebSocket(exchange) { return goByHTTP1(exchange) }
+        if isExtended, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) {
             return answer(exchange, .methodNotSupported)
         }
         guard writeHTTP2Request(exchange, upstream) else { return answer(exchange, .malformedRequest) }
         let head = exchange.pointee.head
         let stream = session._withUnsafeGuaranteedRef {
             try? $0.request(
-                headWriter, method: isExtended || isWebSocket ? .connect : head.method,
-                endOfStream: head.framing == .none && !isExtended && !isWebSocket)
+                headWriter, method: isExtended ? .connect : head.method,
+                endOfStream: head.framing == .none && !isExtended)
         }
         guard let stream else { return attemptFailed(exchange, .notProcessed, .connectFailed) }
-        if isWebSocket {
-            exchange.pointee.marks.remove(.requestDone)
-            exchange.pointee.marks.formUnion([.awaitsTunnel, .isUpgrade])
-        }
         session._withUnsafeGuaranteedRef { $0.hold(stream) }
         stream.context = Int(bitPattern: exchange)
         exchange.pointee.upstreamStream = stream

@@ -2,8 +2,7 @@
 
 import MeshModel
 
-/// A WebSocket of a client of HTTP/1.1 whose backend speaks HTTP/2: a stream, if the backend takes such (RFC 8441), else a
-/// connection of its own.
+/// A WebSocket of a client of HTTP/1.1 whose backend speaks HTTP/2: it goes by HTTP/1.1, on a connection of its own.
 extension Engine {
     /// Whether the request opens a WebSocket (RFC 6455 section 4.1). Of other protocols it is not known what a 101 says.
     func asksForWebSocket(_ exchange: ExchangePointer) -> Bool {
