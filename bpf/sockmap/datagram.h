@@ -10,14 +10,17 @@
  * answers pass the other way. Over quota nothing is remembered: answers then need a
  * policy of their own. What a pod receives is no part of its quota: others send that.
  */
-__noinline int udp_remember(struct mesh_udp_key *key, bool sent, __u32 generation)
+__noinline int udp_remember(const struct mesh_udp_key *whom, bool sent, __u32 generation)
 {
 	struct mesh_udp_flow *flow, fresh = {};
 	struct mesh_control *ctl = control();
 	struct mesh_usage *usage;
+	struct mesh_udp_key copy;
+	struct mesh_udp_key *key = &copy;
 
-	if (!ctl || !key)
+	if (!ctl || !whom)
 		return 0;
+	copy = *whom;
 	fresh.last_ns = bpf_ktime_get_ns();
 	fresh.generation = generation;
 	if (!sent) {
@@ -47,16 +50,19 @@ __noinline int udp_remember(struct mesh_udp_key *key, bool sent, __u32 generatio
  * (inbound), and that is still allowed: a policy change since then is looked at again, in
  * the direction of the first datagram. Answers keep the conversation alive.
  */
-__noinline int udp_is_reply(struct mesh_udp_key *key, bool outbound)
+__noinline int udp_is_reply(const struct mesh_udp_key *whom, bool outbound)
 {
 	struct mesh_control *ctl = control();
 	struct mesh_conn first = {};
 	struct mesh_address *entry;
 	struct mesh_udp_flow *flow;
+	struct mesh_udp_key copy;
+	struct mesh_udp_key *key = &copy;
 	__u64 now, idle;
 
-	if (!key)
+	if (!whom)
 		return 0;
+	copy = *whom;
 	flow = outbound ? bpf_map_lookup_elem(&mesh_udp_asked, key) : bpf_map_lookup_elem(&mesh_udp_flows, key);
 	if (!flow || !ctl)
 		return 0;

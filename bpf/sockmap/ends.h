@@ -17,8 +17,11 @@ static __always_inline __u64 *end_account(__u64 netns, __u8 role)
 	return &usage->ends;
 }
 
-/* Writes a new end and counts it against its owner. Returns 0, or why it cannot: enum mesh_reason. */
-__noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
+/*
+ * Writes a new end and counts it against its owner. Returns 0, or why it cannot: enum
+ * mesh_reason. Static, since both pointers go to maps (policy.h).
+ */
+static __noinline int end_insert(struct mesh_flow_key *key, struct mesh_end *end)
 {
 	struct mesh_control *ctl = control();
 	struct mesh_end *old;
@@ -80,8 +83,8 @@ static __always_inline void end_path(struct mesh_end *end, __u8 path, __u8 reaso
 		count(reason);
 }
 
-/* The same for a member: in its own state and in its record. */
-__noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8 path, __u8 reason)
+/* The same for a member: in its own state and in its record. Static, since the key goes to a map (policy.h). */
+static __noinline int path_set(struct mesh_sock *state, struct mesh_flow_key *key, __u8 path, __u8 reason)
 {
 	struct mesh_end *end;
 

@@ -202,13 +202,13 @@ static __always_inline void give_back(__u64 *counter)
 /* The entry of an address: its own, else that of the longest named prefix. */
 static __always_inline struct mesh_address *address_of(const struct mesh_ip *ip)
 {
-	struct mesh_address *entry = bpf_map_lookup_elem(&mesh_addresses, ip);
-	struct mesh_cidr_key key;
+	struct mesh_cidr_key key = { .prefix_length = 128, .address = *ip };
+	struct mesh_address *entry;
 
+	/* By the copy: the caller may have the address from a pointer that Linux 6.1 takes for no key, see policy.h. */
+	entry = bpf_map_lookup_elem(&mesh_addresses, &key.address);
 	if (entry)
 		return entry;
-	key.prefix_length = 128;
-	key.address = *ip;
 	return bpf_map_lookup_elem(&mesh_cidrs, &key);
 }
 

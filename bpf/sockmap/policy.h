@@ -7,7 +7,8 @@
  * Functions without `static`, in this and the other headers, are global: the verifier
  * checks each once and by itself instead of in every state of every caller. That is a
  * seventh of the work, and an agent starts and upgrades that much sooner. Their pointers
- * may be null to it, and their numbers as wide as a register.
+ * may be null to it, and their numbers as wide as a register. Older verifiers, 6.1's for
+ * one, take what such a pointer leads to for no map's key or value: they want a copy.
  */
 #ifndef MESH_POLICY_H
 #define MESH_POLICY_H
