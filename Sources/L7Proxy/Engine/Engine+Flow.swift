@@ -80,14 +80,12 @@ extension Engine {
                 return finish(exchange)
             }
             if exchange.pointee.marks.contains(.streamTunnel) {
-                if exchange.pointee.stream == nil, !endDownload(exchange, downstream) { return }
                 // The other direction goes on.
                 guard !exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken]) else { return }
                 if upstream.pointee.session == nil {
                     close(upstream)
                     return responseEnded(exchange, downstream)
                 }
-                if exchange.pointee.stream == nil { return endTunnel(exchange, downstream, upstream) }
             }
             if upstream.pointee.session != nil {
                 leaveStream(exchange, upstream, isComplete: exchange.pointee.marks.contains(.requestDone))

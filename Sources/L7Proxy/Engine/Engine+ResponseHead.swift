@@ -113,11 +113,6 @@ extension Engine {
         }
         let head = exchange.pointee.responseHead
         let stream = exchange.pointee.stream
-        if stream == nil, head.framing != .tunnel, exchange.pointee.marks.contains(.awaitsTunnel) {
-            // A request like others, after all.
-            exchange.pointee.marks.remove(.awaitsTunnel)
-            exchange.pointee.marks.insert(.requestDone)
-        }
         let isMirror = exchange.pointee.marks.contains(.isMirror)
         if stream == nil, !isMirror, !makeRoom(exchange, downstream, head.length) { return false }
         let isStreamTunnel = head.framing == .tunnel && exchange.pointee.marks.contains(.awaitsTunnel)
@@ -177,8 +172,8 @@ extension Engine {
         return true
     }
 
-    /// Makes of a backend's answer to an extended CONNECT what the client is told (RFC 8441 section 5): a stream a 200,
-    /// which means that there is a tunnel, and only that; a connection of HTTP/1.1 a 101.
+    /// Makes of a backend's answer to an extended CONNECT what the client's stream is told (RFC 8441 section 5): a 200
+    /// means that there is a tunnel, and only that.
     ///
     /// - Returns: Whether it can be told. A backend of HTTP/1 that takes no upgrade may say 200 all the same.
     private func translateTunnel(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
@@ -187,8 +182,6 @@ extension Engine {
         if upstream.pointee.session == nil {
             exchange.pointee.responseHead.status = 200
             exchange.pointee.responseFields.remove(.secWebsocketAccept)
-        } else if exchange.pointee.stream == nil {
-            exchange.pointee.responseHead.status = 101
         }
         return true
     }
@@ -212,13 +205,7 @@ extension Engine {
         forwarding.closes = persistence.responseBegan(
             framing: sent, abandonsBody: isUntold || exchange.pointee.marks.contains(.uploadBroken))
         var writer = HTTP1HeadWriter(downstream.pointee.channel.output.space)
-        let beginsTunnel = head.framing == .tunnel && exchange.pointee.marks.contains(.awaitsTunnel)
-        if beginsTunnel {
-            forwarding.upgradesTo = "websocket"
-            exchange.pointee.responseFields.remove(.secWebsocketAccept)
-        }
         _ = writer.beginResponse(head, &exchange.pointee.responseFields, in: message, forwarding)
-        if beginsTunnel { writeAccept(exchange, &writer) }
         backendHeaders.add(to: &writer, unlessDroppedBy: ruleHeaders)
         ruleHeaders.add(to: &writer)
         if !exchange.pointee.corsFields.isEmpty { writer.add(exchange.pointee.corsFields) }

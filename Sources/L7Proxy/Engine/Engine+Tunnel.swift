@@ -23,8 +23,8 @@ extension Engine {
         _ = downstream.pointee.channel.flush()
     }
 
-    /// Makes a tunnel of which a stream is one end, or both are (RFC 8441 section 5). Its bytes flow as bodies do, as long
-    /// as either side sends.
+    /// Makes a tunnel of which the client's end is a stream (RFC 8441 section 5). Its bytes flow as bodies do, as long as
+    /// either side sends.
     mutating func beginStreamTunnel(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) {
         exchange.pointee.marks.remove(.awaitsTunnel)
         exchange.pointee.marks.insert(.streamTunnel)
@@ -37,10 +37,6 @@ extension Engine {
         }
         if let stream = exchange.pointee.stream {
             exchange.pointee.downstream?.pointee.session?._withUnsafeGuaranteedRef { $0.hold(stream) }
-        } else if let downstream = exchange.pointee.downstream {
-            downstream.pointee.http1.body = HTTP1BodyReader(.untilClose, ofResponse: true, limits: limits)
-            setTimer(downstream, in: configuration.tunnelIdleTimeout)
-            _ = downstream.pointee.channel.flush()
         }
         // For what has waited: the client may be able to send no more until that has gone.
         wake(exchange)
@@ -76,29 +72,6 @@ extension Engine {
         guard upstream.pointee.channel.output.isEmpty else { return false }
         StreamSocket.endOutput(upstream.pointee.channel.descriptor)
         return true
-    }
-
-    /// Passes on to a client of HTTP/1 that the backend's stream sends no more. - Returns: Whether all that it has sent is
-    /// out.
-    func endDownload(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
-        guard downstream.pointee.channel.output.isEmpty else { return false }
-        if !exchange.pointee.marks.contains(.downstreamEndSent) {
-            exchange.pointee.marks.insert(.downstreamEndSent)
-            StreamSocket.endOutput(downstream.pointee.channel.descriptor)
-        }
-        return true
-    }
-
-    /// Both directions of a tunnel between a client of HTTP/1 and a stream are over.
-    mutating func endTunnel(
-        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
-    ) {
-        exchange.pointee.marks.insert(.responseDone)
-        let isWhole = exchange.pointee.marks.contains(.requestDone)
-        leaveStream(exchange, upstream, isComplete: isWhole)
-        finish(exchange)
-        // What the client still sends must not reset what it has not read yet.
-        if isWhole { close(downstream) } else { perform(.closeLingering, on: downstream) }
     }
 
     /// Carries bytes both ways; the end of one direction is passed on and leaves the other open.

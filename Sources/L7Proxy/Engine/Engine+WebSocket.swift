@@ -26,7 +26,7 @@ extension Engine {
         for position in 0..<exchange.pointee.requestFields.count
         where exchange.pointee.requestFields[position].name == .secWebsocketKey {
             let key = exchange.pointee.requestFields[position].valueRange.bytes(in: message)
-            return key.count == WebSocketAccept.keyLength ? key : nil
+            return key.count == WebSocketKey.length ? key : nil
         }
         return nil
     }
@@ -41,11 +41,5 @@ extension Engine {
         exchange.pointee.marks.insert(.onlyHTTP1)
         exchange.pointee.record.attempts &-= 1
         replay(exchange)
-    }
-
-    /// Proves to the client that its wish was understood (RFC 6455 section 4.2.2).
-    func writeAccept(_ exchange: ExchangePointer, _ writer: inout HTTP1HeadWriter) {
-        guard let message = exchange.pointee.message, let key = webSocketKey(exchange, message) else { return }
-        WebSocketAccept.withText(of: key) { writer.field(.secWebsocketAccept, $0) }
     }
 }

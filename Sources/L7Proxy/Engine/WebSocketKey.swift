@@ -2,6 +2,8 @@
 
 /// `Sec-WebSocket-Key` (RFC 6455 section 4.1): 16 bytes of chance in base64, 24 characters. No secret.
 struct WebSocketKey: BitwiseCopyable {
+    /// In characters.
+    static let length = 24
     private let words: (UInt64, UInt64)
 
     init(_ high: UInt64, _ low: UInt64) { words = (high, low) }

@@ -11,6 +11,7 @@ extension MeshPolicyField {
         case .idleTimeout: settings.idleTimeout.map { "\($0)" }
         case .maxRequestHeadersKb: settings.maxRequestHeadersKb.map { "\($0)" }
         case .maxConcurrentStreams: settings.maxConcurrentStreams.map { "\($0)" }
+        case .poolPerClient: settings.poolPerClient.map { "\($0)" }
         case .requestTimeout: settings.requestTimeout.map { "\($0)" }
         case .backendRequestTimeout: settings.backendRequestTimeout.map { "\($0)" }
         case .retryBudget:

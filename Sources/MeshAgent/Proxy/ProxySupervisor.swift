@@ -296,8 +296,7 @@ final class ProxySupervisor {
         connection.isFound = true
         connection.process = try WatchedProcess.peer(of: socket, peer.process, on: loop) {
             [weak self, weak connection] how in
-            guard let self, let connection else { return }
-            if let id = proxies.first(where: { $0.value === connection })?.key { lost(id, how) }
+            if let self, let id = proxies.first(where: { $0.value === connection })?.key { lost(id, how) }
         }
         strangers[ObjectIdentifier(connection)] = connection
         connection.link = try link(socket, connection) { [unowned self, unowned connection] hello in
@@ -369,7 +368,6 @@ final class ProxySupervisor {
         case .listenersComplete: input(.listenersReturned(id))
         case .drained: proxy.isDrained = true
         case .status(let status): settlingQueue.answered(proxy, status.request)
-        case .drained, .status: break
         case .metrics(let number): metrics.finish(number)
         case .identities(let number, let refusal): identities?.answered(number, refusal: refusal)
         case .identitiesWritten(let number): identities?.returned(number)
