@@ -75,7 +75,7 @@ def _read(pid, excluded):
                 parts.append(memory.read(end - start))
             except OSError:  # gone meanwhile
                 pass
-    return b"\0".join(parts)
+    return bytes(16).join(parts)  # keeps what is aligned in each aligned in the whole
 
 
 def dumpable_memory(pid):

@@ -148,8 +148,10 @@ public final class ProxySnapshot: Sendable {
             }
             alternates.merge(service.alternates) { first, _ in first }
             guard service.policy.poolsPerClient else { continue }
-            for endpoint in service.endpoints {
-                clientPlaces.insert(Place(address: endpoint.identity.address, port: endpoint.identity.port))
+            for endpoint in service.endpoints.map(\.identity) {
+                clientPlaces.insert(Place(address: endpoint.address, port: endpoint.port))
+                let other = service.alternates[ProxyEndpoint(address: endpoint.address, port: endpoint.port)]
+                if let other { clientPlaces.insert(Place(address: other, port: endpoint.port)) }
             }
         }
         self.places = places
