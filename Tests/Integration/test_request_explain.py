@@ -18,10 +18,7 @@ def client(routed):
 @pytest.fixture(autouse=True)
 def clean(routed):
     yield
-    routed.agent.write_config("policies.yaml")
-    # Routes are waited for, and with them the policies that were there before.
-    routed.routes(http_route("last", [{"backendRefs": [to("v1")]}]))
-    routed.routes()
+    routed.forget()
 
 
 def explain(routed, path="/", headers=None, method="GET"):

@@ -56,7 +56,7 @@ extension Engine {
     /// Whether it is known that the backend takes the request, or does not. Extended CONNECT must not be sent before its
     /// settings have come (RFC 8441 section 3).
     func mayCarry(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
-        upstream.pointee.isSettled || exchange.pointee.head.options.isDisjoint(with: [.extendedConnect, .upgrade])
+        upstream.pointee.isSettled || !exchange.pointee.head.options.contains(.extendedConnect)
     }
 
     /// Gives the connection's room to the requests that have waited longest, or keeps it.
@@ -78,7 +78,6 @@ extension Engine {
     mutating func openStream(_ upstream: UpstreamPointer, for exchange: ExchangePointer) {
         guard let session = upstream.pointee.session else { return }
         let isExtended = exchange.pointee.head.options.contains(.extendedConnect)
-        if !isExtended, asksForWebSocket(exchange) { return goByHTTP1(exchange) }
         if isExtended, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) {
             return answer(exchange, .methodNotSupported)
         }

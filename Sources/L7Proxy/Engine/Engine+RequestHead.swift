@@ -56,9 +56,7 @@ extension Engine {
         var forwarding = HTTP2RequestForwarding()
         forwarding.host = changes.host
         forwarding.target = changes.target
-        let isWebSocket = asksForWebSocket(exchange)
-        if isWebSocket { exchange.pointee.requestFields.remove(.secWebsocketKey) }
-        if isWebSocket || exchange.pointee.head.options.contains(.extendedConnect),
+        if exchange.pointee.head.options.contains(.extendedConnect),
             let place = exchange.pointee.requestFields.first(.upgrade)
         {
             forwarding.protocolName = exchange.pointee.requestFields[place].valueRange.bytes(in: message)

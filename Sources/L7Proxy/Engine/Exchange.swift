@@ -64,7 +64,7 @@ struct Exchange: ~Copyable {
         static let outlivesStream = Marks(rawValue: 1 << 19)
         /// Its rule is in no configuration that is held any more: the attempt under way is the last.
         static let superseded = Marks(rawValue: 1 << 20)
-        /// A wish for a tunnel that goes by HTTP/1.1: the backend's HTTP/2 has none.
+        /// A WebSocket of a client of HTTP/1.1: its backend is asked by HTTP/1.1, also again.
         static let onlyHTTP1 = Marks(rawValue: 1 << 21)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)

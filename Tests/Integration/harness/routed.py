@@ -149,6 +149,13 @@ class Routed:
                    what=f"the routes {wanted}")
         self.serving()
 
+    def forget(self):
+        """Takes back the policies of `policies.yaml` and all routes."""
+        self.agent.write_config("policies.yaml")
+        # Routes are waited for, and with them the policies that were there before.
+        self.routes(http_route("last", [{"backendRefs": [to("v1")]}]))
+        self.routes()
+
     def close(self):
         for client in self.clients.values():
             client.close()
