@@ -107,7 +107,7 @@ bench-l7: ## measure the proxy beside Envoy, HAProxy and nginx, and fail if a li
 	scripts/bench-l7.sh --check
 
 bench-routes: ## measure the router alone: time and allocations of a match, 10 and 10 000 routes
-	$(SWIFT) run -c release --package-path Benchmarks/RouteBench routebench
+	$(SWIFT) run -c release --package-path Benchmarks/Parts routebench
 
 soak: soak-bytes soak-l7 ## checked bytes by the fast path, then checked requests by the proxy: SOAK_GIGABYTES=50, SOAK_MINUTES=30 (root)
 
@@ -152,4 +152,4 @@ install: bpf ## install a release build under PREFIX=/usr/local
 	PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install.sh
 
 clean: ## remove what was built
-	rm -rf .build Benchmarks/.build Benchmarks/RouteBench/.build Fuzz/.build
+	rm -rf .build Benchmarks/.build Benchmarks/Parts/.build Fuzz/.build

@@ -1,6 +1,7 @@
 // swift-tools-version: 6.2
 // SPDX-License-Identifier: Apache-2.0
-// A package of its own, so that what measures the product never becomes part of it.
+// A package of its own, so that what measures the product never becomes part of it: the load tool does not link it, and is
+// built in seconds. What does is in Parts.
 import PackageDescription
 
 let settings: [SwiftSetting] = [
@@ -12,23 +13,8 @@ let settings: [SwiftSetting] = [
 
 let package = Package(
     name: "sockmesh-benchmarks",
-    dependencies: [.package(name: "sockmesh", path: "..")],
     targets: [
         .target(name: "CLoad"),
-        .target(name: "CMallocCount"),
-        .executableTarget(
-            name: "h1bench", dependencies: ["CMallocCount", .product(name: "L7Proxy", package: "sockmesh")],
-            swiftSettings: settings),
-        .executableTarget(
-            name: "h2bench", dependencies: ["CMallocCount", .product(name: "L7Proxy", package: "sockmesh")],
-            swiftSettings: settings),
-        .executableTarget(
-            name: "l7bench",
-            dependencies: [
-                "CMallocCount", .product(name: "L7Proxy", package: "sockmesh"),
-                .product(name: "LinuxIO", package: "sockmesh"), .product(name: "MeshModel", package: "sockmesh"),
-            ],
-            swiftSettings: settings),
         .executableTarget(name: "meshload", dependencies: ["CLoad"], swiftSettings: settings),
         .testTarget(name: "meshloadTests", dependencies: ["meshload"], swiftSettings: settings),
     ]

@@ -12,7 +12,7 @@ final class StatusWait {
     private var reported: [String]?
 
     /// How often the handler is asked. Short against the time that a start takes.
-    private static let interval = Duration.milliseconds(50)
+    private static let interval = Duration.milliseconds(10)
 
     init(loop: EventLoop, handler: any AdminHandler, timeout: Duration?, responder: Responder<StatusReport>) {
         self.loop = loop

@@ -20,12 +20,14 @@ extension Agent: AdminHandler {
         return node
     }
 
-    public func notReady() -> [String] { node.map(StatusReporter.notReady) ?? ["the node is being uninstalled"] }
+    public func notReady() -> [String] {
+        guard let node else { return ["the node is being uninstalled"] }
+        return StatusReporter.notReady(node, supervisor)
+    }
 
     public func status() throws(AdminError) -> StatusReport {
         try StatusReporter(
-            running(), configuration, uptime: started.duration(to: .now), proxy: supervisor?.report,
-            identity: supervisor?.identities?.keeper.summary
+            running(), configuration, uptime: started.duration(to: .now), supervisor
         ).report()
     }
 

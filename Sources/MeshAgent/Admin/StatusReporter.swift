@@ -13,26 +13,25 @@ struct StatusReporter {
     private let node: Node
     private let configuration: AgentConfiguration
     private let uptime: Duration
-    private let proxy: ProxySupervisionReport?
-    private let identity: IdentitySummaryReport?
+    private let supervisor: ProxySupervisor?
 
-    init(
-        _ node: Node, _ configuration: AgentConfiguration, uptime: Duration, proxy: ProxySupervisionReport?,
-        identity: IdentitySummaryReport?
-    ) {
+    init(_ node: Node, _ configuration: AgentConfiguration, uptime: Duration, _ supervisor: ProxySupervisor?) {
         self.node = node
         self.configuration = configuration
         self.uptime = uptime
-        self.proxy = proxy
-        self.identity = identity
+        self.supervisor = supervisor
     }
 
     /// Why configuration and policy are not in force for every pod that asked for them; empty if they are.
-    static func notReady(_ node: Node) -> [String] {
+    static func notReady(_ node: Node, _ supervisor: ProxySupervisor?) -> [String] {
         let state = node.state
         var reasons = [
             state.directoryProblem, state.lateProblem, state.durabilityProblem, node.takeoverProblem,
         ].compactMap { $0 }
+        // It judges requests by what the agent before has told it.
+        if let supervisor, supervisor.isServing == nil {
+            reasons.append("the proxy of an earlier agent has not taken the configuration yet")
+        }
         for (name, member) in node.state.reconciler.enrolment.members.sorted(by: { $0.key < $1.key }) {
             switch member.state {
             case .enabled: break
@@ -44,7 +43,7 @@ struct StatusReporter {
     }
 
     func report() throws(AdminError) -> StatusReport {
-        let notReady = Self.notReady(node)
+        let notReady = Self.notReady(node, supervisor)
         var counts = WorkloadCountReport(enabled: 0, pending: 0, failed: 0)
         for member in node.state.reconciler.enrolment.members.values {
             switch member.state {
@@ -62,7 +61,7 @@ struct StatusReporter {
                 paths: PathsReport(
                     configDirectory: configuration.configDirectory, stateDirectory: configuration.stateDirectory,
                     cgroup: configuration.cgroup, bpffs: configuration.bpffs, socket: configuration.socket),
-                proxy: proxy, identity: identity)
+                proxy: supervisor?.report, identity: supervisor?.identities?.keeper.summary)
         } catch {
             throw AdminError(.failed, "the kernel's maps cannot be read: \(error)")
         }

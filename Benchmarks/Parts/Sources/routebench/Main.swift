@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CCount
+import CMallocCount
 import MeshModel
 
 /// Measures Router.match: nanoseconds and allocations for each match, with 10 and with 10 000 routes. Then
@@ -15,9 +15,9 @@ import MeshModel
 
     static func main() {
         // Proves that the counter counts: a counter that is not linked in would always say 0.
-        let before = count_allocations()
+        let before = malloc_count()
         let probe = [Int](repeating: Int.random(in: 0...9), count: 1000)
-        precondition(count_allocations() > before && probe.count == 1000, "allocations are not counted")
+        precondition(malloc_count() > before && probe.count == 1000, "allocations are not counted")
 
         print("case             routes    ns/match  mallocs/match  compile ms")
         var allocates = false
@@ -94,7 +94,7 @@ import MeshModel
         }
         for _ in 0..<rounds {
             var sum = 0
-            let before = count_allocations()
+            let before = malloc_count()
             let time = clock.measure {
                 requests.withUnsafeBufferPointer { requests in
                     for index in 0..<matches {
@@ -103,7 +103,7 @@ import MeshModel
                     }
                 }
             }
-            result.allocations += count_allocations() - before
+            result.allocations += malloc_count() - before
             precondition(sum >= 0)
             let total = Double(time.components.attoseconds) / 1e9 + Double(time.components.seconds) * 1e9
             result.nanoseconds = min(result.nanoseconds, total / Double(matches))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CCount
+import CMallocCount
 import MeshModel
 
 /// Measures RequestAuthorizer.decide with few and with many policies of one workload.
@@ -65,7 +65,7 @@ struct AuthorizerCase: Sendable {
                 let source = RequestSource(principal: principal, address: address)
                 for _ in 0..<Main.rounds {
                     var allowed = 0
-                    let before = count_allocations()
+                    let before = malloc_count()
                     let time = ContinuousClock().measure {
                         for _ in 0..<Self.decisions {
                             guard case .path(let path) = RequestPath.read(request.request.path, into: scratch) else {
@@ -79,7 +79,7 @@ struct AuthorizerCase: Sendable {
                             allowed += decision.isAllowed ? 1 : 0
                         }
                     }
-                    allocations += count_allocations() - before
+                    allocations += malloc_count() - before
                     precondition(allowed == Self.decisions, "\(name): denied")
                     let total = Double(time.components.attoseconds) / 1e9 + Double(time.components.seconds) * 1e9
                     best = min(best, total / Double(Self.decisions))
