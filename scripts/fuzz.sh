@@ -50,9 +50,10 @@ dictionary_of() {
     esac
 }
 
+# All in one go: what they share is compiled beside what they do not.
+swift build --package-path Fuzz --scratch-path .build/fuzz-build --sanitize fuzzer ${only:+--product "$only"}
 for target in "${targets[@]}"; do
     dictionary=$(dictionary_of "$target") || exit 2
-    swift build --package-path Fuzz --scratch-path .build/fuzz-build --sanitize fuzzer --product "$target"
     corpus=.build/fuzz/$target
     failures=.build/fuzz/$target-failures
     mkdir -p "$corpus" "$failures"

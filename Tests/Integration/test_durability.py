@@ -29,10 +29,9 @@ def preloaded(tmp_path_factory):
 
 @pytest.fixture
 def node(preloaded, tmp_path):
-    made = Meshed(pods=("a", "b"))
+    made = Meshed(pods=("a", "b"), starts=False)
     try:
         made.disk_fails = tmp_path / "disk-fails"
-        made.agent.stop()
         made.agent.environment = {"LD_PRELOAD": preloaded, "FAILING_FSYNC": made.disk_fails}
         made.agent.start()
         yield made

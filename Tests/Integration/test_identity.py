@@ -19,9 +19,8 @@ OPTIONS = ["--proxy", binary("mesh-proxy"), "--identity", "local", "--trust-doma
 
 @pytest.fixture
 def node():
-    made = Meshed(pods=("a", "b"))
+    made = Meshed(pods=("a", "b"), starts=False)
     agent = made.agent
-    agent.stop()
     agent.directory.chmod(0o755)  # the proxy is another user
     agent.options = OPTIONS
     agent.start()

@@ -18,8 +18,8 @@ from harness.routed import ADDRESSES, PORT, Client, Routed, http_route, to
 from harness.world import eventually
 
 # More of both by hand: what is looked for is a matter of milliseconds.
-FLIPS = int(os.environ.get("MESH_TEST_FLIPS", "40"))
-ENROLMENTS = int(os.environ.get("MESH_TEST_ENROLMENTS", "10"))
+FLIPS = int(os.environ.get("MESH_TEST_FLIPS", "20"))
+ENROLMENTS = int(os.environ.get("MESH_TEST_ENROLMENTS", "5"))
 OPEN = authorization_policy("open", {"app": "c"}, "ALLOW", [{"to": [{"operation": {"methods": ["GET"]}}]}])
 CLOSED = authorization_policy("closed", {"app": "c"}, "DENY", [{"to": [{"operation": {"paths": ["/closed"]}}]}])
 

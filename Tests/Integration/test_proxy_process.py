@@ -14,9 +14,8 @@ from harness.world import eventually
 
 @pytest.fixture
 def node():
-    made = Meshed(pods=("a", "b"))
+    made = Meshed(pods=("a", "b"), starts=False)
     agent = made.agent
-    agent.stop()
     # The proxy is another user, and looks for the agent's socket there.
     agent.directory.chmod(0o755)
     agent.options = ["--proxy", binary("mesh-proxy")]

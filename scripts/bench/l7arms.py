@@ -144,7 +144,7 @@ class Bench:
         def write():
             agent.write_config("services.yaml", *self._services())
             agent.write_config("routes.yaml", *self._routes())
-        self._proxy.restart_agent(write, ["--proxy-workers", "1", "--proxy-access-log", "off"])
+        self._proxy.start_agent(write, ["--proxy-workers", "1", "--proxy-access-log", "off"])
         # With many routes it takes a while.
         proxy, factory = self._proxy.serving(timeout=120), self._proxy.factory()
         accounts.pin([agent.process.pid, factory, proxy], PROXY_CPU)

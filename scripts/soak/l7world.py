@@ -36,7 +36,7 @@ class Node:
         self._writing = threading.Lock()
         self._unready, self._labels = set(), {}
         try:
-            self.proxy.restart_agent(self._write, ["--proxy-access-log", access_log])
+            self.proxy.start_agent(self._write, ["--proxy-access-log", access_log])
             self.agent.apply(self.route(random.Random(1), "web", 0))
             self.pid = self.proxy.serving()
             for name in BACKENDS:

@@ -33,7 +33,9 @@ _ASKED = {
     ("workloads", "--all"): ("workloads", {"all": True}),
     ("services",): ("services", {}),
     ("connections",): ("connections", {}),
+    ("routes",): ("routes", {}),
     ("flows",): ("flows", {"follow": False, "filter": {}}),
+    ("flows", "--verdict", "denied"): ("flows", {"follow": False, "filter": {"verdict": "denied"}}),
 }
 
 

@@ -15,9 +15,9 @@ OTHER = "other"
 class Meshed(World):
     """Pods a, b, c (namespace test), o (namespace other) and u (namespace test, not in the mesh)."""
 
-    def __init__(self, mode="enabled", pods=("a", "b", "c", "o", "u"), ports=()):
+    def __init__(self, mode="enabled", pods=("a", "b", "c", "o", "u"), ports=(), starts=True):
         self._container_ports = ports
-        super().__init__(mode, pods, {"a": {"role": "client"}, "b": {"role": "server"}})
+        super().__init__(mode, pods, {"a": {"role": "client"}, "b": {"role": "server"}}, starts)
 
     def namespace_of(self, name):
         return OTHER if name.startswith("o") else manifests.NAMESPACE

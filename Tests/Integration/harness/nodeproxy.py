@@ -14,8 +14,8 @@ class NodeProxy:
         self.agent = agent
         self._pids = set()
 
-    def restart_agent(self, write=lambda: None, words=()):
-        """The agent again, with a proxy; `write` puts more into its configuration in between. words: further ones of
+    def start_agent(self, write=lambda: None, words=()):
+        """The agent, again if it runs, with a proxy; `write` puts more into its configuration in between. words: further ones of
         the agent's command line."""
         self.agent.stop()
         # The proxy is another user, and looks for the agent's socket there.

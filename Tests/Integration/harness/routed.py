@@ -92,7 +92,7 @@ class Routed:
     def __init__(self, options=(), outsiders=(), protocols=None, servers=None):
         self._options = list(options)
         self._protocols, self._programs = protocols or {}, servers or {}
-        self.meshed = Meshed(pods=("a", "b", "c", "o", *outsiders))
+        self.meshed = Meshed(pods=("a", "b", "c", "o", *outsiders), starts=False)
         self.agent = self.meshed.agent
         self._proxy = NodeProxy(self.agent)
         self._servers = {}
@@ -105,7 +105,7 @@ class Routed:
 
     def _start(self):
         selectors = {"web": "b", "v1": "b", "v2": "c", "empty": "nobody", "plain": "c"}
-        self._proxy.restart_agent(lambda: self.agent.write_config("services.yaml", *(
+        self._proxy.start_agent(lambda: self.agent.write_config("services.yaml", *(
             self._service(name, app) for name, app in selectors.items())), words=self._options)
         self.serving()
         for pod in ("b", "c"):

@@ -15,9 +15,9 @@ MODES = ("plain", "auto", "enabled", "disabled")
 
 
 class World:
-    """mode: plain (no mesh), or the pods' `sockmesh.io/accelerate`."""
+    """mode: plain (no mesh), or the pods' `sockmesh.io/accelerate`. starts: the agent, at once."""
 
-    def __init__(self, mode, pods=("a", "b"), labels=None):
+    def __init__(self, mode, pods=("a", "b"), labels=None, starts=True):
         self.mode = mode
         self.node = Node(mode)
         self.agent = None
@@ -27,7 +27,9 @@ class World:
             for name in pods:
                 self.node.add_pod(name)
             if mode != "plain":
-                self.agent = Agent(self.node, self.pod_objects(labels or {})).start()
+                self.agent = Agent(self.node, self.pod_objects(labels or {}))
+            if self.agent and starts:
+                self.agent.start()
         except BaseException:
             self.remove()
             raise
