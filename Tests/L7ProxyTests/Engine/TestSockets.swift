@@ -60,6 +60,12 @@ final class TestConnection: Sendable {
         return true
     }
 
+    /// Sends a byte as urgent data: no read of the peer goes on beyond where it was (tcp(7)).
+    func send(urgent byte: UInt8) {
+        var byte = byte
+        _ = Glibc.send(descriptor, &byte, 1, CInt(MSG_OOB | MSG_NOSIGNAL))
+    }
+
     enum Received: Equatable {
         case bytes([UInt8])
         case end
