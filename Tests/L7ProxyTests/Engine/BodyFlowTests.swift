@@ -106,7 +106,7 @@ import Testing
         connection.send(bytes: Array(bytes[..<1000]))
         connection.send(urgent: 0x21)
         connection.send(bytes: Array(bytes[1000...]))
-        #expect(Poll.until { rig.counters().connections == 1 })
+        #expect(Poll.until { connection.isDelivered && rig.counters().connections == 1 })
         rig.worker.enforce(policy: 2)
         if let client {
             #expect(client.finish(stream) && client.message(stream).body == Array("3000".utf8))

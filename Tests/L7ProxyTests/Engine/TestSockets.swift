@@ -66,6 +66,12 @@ final class TestConnection: Sendable {
         _ = Glibc.send(descriptor, &byte, 1, CInt(MSG_OOB | MSG_NOSIGNAL))
     }
 
+    /// Whether all that was sent has come to the peer's socket.
+    var isDelivered: Bool {
+        var unacknowledged: CInt = 0
+        return ioctl(descriptor, UInt(TIOCOUTQ), &unacknowledged) == 0 && unacknowledged == 0
+    }
+
     enum Received: Equatable {
         case bytes([UInt8])
         case end
