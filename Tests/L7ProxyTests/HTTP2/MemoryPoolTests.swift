@@ -71,7 +71,7 @@ import Testing
                 link.server.recorder.onRequest = { [server = link.server] in
                     server.respond($0, 200, [("content-type", "text/plain"), ("server", "x")], body: [1, 2, 3])
                 }
-                link.client.get()
+                _ = link.client.get()
                 link.settle()
                 #expect(link.client.session.streamCount == 0)
                 kept.append(link)

@@ -49,7 +49,7 @@ struct ChannelTests {
         guard case .received(3) = channel.fill(&pool) else { throw Failure() }
         channel.awaitNews()
         #expect(!channel.mayRead)
-        channel.note(Poller.Event(token: 0, bits: 0x2001))
+        channel.state.formUnion([.readable, .endAnnounced])
         channel.awaitNews()
         #expect(channel.mayRead, "its end is met, whatever it owes")
     }
