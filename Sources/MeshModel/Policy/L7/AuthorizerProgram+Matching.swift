@@ -66,18 +66,24 @@ extension AuthorizerProgram {
         }
     }
 
-    /// What is empty is not asked about: most rules have one list, and a place of the index has shown a part of that.
     @inline(__always)
     private func holds<Fields: RouteHeaderFields & ~Copyable>(
         _ candidate: Candidate, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
         _ headers: borrowing Fields
     ) -> Bool {
         if candidate.template >= 0, !isMatch(Int(candidate.template), path) { return false }
-        let rule = rules[Int(candidate.rule)]
-        if candidate.kind != .rule {
-            let tests = clauses[Int(candidate.clause)].tests
-            if tests.count > 1, !all(tests, request, path, headers, except: candidate.proven) { return false }
+        if !candidate.tests.isEmpty, !all(candidate.tests, request, path, headers, except: candidate.proven) {
+            return false
         }
+        return !candidate.hasMore || holdsRest(candidate, request, path, headers)
+    }
+
+    /// What is empty is not asked about: most rules have one list.
+    private func holdsRest<Fields: RouteHeaderFields & ~Copyable>(
+        _ candidate: Candidate, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
+        _ headers: borrowing Fields
+    ) -> Bool {
+        let rule = rules[Int(candidate.rule)]
         if candidate.kind != .operation, !rule.to.isEmpty, !any(rule.to, request, path, headers) { return false }
         if candidate.kind != .source, !rule.from.isEmpty, !any(rule.from, request, path, headers) { return false }
         return rule.when.isEmpty || all(rule.when, request, path, headers)
@@ -147,7 +153,9 @@ extension AuthorizerProgram {
         }
     }
 
-    /// Lines of one name are one value with commas between them, as Envoy has it.
+    /// Lines of one name are one value with commas between them, as Envoy has it. Apart, for it needs room that the other
+    /// tests do not.
+    @inline(never)
     private func isHeaderMatch<Fields: RouteHeaderFields & ~Copyable>(
         _ test: Test, _ headers: borrowing Fields
     ) -> Bool {
