@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instructions of the proxy for one request, by callgrind: with a route, and with that and 100 rules of policy.
 
-The same on every machine and in every run, within a few; time is not, on machines that others use too. Without the kernel,
-so that what is compared is a larger part of the whole than it is of the processor's time. Needs l7bench (`swift build -c
-release --package-path Benchmarks --product l7bench`) and valgrind.
+The same on every machine and in every run, within about two in a hundred; time is not, on machines that others use too.
+Without the kernel, so that what is compared is a larger part of the whole than it is of the processor's time. Needs l7bench
+(`swift build -c release --package-path Benchmarks --product l7bench`) and valgrind, which may not understand its debug
+information: `objcopy --strip-debug` makes a copy without, for --program.
 """
 
 import argparse
