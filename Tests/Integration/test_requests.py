@@ -2,14 +2,17 @@
 """Policies about requests end to end: MeshPolicy, AuthorizationPolicy with fields of HTTP, metrics, the access log."""
 
 import json
+import os
+import signal
+import socket
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness import manifests
 from harness.manifests import authorization_policy
-from harness.processes import run
-from harness.routed import PORT, TARGET, Routed, http_route, to
+from harness.processes import PATIENCE, run
+from harness.routed import ADDRESSES, PORT, TARGET, Routed, http_route, to
 from harness.world import eventually
 
 METRICS = 15020
@@ -182,3 +185,35 @@ def test_prometheus_reads_the_metrics(routed, client):
                 and item["labels"]["response_code"] == "200") == before + 10
     line = next(line for line in routed.agent.ctl("metrics", "istio_requests").stdout.splitlines() if "test/v2" in line)
     assert line.split()[:3] == ["istio_requests_total", "test/a", "test/v2"] and "response_code=200" in line
+
+
+def test_what_has_come_by_both_paths_before_the_proxy_reads_is_read(routed, client):
+    """A run of small writes leaves the fast path: its first bytes and its last wait in two queues of the proxy's socket, and
+    no read gives both."""
+    routed.routes(http_route("plain", [{"backendRefs": [to("v1")]}]))
+    becomes(lambda: met_by(client) == "b", "the route")
+    opened = routed.meshed.peer("a").socket(socket.AF_INET, socket.SOCK_STREAM)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.settimeout(PATIENCE)
+    opened.connect((ADDRESSES["web"], PORT))
+
+    def answer():
+        found = b""
+        while not found.endswith(b"}"):
+            received = opened.recv(65536)
+            assert received, found
+            found += received
+        return json.loads(found.partition(b"\r\n\r\n")[2])
+    opened.send(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+    assert answer()["pod"] == "b"
+    assert routed.meshed.paths(opened)[0][0] == "redirect", "the connection is on the fast path"
+    proxy = routed.serving()
+    os.kill(proxy, signal.SIGSTOP)
+    try:
+        opened.send(b"PUT / HTTP/1.1\r\nHost: web\r\nContent-Length: 20000\r\n\r\n")
+        opened.pour(20_000, chunk=500)
+    finally:
+        os.kill(proxy, signal.SIGCONT)
+    assert answer()["received"] == 20_000
+    assert routed.meshed.paths(opened)[0][0] == "tcp", "it has left the fast path"
+    opened.close()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import MeshModel
 import Testing
+
+@testable import MeshModel
 
 @Suite struct RequestPathTests {
     /// - Returns: `nil` if the path is refused.
@@ -75,6 +76,23 @@ import Testing
         ] as [(String, RequestPathDefect)])
     func refuse(_ path: String, _ defect: RequestPathDefect) {
         #expect(Self.read(path) == .failure(defect))
+    }
+
+    /// The short look at a path finds no more and no less than the long one, whatever byte stands where.
+    @Test func plainIsWhatNothingIsDoubtfulAbout() {
+        var wrong: [String] = []
+        for text in ["X", "X/a", "/X", "/aXb", "/a/X", "/aX/", "/a/Xb", "/.X", "/a.X", "/Xa/X", "/aXX"] {
+            for byte in 0...UInt8.max {
+                let path = text.utf8.map { $0 == UInt8(ascii: "X") ? byte : $0 }
+                path.withUnsafeBytes { path in
+                    var doubts = PathDoubts()
+                    let isPlain = path.first == UInt8(ascii: "/") && doubts.scan(path) == nil && doubts.isNone
+                    if RequestPath.isPlain(path) != isPlain { wrong.append("\(text) with \(byte)") }
+                }
+            }
+        }
+        #expect(wrong.isEmpty)
+        #expect(!RequestPath.isPlain(UnsafeRawBufferPointer(start: nil, count: 0)))
     }
 
     /// Every beginning of a path is read without leaving the scratch space, and no escape is cut in two.

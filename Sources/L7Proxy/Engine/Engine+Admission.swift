@@ -62,14 +62,19 @@ extension Engine {
         var text = SentText(
             path: head.path.isEmpty ? UnsafeRawBufferPointer("/" as StaticString) : head.path.bytes(in: message),
             authority: head.authority.bytes(in: message), scratch: scratch)
-        if hasRewrite(exchange) { rewrite(exchange, &text) }
-        guard RequestPath.scratchSize(for: text.path.count) <= text.scratch.count else {
-            answer(exchange, .targetTooLong)
-            return false
-        }
-        guard case .path(let path) = RequestPath.read(text.path, into: text.scratch) else {
-            answer(exchange, .ambiguousPath)
-            return false
+        let isRewritten = hasRewrite(exchange)
+        if isRewritten { rewrite(exchange, &text) }
+        var path = RequestPath(normal: text.path)
+        if isRewritten || !exchange.pointee.marks.contains(.hasPlainPath) {
+            guard RequestPath.scratchSize(for: text.path.count) <= text.scratch.count else {
+                answer(exchange, .targetTooLong)
+                return false
+            }
+            guard case .path(let read) = RequestPath.read(text.path, into: text.scratch) else {
+                answer(exchange, .ambiguousPath)
+                return false
+            }
+            path = read
         }
         let client = downstream.pointee.origin.client
         let request = AuthorizationRequest(

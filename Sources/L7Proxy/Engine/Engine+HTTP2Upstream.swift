@@ -37,7 +37,10 @@ extension Engine {
         }
         upstream.pointee.isQueued = wasQueued
         switch state {
-        case .open: if upstream.pointee.isLeaving, upstream.pointee.exchange == nil { lose(upstream) }
+        case .open:
+            if upstream.pointee.isLeaving, upstream.pointee.exchange == nil { return lose(upstream) }
+            // A stream is out of the count only after its end was told, which is later than its exchange leaves it.
+            if !upstream.pointee.isIdle, hasRoom(upstream) { offerRoom(upstream) }
         case .yielded: enqueue(upstream)
         case .broken, .ending: lose(upstream)
         }

@@ -85,7 +85,10 @@ extension Engine {
         guard let message = exchange.pointee.message, !range.isEmpty else {
             return UnsafeRawBufferPointer(start: ("/" as StaticString).utf8Start, count: 1)
         }
-        return RoutePath.normalized(range.bytes(in: message), into: scratch)
+        let sent = range.bytes(in: message)
+        guard RequestPath.isPlain(sent) else { return RoutePath.normalized(sent, into: scratch) }
+        exchange.pointee.marks.insert(.hasPlainPath)
+        return sent
     }
 
     func routeRequest(_ exchange: ExchangePointer, _ path: UnsafeRawBufferPointer) -> RouteRequest? {

@@ -110,6 +110,7 @@ extension Engine {
         let isOld = now - upstream.pointee.openedAt >= configuration.upstreamLifetime
         let ended = !upstream.pointee.channel.state.isDisjoint(with: [.inputEnded, .broken, .endAnnounced])
         if isOld || ended || isDraining && upstream.pointee.pool?.pointee.firstWaiting == nil { return close(upstream) }
+        upstream.pointee.channel.awaitNews()
         serve(upstream)
     }
 

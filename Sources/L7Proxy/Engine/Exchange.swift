@@ -66,6 +66,8 @@ struct Exchange: ~Copyable {
         static let superseded = Marks(rawValue: 1 << 20)
         /// A WebSocket of a client of HTTP/1.1: its backend is asked by HTTP/1.1, also again.
         static let onlyHTTP1 = Marks(rawValue: 1 << 21)
+        /// Its path can be read in one way only, as it was sent (``RequestPath/isPlain(_:)``).
+        static let hasPlainPath = Marks(rawValue: 1 << 22)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)
     }

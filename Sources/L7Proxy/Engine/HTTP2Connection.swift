@@ -69,6 +69,7 @@ enum HTTP2Connection {
         _ session: HTTP2Session, _ channel: UnsafeMutablePointer<Channel>, _ engine: UnsafeMutablePointer<Engine>,
         _ handler: inout Handler
     ) -> Bool {
+        var wasFruitless = false
         while true {
             switch channel.pointee.flush() {
             case .done: break
@@ -80,7 +81,9 @@ enum HTTP2Connection {
             let count = session.send(
                 into: channel.pointee.output.space, now: engine.pointee.now, &handler)
             channel.pointee.output.end += count
-            if count == 0 { return true }
+            // A stream that ended without a byte may have made room for a request: nobody else drives the connection for that.
+            if count == 0, wasFruitless { return true }
+            wasFruitless = count == 0
         }
     }
 }

@@ -27,8 +27,9 @@ struct HTTP2Core: ~Copyable {
     /// What still has to be written goes here during a call of `send`.
     var output = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     var outputCount = 0
-    /// Of a frame that did not fit; nghttp2 keeps it until it is asked for the next.
+    /// Of a frame that did not fit, in a block of the pool.
     var leftover = UnsafeRawBufferPointer(start: nil, count: 0)
+    private var leftoverBlock: UnsafeMutableRawPointer?
 
     /// Found by a callback; acted upon when nghttp2 has returned.
     var violation: HTTP2Violation?
@@ -58,6 +59,7 @@ struct HTTP2Core: ~Copyable {
     deinit {
         // Before the streams: nghttp2 has their addresses.
         if let session { nghttp2_session_del(session) }
+        if let leftoverBlock { pool._withUnsafeGuaranteedRef { $0.deallocate(leftoverBlock) } }
         var next = streams
         while let slot = next {
             next = slot.pointee.next
@@ -74,6 +76,24 @@ struct HTTP2Core: ~Copyable {
     }
 
     mutating func noteWork() { guarded.noteWork() }
+
+    /// Takes what is left of a frame out of nghttp2's memory.
+    mutating func keepLeftover() {
+        guard let source = leftover.baseAddress, !leftover.isEmpty else { return }
+        let count = leftover.count
+        let block = pool._withUnsafeGuaranteedRef { $0.allocate(count) }
+        block.copyMemory(from: source, byteCount: count)
+        leftover = UnsafeRawBufferPointer(start: block, count: count)
+        leftoverBlock = block
+    }
+
+    @inline(__always)
+    mutating func forgetLeftover() {
+        leftover = UnsafeRawBufferPointer(start: nil, count: 0)
+        guard let block = leftoverBlock else { return }
+        leftoverBlock = nil
+        pool._withUnsafeGuaranteedRef { $0.deallocate(block) }
+    }
 
     /// For heads that are written in a callback, trailers above all. nghttp2 copies them at once.
     var writer: UnsafeMutablePointer<HTTP2HeadWriter> {

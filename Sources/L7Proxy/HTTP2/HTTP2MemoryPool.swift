@@ -4,16 +4,18 @@ internal import CNGHTTP2
 
 /// Memory for the nghttp2 sessions and streams of one worker thread, kept when it is given back.
 ///
-/// nghttp2 allocates several small blocks for each request. They are of powers of two here, in a free list for each
-/// size, so that on the steady path neither malloc nor a lock is met. Not thread-safe: a pool, its sessions and
-/// whatever calls them belong to one thread.
+/// nghttp2 allocates several small blocks for each request. They are of a few sizes here, in a free list for each, so that
+/// on the steady path neither malloc nor a lock is met. Not thread-safe: a pool, its sessions and whatever calls them
+/// belong to one thread.
 public final class HTTP2MemoryPool {
     /// Each block has its class in front, in as much room as keeps what follows aligned for any type.
     private static let headerLength = 16
-    private static let smallest = 32
-    /// 32 bytes to 128 KiB. Larger ones are not kept.
-    private static let classes = 13
+    /// 32, 64, 96 and 128 bytes, then four for each power of two up to 128 KiB: what a session keeps while it is idle is a
+    /// few large blocks, of which powers of two would waste a third. Larger ones are not kept.
+    private static let classes = 44
     private static let unpooled = UInt64.max
+    /// Of ``frame``, which no session owns.
+    private static let shared = UInt64.max - 1
 
     /// The first free block of each class; each holds the address of the next in its first word after the header.
     private let free: UnsafeMutablePointer<UnsafeMutableRawPointer?>
@@ -23,6 +25,12 @@ public final class HTTP2MemoryPool {
     /// What nghttp2 calls; it copies the table into each session.
     let functions: UnsafeMutablePointer<nghttp2_mem>
 
+    /// Where the sessions of servers put one frame together, one after another: each would have 16 KiB for itself, and has
+    /// touched a page of it when it is idle. See ``HTTP2Session/send(into:now:_:)``: between two calls nothing is in it.
+    private var frame: UnsafeMutableRawPointer?
+    /// Whether the next block that is large enough for a frame is ``frame``.
+    private var lendsFrame = false
+
     /// Streams that can be used again; see ``HTTP2StreamSlot``.
     var streams: UnsafeMutablePointer<HTTP2StreamSlot>?
 
@@ -31,6 +39,9 @@ public final class HTTP2MemoryPool {
 
     /// Blocks that had to be taken from the system because none was free. It stands still on the steady path.
     public private(set) var systemAllocations: UInt64 = 0
+
+    /// Bytes of all blocks that are not the system's, lent or free; streams not counted.
+    private(set) var systemBytes = 0
 
     /// - Parameter keptBytes: How much free memory stays with the pool for the next connections.
     public init(keptBytes: Int = 8 * 1024 * 1024) {
@@ -69,6 +80,7 @@ public final class HTTP2MemoryPool {
             writer.deinitialize(count: 1)
             writer.deallocate()
         }
+        frame?.deallocate()
         free.deallocate()
         functions.deallocate()
     }
@@ -83,30 +95,54 @@ public final class HTTP2MemoryPool {
         (block + headerLength).assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
     }
 
+    /// The class of the smallest blocks with room for `size` bytes; ``classes`` or more: there is none.
     @inline(__always)
-    private static func size(ofClass index: Int) -> Int { smallest &<< index }
+    static func sizeClass(_ size: Int) -> Int {
+        if size <= 128 { return (max(size, 1) &- 1) / 32 }
+        let last = size &- 1
+        let power = Int.bitWidth &- 1 &- last.leadingZeroBitCount
+        return 4 &+ (power &- 7) &* 4 &+ (last &>> (power &- 2)) &- 4
+    }
 
-    private func allocate(_ size: Int) -> UnsafeMutableRawPointer {
-        let bits = size <= Self.smallest ? 0 : Int.bitWidth &- (size &- 1).leadingZeroBitCount &- 5
-        if bits < Self.classes, let block = free[bits] {
-            free[bits] = Self.next(of: block).pointee
-            kept &-= Self.size(ofClass: bits)
+    @inline(__always)
+    static func size(ofClass index: Int) -> Int {
+        index < 4 ? (index &+ 1) &* 32 : (5 &+ index % 4) &<< (index / 4 &+ 4)
+    }
+
+    func allocate(_ size: Int) -> UnsafeMutableRawPointer {
+        if lendsFrame, let frame, size > HTTP2Limits.frameRoom, size <= HTTP2Limits.frameRoom + Self.headerLength {
+            lendsFrame = false
+            return frame + Self.headerLength
+        }
+        let index = Self.sizeClass(size)
+        if index < Self.classes, let block = free[index] {
+            free[index] = Self.next(of: block).pointee
+            kept &-= Self.size(ofClass: index)
             return block + Self.headerLength
         }
         systemAllocations &+= 1
-        let isPooled = bits < Self.classes
-        let room = isPooled ? Self.size(ofClass: bits) : size
-        let block = UnsafeMutableRawPointer.allocate(byteCount: room + Self.headerLength, alignment: 16)
-        block.storeBytes(of: isPooled ? UInt64(bits) : Self.unpooled, as: UInt64.self)
-        (block + 8).storeBytes(of: room, as: Int.self)
-        return block + Self.headerLength
+        let isPooled = index < Self.classes
+        return make(isPooled ? Self.size(ofClass: index) : size, isPooled ? UInt64(index) : Self.unpooled)
+            + Self.headerLength
     }
 
-    private func deallocate(_ pointer: UnsafeMutableRawPointer?) {
+    private func make(_ room: Int, _ tag: UInt64) -> UnsafeMutableRawPointer {
+        let block = UnsafeMutableRawPointer.allocate(byteCount: room + Self.headerLength, alignment: 16)
+        systemBytes &+= room + Self.headerLength
+        block.storeBytes(of: tag, as: UInt64.self)
+        (block + 8).storeBytes(of: room, as: Int.self)
+        return block
+    }
+
+    func deallocate(_ pointer: UnsafeMutableRawPointer?) {
         guard let pointer else { return }
         let block = pointer - Self.headerLength
         let tag = block.load(as: UInt64.self)
-        guard tag != Self.unpooled, kept < keptLimit else { return block.deallocate() }
+        if tag == Self.shared { return }
+        guard tag != Self.unpooled, kept < keptLimit else {
+            systemBytes &-= (block + 8).load(as: Int.self) + Self.headerLength
+            return block.deallocate()
+        }
         let index = Int(tag)
         Self.next(of: block).pointee = free[index]
         free[index] = block
@@ -121,6 +157,27 @@ public final class HTTP2MemoryPool {
         moved.copyMemory(from: pointer, byteCount: room)
         deallocate(pointer)
         return moved
+    }
+}
+
+// MARK: - Frames
+
+extension HTTP2MemoryPool {
+    /// Versions of nghttp2 whose sources were read for what ``lendingFrame(_:)`` counts on: a server's session writes to its
+    /// buffer for frames and reads it within a call of nghttp2_session_mem_send only (session_prep_frame and
+    /// nghttp2_session_mem_send_internal, lib/nghttp2_session.c), and it is the only block of that size which it makes at
+    /// first (session_new). Not so a client's, in which the preface stands from the beginning.
+    private static let sharing = 0x013300...0x014100
+
+    /// Calls `make`, which makes the session of a server: its buffer for frames is everybody's.
+    func lendingFrame<Value>(_ make: () -> Value) -> Value {
+        guard let version = nghttp2_version(0)?.pointee.version_num, Self.sharing.contains(Int(version)) else {
+            return make()
+        }
+        if frame == nil { frame = self.make(HTTP2Limits.frameRoom + Self.headerLength, Self.shared) }
+        lendsFrame = true
+        defer { lendsFrame = false }
+        return make()
     }
 }
 

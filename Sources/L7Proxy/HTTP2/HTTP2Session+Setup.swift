@@ -24,7 +24,9 @@ extension HTTP2Session {
         nghttp2_option_set_max_send_header_block_length(options, 4 * Int(limits.headerListBytes))
         let status =
             isServer
-            ? nghttp2_session_server_new3(&core.pointee.session, HTTP2Callbacks.table, core, options, pool.functions)
+            ? pool.lendingFrame {
+                nghttp2_session_server_new3(&core.pointee.session, HTTP2Callbacks.table, core, options, pool.functions)
+            }
             : nghttp2_session_client_new3(&core.pointee.session, HTTP2Callbacks.table, core, options, pool.functions)
         guard status == 0 else { return status }
         return submitSettings(core.pointee.session, limits, isServer)

@@ -123,18 +123,19 @@ public class HTTP2Session {
             var frame: UnsafePointer<UInt8>?
             let before = core.pointee.outputCount
             let count = nghttp2_session_mem_send(core.pointee.session, &frame)
+            if count > 0 {
+                core.pointee.leftover = UnsafeRawBufferPointer(start: frame, count: count)
+                copyOut()
+                // Before anybody else is heard: the next session writes its frames to the same place.
+                core.pointee.keepLeftover()
+            }
             tell(&handler)
             if count < 0 {
                 core.pointee.terminate(
                     .library(operation: "send", code: Int32(truncatingIfNeeded: count)), .internalError)
                 break
             }
-            if count > 0 {
-                core.pointee.leftover = UnsafeRawBufferPointer(start: frame, count: count)
-                copyOut()
-            } else if core.pointee.outputCount == before {
-                break
-            }
+            if count == 0, core.pointee.outputCount == before { break }
         }
         if let violation = core.pointee.violation { core.pointee.terminate(.abuse(violation), violation.code) }
         core.pointee.output = UnsafeMutableRawBufferPointer(start: nil, count: 0)
@@ -149,9 +150,11 @@ public class HTTP2Session {
         let count = min(leftover.count, room)
         (base + core.pointee.outputCount).copyMemory(from: source, byteCount: count)
         core.pointee.outputCount &+= count
-        core.pointee.leftover =
-            count == leftover.count
-            ? UnsafeRawBufferPointer(start: nil, count: 0) : UnsafeRawBufferPointer(rebasing: leftover[count...])
+        if count < leftover.count {
+            core.pointee.leftover = UnsafeRawBufferPointer(rebasing: leftover[count...])
+        } else {
+            core.pointee.forgetLeftover()
+        }
     }
 
     /// Tells what nghttp2's callbacks have recorded.

@@ -5,6 +5,11 @@ import LinuxIO
 /// A stream socket with what was received and not yet used, and what is to be sent.
 ///
 /// Readiness is remembered, because the poller reports it once. Not reading is the back pressure.
+///
+/// It ends when the kernel says that there is no more (EAGAIN), and not with a call that gives or takes less than it was
+/// asked to, which epoll(7) takes for the same. A socket whose peer on this node has been redirected has two queues, and a
+/// read gives what is in the first (tcp_bpf_recvmsg, net/ipv4/tcp_bpf.c): what has come by TCP behind that, before the
+/// read, is announced by nothing any more. Nor does a read pass an urgent mark (tcp_recvmsg_locked, net/ipv4/tcp.c).
 struct Channel: BitwiseCopyable {
     struct State: OptionSet, BitwiseCopyable {
         let rawValue: UInt8
@@ -83,8 +88,6 @@ struct Channel: BitwiseCopyable {
         if count > 0 {
             input.end &+= count
             received &+= UInt64(truncatingIfNeeded: count)
-            // epoll(7): a stream that gives less than was asked for has no more, unless its end is next.
-            if count < room, !state.contains(.endAnnounced) { state.remove(.readable) }
             return .received(count)
         }
         if count == 0 {
@@ -123,7 +126,6 @@ struct Channel: BitwiseCopyable {
         let taken = StreamSocket.send(descriptor, memory, count, more: more)
         if taken >= 0 {
             sent &+= UInt64(truncatingIfNeeded: taken)
-            if taken < count { state.remove(.writable) }
             return taken
         }
         if taken == StreamSocket.wouldBlock {
@@ -132,6 +134,13 @@ struct Channel: BitwiseCopyable {
         }
         if taken == StreamSocket.interrupted { return 0 }
         return -1
+    }
+
+    /// The peer owes nothing now: what it sends next is announced, and need not be looked for before. An end that was
+    /// announced already is still met.
+    @inline(__always)
+    mutating func awaitNews() {
+        if !state.contains(.endAnnounced) { state.remove(.readable) }
     }
 
     /// Gives blocks back that hold nothing.

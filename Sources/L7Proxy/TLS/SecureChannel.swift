@@ -68,7 +68,13 @@ struct SecureChannel: ~Copyable {
     mutating func handshake(_ pool: inout BufferPool, now: UnixTime) -> Handshake {
         var hasEnded = false
         switch channel.fill(&pool) {
-        case .received, .nothing, .full: break
+        case .received, .full: break
+        case .nothing:
+            // Nothing to go on with, unless it is we who begin.
+            if channel.received > 0, channel.input.isEmpty {
+                if case .broken = channel.flush() { return .broken }
+                return .waiting
+            }
         case .ended, .broken: hasEnded = true
         case .noMemory: return .noMemory
         }

@@ -90,6 +90,31 @@ import Testing
         #expect(client.read(count: 64 << 20).count == 64 << 20)
     }
 
+    /// Nothing announces what has come before the worker read, however many reads it takes.
+    @Test(arguments: [false, true])
+    func whatAReadHasLeftIsReadToo(_ isHTTP2: Bool) throws {
+        let backend = try TestBackend { TestBackend.ok("\($0.split(separator: "\r\n\r\n").last?.utf8.count ?? 0)") }
+        // Held until all is there.
+        let rig = try Rig([backend.port], policyGeneration: 2)
+        rig.worker.enforce(policy: 1)
+        let text = "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 3000\r\n\r\n"
+        let body = [UInt8](repeating: 0x78, count: 3000)
+        let connection = rig.client()
+        let client = isHTTP2 ? HTTP2TestClient(connection) : nil
+        let stream = client?.peer.request(text, body: body)
+        let bytes = client?.peer.output() ?? Array(text.utf8) + body
+        connection.send(bytes: Array(bytes[..<1000]))
+        connection.send(urgent: 0x21)
+        connection.send(bytes: Array(bytes[1000...]))
+        #expect(Poll.until { connection.isDelivered && rig.counters().connections == 1 })
+        rig.worker.enforce(policy: 2)
+        if let client {
+            #expect(client.finish(stream) && client.message(stream).body == Array("3000".utf8))
+        } else {
+            #expect(connection.readMessage().hasSuffix("3000"))
+        }
+    }
+
     @Test func requestsBeyondThePoolOfBuffersAreRefusedNotServedWrong() throws {
         let backend = try TestBackend { _, connection, _ in _ = connection.readToEnd() }
         let rig = try Rig([backend.port]) { $0.buffers = 1 }

@@ -290,6 +290,23 @@ import Testing
         #expect(seen.mostStreams <= 2)
     }
 
+    @Test func aStreamThatEndsMakesRoomForTheRequestThatWaits() throws {
+        var limits = HTTP2Limits()
+        limits.concurrentStreams = 1
+        let seen = HTTP2Seen()
+        let backend = try TestBackend(http2: seen, limits: limits) { peer, stream, _ in
+            peer.respond(stream, body: [0x78])
+        }
+        let rig = try Rig([backend.port], appProtocol: "kubernetes.io/h2c") { $0.connectionsPerPool = 1 }
+        // Of HTTP/1: their responses are over before the session has told the end of the stream.
+        let clients = (0..<6).map { _ in rig.client() }
+        for _ in 0..<2 {
+            for client in clients { client.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n") }
+            for client in clients { #expect(client.readMessage().hasPrefix("HTTP/1.1 200 ")) }
+        }
+        #expect(backend.connections == 1 && seen.mostStreams == 1)
+    }
+
     @Test func rfc9113Section6_8ADrainTellsTheEndInTwoSteps() throws {
         let seen = HTTP2Seen()
         let backend = try TestBackend(http2: seen) { peer, stream, message in

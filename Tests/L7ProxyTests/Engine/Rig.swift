@@ -77,7 +77,7 @@ final class Rig: Sendable {
             legs: legs ?? { Self.connect($0) }, makeSink: { Recorder.Sink(recorder) })
         let listener = try StreamSocket.listen(at: .loopback(port: 0))
         port = StreamSocket.localEndpoint(listener.rawValue)?.port ?? 0
-        publish(backends, others: others, rules: rules, policies: policies)
+        give(backends, others: others, rules: rules, policies: policies)
         worker.addListener(listener, tag: 1)
         try worker.start { _ in }
     }
@@ -98,9 +98,17 @@ final class Rig: Sendable {
         var authorization: [AuthorizationPolicy] = []
     }
 
+    /// Returns when the worker has it: it may be reading a request that is sent after this already.
     func publish(
         _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
         policies: Policies = Policies()
+    ) {
+        give(backends, others: others, rules: rules, policies: policies)
+        _ = counters()
+    }
+
+    private func give(
+        _ backends: [UInt16], others: [String: [UInt16]], rules: [HTTPRoute.Rule]?, policies: Policies
     ) {
         let number = generation.withLock { generation in
             generation += 1

@@ -60,6 +60,18 @@ final class TestConnection: Sendable {
         return true
     }
 
+    /// Sends a byte as urgent data: no read of the peer goes on beyond where it was (tcp(7)).
+    func send(urgent byte: UInt8) {
+        var byte = byte
+        _ = Glibc.send(descriptor, &byte, 1, CInt(MSG_OOB | MSG_NOSIGNAL))
+    }
+
+    /// Whether all that was sent has come to the peer's socket.
+    var isDelivered: Bool {
+        var unacknowledged: CInt = 0
+        return ioctl(descriptor, UInt(TIOCOUTQ), &unacknowledged) == 0 && unacknowledged == 0
+    }
+
     enum Received: Equatable {
         case bytes([UInt8])
         case end

@@ -227,6 +227,11 @@ final class H2Link {
         self.server = .server(server)
     }
 
+    init(server: H2Peer) {
+        client = .client()
+        self.server = server
+    }
+
     /// Exchanges bytes until neither has any, and gives windows back.
     func settle(consume: Bool = true) {
         while true {

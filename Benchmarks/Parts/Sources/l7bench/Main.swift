@@ -59,7 +59,7 @@ enum L7Bench {
         }
     }
 
-    /// 99 paths that are denied, and one rule that allows the others to the client.
+    /// 99 paths that are denied, every other one to DELETE only, and one rule that allows the rest to the client.
     private static func authorizer() -> RequestAuthorizer {
         func policy(
             _ name: String, _ action: AuthorizationPolicy.Action, _ rules: [AuthorizationPolicy.Rule]
@@ -72,6 +72,7 @@ enum L7Bench {
         let denied = (1..<100).map { number in
             var operation = AuthorizationPolicy.Operation()
             operation.paths = ["/admin/\(number)/*"]
+            if number % 2 == 1 { operation.methods = ["DELETE"] }
             return AuthorizationPolicy.Rule(to: [operation])
         }
         var source = AuthorizationPolicy.Source()

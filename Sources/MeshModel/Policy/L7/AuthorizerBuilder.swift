@@ -13,6 +13,7 @@ struct AuthorizerBuilder {
     private typealias Tests = [AuthorizerProgram.Test]?
 
     mutating func add(_ policy: AuthorizationPolicy, _ number: Int) {
+        if policy.isDryRun { program.hasDryRun = true }
         switch (policy.action, policy.isDryRun) {
         case (.allow, false): program.hasAllow = true
         case (.allow, true): program.hasDryRunAllow = true

@@ -135,9 +135,15 @@ struct AuthorizerIndexer {
     }
 
     private func candidate(
-        _ rule: Int32, _ kind: AuthorizerProgram.Candidate.Kind, _ clause: Int32 = 0, proven: Int32 = -1
+        _ number: Int32, _ kind: AuthorizerProgram.Candidate.Kind, _ clause: Int32 = 0, proven: Int32 = -1
     ) -> AuthorizerProgram.Candidate {
-        .init(rule: rule, group: program.rules[Int(rule)].group, kind: kind, clause: clause, proven: proven)
+        let rule = program.rules[Int(number)]
+        var candidate = AuthorizerProgram.Candidate(rule: number, group: rule.group, kind: kind, proven: proven)
+        guard kind != .rule else { return candidate }
+        let tests = program.clauses[Int(clause)].tests
+        if tests.contains(where: { $0 != proven }) { candidate.tests = tests }
+        candidate.hasMore = !rule.when.isEmpty || !(kind == .operation ? rule.from : rule.to).isEmpty
+        return candidate
     }
 
     private func test(

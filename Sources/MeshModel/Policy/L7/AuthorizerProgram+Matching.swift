@@ -2,6 +2,7 @@
 
 extension AuthorizerProgram {
     /// The first rule of each group that matches.
+    @inline(__always)
     func matches<Fields: RouteHeaderFields & ~Copyable>(
         _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer, _ headers: borrowing Fields
     ) -> AuthorizerMatches {
@@ -65,26 +66,34 @@ extension AuthorizerProgram {
         }
     }
 
+    @inline(__always)
     private func holds<Fields: RouteHeaderFields & ~Copyable>(
         _ candidate: Candidate, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
         _ headers: borrowing Fields
     ) -> Bool {
         if candidate.template >= 0, !isMatch(Int(candidate.template), path) { return false }
-        let rule = rules[Int(candidate.rule)]
-        if candidate.kind != .rule {
-            let tests = clauses[Int(candidate.clause)].tests
-            guard all(tests, request, path, headers, except: candidate.proven) else { return false }
+        if !candidate.tests.isEmpty, !all(candidate.tests, request, path, headers, except: candidate.proven) {
+            return false
         }
-        if candidate.kind != .operation, !any(rule.to, request, path, headers) { return false }
-        if candidate.kind != .source, !any(rule.from, request, path, headers) { return false }
-        return all(rule.when, request, path, headers)
+        return !candidate.hasMore || holdsRest(candidate, request, path, headers)
     }
 
+    /// What is empty is not asked about: most rules have one list.
+    private func holdsRest<Fields: RouteHeaderFields & ~Copyable>(
+        _ candidate: Candidate, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
+        _ headers: borrowing Fields
+    ) -> Bool {
+        let rule = rules[Int(candidate.rule)]
+        if candidate.kind != .operation, !rule.to.isEmpty, !any(rule.to, request, path, headers) { return false }
+        if candidate.kind != .source, !rule.from.isEmpty, !any(rule.from, request, path, headers) { return false }
+        return rule.when.isEmpty || all(rule.when, request, path, headers)
+    }
+
+    @inline(__always)
     private func any<Fields: RouteHeaderFields & ~Copyable>(
         _ range: Range<Int32>, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer,
         _ headers: borrowing Fields
     ) -> Bool {
-        if range.isEmpty { return true }
         for index in range where all(clauses[Int(index)].tests, request, path, headers) { return true }
         return false
     }
@@ -102,18 +111,20 @@ extension AuthorizerProgram {
     }
 
     /// Whether the attribute is there and has one of the values.
+    @inline(__always)
     private func isMet<Fields: RouteHeaderFields & ~Copyable>(
         _ test: Test, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer, _ headers: borrowing Fields
     ) -> Bool {
+        let text: UnsafeRawBufferPointer?
         switch test.attribute {
-        case .method: return isMatch(test.values, request.method)
-        case .path: return isMatch(test.values, path)
-        case .authority: return request.authority.map { isMatch(test.values, $0) } ?? false
+        case .method: text = request.method
+        case .path: text = path
+        case .authority: text = request.authority
+        case .principal: text = request.source.principal
+        case .namespace: text = request.source.namespace
+        case .account: text = request.source.account
+        case .trustDomain: text = request.source.trustDomain
         case .header: return isHeaderMatch(test, headers)
-        case .principal: return request.source.principal.map { isMatch(test.values, $0) } ?? false
-        case .namespace: return request.source.namespace.map { isMatch(test.values, $0) } ?? false
-        case .account: return request.source.account.map { isMatch(test.values, $0) } ?? false
-        case .trustDomain: return request.source.trustDomain.map { isMatch(test.values, $0) } ?? false
         case .sourceAddress: return contains(test.values, request.source.address)
         case .remoteAddress: return contains(test.values, request.source.remoteAddress)
         case .destinationAddress: return contains(test.values, request.destinationAddress)
@@ -121,6 +132,8 @@ extension AuthorizerProgram {
             for index in test.values where ports[Int(index)] == request.destinationPort { return true }
             return false
         }
+        guard let text else { return false }
+        return isMatch(test.values, text)
     }
 
     private func contains(_ range: Range<Int32>, _ address: IPAddress) -> Bool {
@@ -132,6 +145,7 @@ extension AuthorizerProgram {
         text.withUnsafeBytes { patterns[pattern].matches(bytes, $0) }
     }
 
+    @inline(__always)
     private func isMatch(_ range: Range<Int32>, _ bytes: UnsafeRawBufferPointer) -> Bool {
         text.withUnsafeBytes { text in
             for index in range where patterns[Int(index)].matches(bytes, text) { return true }
@@ -139,7 +153,9 @@ extension AuthorizerProgram {
         }
     }
 
-    /// Lines of one name are one value with commas between them, as Envoy has it.
+    /// Lines of one name are one value with commas between them, as Envoy has it. Apart, for it needs room that the other
+    /// tests do not.
+    @inline(never)
     private func isHeaderMatch<Fields: RouteHeaderFields & ~Copyable>(
         _ test: Test, _ headers: borrowing Fields
     ) -> Bool {

@@ -38,20 +38,23 @@ struct AuthorizerProgram: Sendable {
     }
 
     /// Where in the index a rule stands, and what need not be tested again there.
-    struct Candidate: BitwiseCopyable {
+    struct Candidate: Sendable {
         enum Kind: UInt8, BitwiseCopyable {
             /// Test the whole rule.
             case rule
-            /// Of `to` only `clause`.
+            /// Of `to` only one clause.
             case operation
-            /// Of `from` only `clause`.
+            /// Of `from` only one clause.
             case source
         }
 
         let rule: Int32
         let group: Group
         let kind: Kind
-        var clause: Int32 = 0
+        /// Of the clause; none if all that it has is `proven`.
+        var tests: Range<Int32> = 0..<0
+        /// Whether the rule has more than lists of the clause's kind.
+        var hasMore = true
         /// Of the clause: that it is looked for here shows that it holds, but for `template`.
         var proven: Int32 = -1
         /// A pattern of the path of which only the beginning is proven; -1: none.
@@ -84,6 +87,8 @@ struct AuthorizerProgram: Sendable {
     // Whether there is an ALLOW policy, even one without rules: then what no rule allows is denied.
     var hasAllow = false
     var hasDryRunAllow = false
+    /// Whether any policy is on trial: otherwise there is one answer.
+    var hasDryRun = false
 }
 
 /// The first rule of each group that matches; -1: none.

@@ -51,6 +51,11 @@ public final class RequestAuthorizer: Sendable {
     ) -> AuthorizationDecision {
         let found = program.matches(request, path, headers)
         let enforced = Self.verdict(deny: found.deny, allow: found.allow, hasAllow: program.hasAllow)
+        guard program.hasDryRun else {
+            return AuthorizationDecision(
+                isAllowed: enforced.isAllowed, rule: enforced.rule, dryRunIsAllowed: enforced.isAllowed,
+                dryRunRule: enforced.rule)
+        }
         let dryRun = Self.verdict(
             deny: Self.first(found.deny, found.dryRunDeny), allow: Self.first(found.allow, found.dryRunAllow),
             hasAllow: program.hasAllow || program.hasDryRunAllow)

@@ -46,6 +46,30 @@ struct PathDoubts {
         (hasEscapedSlashes ? 1 : 0) + (hasParameters ? 1 : 0) + (hasEmptySegments ? 1 : 0) + (hasDotSegments ? 1 : 0)
     }
 
+    /// Whether `path` begins with `/` and has nothing that ``scan(_:)`` would find: its one reading is what it is.
+    static func isPlain(_ path: UnsafeRawBufferPointer) -> Bool {
+        guard let base = path.baseAddress, !path.isEmpty, path[0] == UInt8(ascii: "/") else { return false }
+        // Bit n, of the second word bit n - 64: the byte n decides nothing, being a letter, a digit, or one of `-_~!$&'()*+,:=@`.
+        let (low, high): (UInt64, UInt64) = (0x27ff_3fd2_0000_0000, 0x47ff_fffe_87ff_ffff)
+        var wasSlash = true
+        for index in 1..<path.count {
+            let byte = base.load(fromByteOffset: index, as: UInt8.self)
+            let word = byte & 0x40 == 0 ? low : high
+            if byte < 0x80, word &>> UInt64(byte & 0x3f) & 1 != 0 {
+                wasSlash = false
+                continue
+            }
+            // An empty segment, or one that begins with a dot.
+            if wasSlash { return false }
+            switch byte {
+            case UInt8(ascii: "/"): wasSlash = true
+            case UInt8(ascii: "."): break
+            default: return false
+            }
+        }
+        return true
+    }
+
     mutating func scan(_ path: UnsafeRawBufferPointer) -> RequestPathDefect? {
         var previous: UInt8 = 0
         var index = 0

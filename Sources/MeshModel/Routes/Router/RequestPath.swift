@@ -28,10 +28,14 @@ public struct RequestPath {
         case refused(RequestPathDefect)
     }
 
+    /// Whether nothing in `path` can be read in two ways, which is so of almost every path: then it is its own normal form.
+    public static func isPlain(_ path: UnsafeRawBufferPointer) -> Bool { PathDoubts.isPlain(path) }
+
     /// - Parameters:
     ///   - path: as it was sent, without the query. Begins with `/`; `*` and an empty path pass as they are.
     ///   - scratch: of at least ``scratchSize(for:)`` bytes; the readings may be in it.
     public static func read(_ path: UnsafeRawBufferPointer, into scratch: UnsafeMutableRawBufferPointer) -> Reading {
+        if PathDoubts.isPlain(path) { return .path(RequestPath(normal: path)) }
         guard path.first == UInt8(ascii: "/") else {
             let isNone = path.isEmpty || (path.count == 1 && path[0] == UInt8(ascii: "*"))
             return isNone ? .path(RequestPath(normal: path)) : .refused(.notAbsolute)
