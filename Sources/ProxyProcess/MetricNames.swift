@@ -26,9 +26,9 @@ struct MetricNames {
         let origin = record.origin
         var flow = MetricFlow(
             reporter: origin.direction == .inbound ? .destination : .source,
-            source: peer(snapshot.workloads[origin.sourceNetwork], isProved: true),
-            destination: peer(
-                origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address], isProved: false),
+            source: Self.peer(snapshot.workloads[origin.sourceNetwork], provedIn: snapshot.trustDomain),
+            destination: Self.peer(
+                origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address]),
             // The bytes stay on the node, or nothing protects them.
             security: .none)
         // Of another snapshot the number would be another Service's.
@@ -47,22 +47,22 @@ struct MetricNames {
             security: .unknown)
     }
 
-    private func peer(_ workload: ProxyWorkload?, isProved: Bool) -> MetricPeer {
+    /// - Parameter domain: the trust domain in which the pod has proved who it is; `nil`: it has not.
+    static func peer(_ workload: ProxyWorkload?, provedIn domain: String? = nil) -> MetricPeer {
         var peer = MetricPeer()
         guard let workload else { return peer }
         peer.workload = workload.name.name
         peer.namespace = workload.name.namespace
-        if isProved {
-            peer.principal =
-                "spiffe://\(snapshot.trustDomain)/ns/\(workload.name.namespace)/sa/\(workload.serviceAccount)"
+        if let domain {
+            peer.principal = "spiffe://\(domain)/ns/\(workload.name.namespace)/sa/\(workload.serviceAccount)"
         }
         let labels = workload.labels
         peer.app = labels["app"] ?? ""
         peer.version = labels["version"] ?? ""
         peer.canonicalService =
-            labels[Self.canonicalName] ?? labels["app.kubernetes.io/name"] ?? labels["app"] ?? workload.name.name
+            labels[canonicalName] ?? labels["app.kubernetes.io/name"] ?? labels["app"] ?? workload.name.name
         peer.canonicalRevision =
-            labels[Self.canonicalRevision] ?? labels["app.kubernetes.io/version"] ?? labels["version"] ?? "latest"
+            labels[canonicalRevision] ?? labels["app.kubernetes.io/version"] ?? labels["version"] ?? "latest"
         return peer
     }
 }

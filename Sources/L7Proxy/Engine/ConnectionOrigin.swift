@@ -63,3 +63,9 @@ public struct AcceptedSocket: Sendable {
 ///
 /// Called on the worker's thread once per connection. It must not block.
 public typealias OriginSource = @Sendable (AcceptedSocket) -> ConnectionOrigin?
+
+/// Takes an accepted connection that is no affair of a worker of requests. - Returns: Whether it has: then the
+/// descriptor is its own.
+///
+/// Called on the worker's thread once per connection. It must not block.
+public typealias ConnectionDiversion = @Sendable (AcceptedSocket, ConnectionOrigin) -> Bool

@@ -19,12 +19,15 @@ extension Engine {
     }
 
     private mutating func take(_ descriptor: CInt, from peer: StreamEndpoint, _ tag: UInt64) {
-        let client = IPAddress(high: peer.high, low: peer.low)
-        guard !isDraining,
-            let origin = origins(
-                AcceptedSocket(descriptor: descriptor, listener: tag, client: client, clientPort: peer.port)),
-            let share = sources.enter(origin)
-        else {
+        let accepted = AcceptedSocket(
+            descriptor: descriptor, listener: tag, client: IPAddress(high: peer.high, low: peer.low),
+            clientPort: peer.port)
+        guard !isDraining, let origin = origins(accepted) else {
+            counters.refusedConnections += 1
+            return StreamSocket.reset(descriptor)
+        }
+        if let diversion, diversion(accepted, origin) { return }
+        guard let share = sources.enter(origin) else {
             counters.refusedConnections += 1
             return StreamSocket.reset(descriptor)
         }

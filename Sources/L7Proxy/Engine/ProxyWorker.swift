@@ -10,19 +10,23 @@ public final class ProxyWorker: Sendable {
     private let mailbox: Mailbox<WorkerCommand>
     private let configuration: EngineConfiguration
     private let origins: OriginSource
+    private let diversion: ConnectionDiversion?
     private let legs: LegSource
     private let makeSink: @Sendable () -> RequestSink
 
     /// - Parameters:
+    ///   - diversion: `nil`: all connections are for requests.
     ///   - makeSink: Makes the sink, on the worker's thread: it is that thread's alone.
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     public init(
         configuration: EngineConfiguration = EngineConfiguration(), origins: @escaping OriginSource,
-        legs: @escaping LegSource, makeSink: @escaping @Sendable () -> RequestSink
+        diversion: ConnectionDiversion? = nil, legs: @escaping LegSource,
+        makeSink: @escaping @Sendable () -> RequestSink
     ) throws(SystemError) {
         mailbox = try Mailbox()
         self.configuration = configuration
         self.origins = origins
+        self.diversion = diversion
         self.legs = legs
         self.makeSink = makeSink
     }
@@ -32,7 +36,8 @@ public final class ProxyWorker: Sendable {
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     public func run() throws(SystemError) {
         var engine = try Engine(
-            configuration, origins: origins, legs: legs, sink: makeSink(), mailbox: mailbox, gauges: gauges)
+            configuration, origins: origins, diversion: diversion, legs: legs, sink: makeSink(), mailbox: mailbox,
+            gauges: gauges)
         engine.run()
     }
 

@@ -86,6 +86,9 @@ public struct HBONEComposition: Sendable {
     public var outbound: @Sendable (AcceptedSocket) -> HBONEOutbound?
     /// Whether policy allows a tunnel. Asked again for open ones after ``HBONEWorker/policyChanged()``.
     public var authorize: @Sendable (HBONEInbound) -> HBONEVerdict
+    /// Why a tunnel of this node's pod, which is open, is no longer allowed; `nil`: it is. Asked after
+    /// ``HBONEWorker/policyChanged()``.
+    public var denial: @Sendable (HBONEOutbound) -> String?
     /// The pod's port behind a Service's host name (lent) and port.
     public var resolve: @Sendable (UnsafeRawBufferPointer, UInt16, HBONEOrigin) -> Result<UInt16, HBONERefusal>
     /// Sockets inside pods: to the application, and to peers.
@@ -100,6 +103,7 @@ public struct HBONEComposition: Sendable {
         self.authorize = authorize
         self.legs = legs
         outbound = { _ in nil }
+        denial = { _ in nil }
         resolve = { _, _, _ in .failure(.unknownService) }
     }
 }

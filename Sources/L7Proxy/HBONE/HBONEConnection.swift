@@ -112,6 +112,8 @@ struct HBONETunnel: ~Copyable {
         static let streamOver = Marks(rawValue: 1 << 3)
         /// The stream was opened again, after a server had not looked at it.
         static let retried = Marks(rawValue: 1 << 4)
+        /// Both ends could send.
+        static let opened = Marks(rawValue: 1 << 5)
     }
 
     var handle = SlabHandle(index: 0, generation: 0)

@@ -70,6 +70,7 @@ extension HBONEEngine {
         guard status >= 200, status < 300 else { return finish(tunnel, .peerRefused(status: status)) }
         timers.cancel(tunnel.pointee.timer)
         tunnel.pointee.phase = .flowing
+        reportOpened(tunnel)
         if isWhole { tunnel.pointee.marks.insert(.peerEnded) }
         flow(tunnel)
     }

@@ -21,6 +21,7 @@ struct HBONEListenerLabel: BitwiseCopyable {
 enum HBONECommand: Sendable {
     case addListener(CInt, tag: UInt64, HBONEListenerLabel.Kind)
     case removeListener(tag: UInt64)
+    case serve(HBONEOrigin, CInt)
     case publish(TLSIdentities)
     case policyChanged
     case open(HBONEOutbound, CInt)
@@ -28,6 +29,7 @@ enum HBONECommand: Sendable {
     case leg(LegTicket, CInt, isPeer: Bool)
     case drain(milliseconds: UInt64, @Sendable () -> Void)
     case count(@Sendable (HBONECounters) -> Void)
+    case metrics(@Sendable (MetricsSnapshot?) -> Void)
     case stop
 }
 
@@ -38,6 +40,9 @@ extension HBONEEngine {
             case .addListener(let descriptor, let tag, let kind):
                 add(descriptor, HBONEListenerLabel(tag: tag, kind: kind))
             case .removeListener(let tag): listeners.remove(from: poller) { $0.tag == tag }
+            case .serve(let origin, let descriptor):
+                counters.accepted += 1
+                begin(descriptor, origin)
             case .publish(let identities): publish(identities)
             case .policyChanged: authorizeAgain()
             case .open(let outbound, let descriptor): open(outbound, descriptor)
@@ -45,6 +50,7 @@ extension HBONEEngine {
                 if isPeer { dialled(ticket, descriptor) } else { legMade(ticket, descriptor) }
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
             case .count(let reply): reply(currentCounters)
+            case .metrics(let reply): reply(sink.metrics())
             case .stop: isStopping = true
             }
         }
@@ -150,10 +156,12 @@ extension HBONEEngine {
         for connection in liveConnections() { close(connection, .drained) }
         for command in mailbox.takeAll() {
             switch command {
-            case .addListener(let descriptor, _, _), .open(_, let descriptor): StreamSocket.close(descriptor)
+            case .addListener(let descriptor, _, _): StreamSocket.close(descriptor)
+            case .open(_, let descriptor), .serve(_, let descriptor): StreamSocket.reset(descriptor)
             case .leg(_, let descriptor, _): if descriptor >= 0 { StreamSocket.close(descriptor) }
             case .drain(_, let done): done()
             case .count(let reply): reply(currentCounters)
+            case .metrics(let reply): reply(nil)
             case .removeListener, .publish, .policyChanged, .stop: break
             }
         }

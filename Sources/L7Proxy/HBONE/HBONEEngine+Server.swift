@@ -61,7 +61,8 @@ extension HBONEEngine {
         let answer = composition.legs(
             LegRequest(
                 ticket: LegTicket(handle: tunnel.pointee.handle), network: origin.network, outsider: identity,
-                address: origin.local, port: tunnel.pointee.port))
+                address: origin.local, port: tunnel.pointee.port,
+                client: ProxyEndpoint(address: origin.client, port: origin.clientPort)))
         switch answer {
         case .descriptor(let descriptor): adopt(tunnel, descriptor)
         case .pending: break
@@ -109,6 +110,7 @@ extension HBONEEngine {
         else { return finish(tunnel, .outOfMemory) }
         timers.cancel(tunnel.pointee.timer)
         tunnel.pointee.phase = .flowing
+        reportOpened(tunnel)
         enqueue(connection)
         flow(tunnel)
     }
@@ -148,9 +150,13 @@ extension HBONEEngine {
         hasRecords = true
     }
 
-    /// Asks policy again about every tunnel that it let in.
+    /// Asks policy again about every tunnel.
     mutating func authorizeAgain() {
         for tunnel in liveTunnels() {
+            if let outbound = tunnel.pointee.outbound, let reason = composition.denial(outbound) {
+                finish(tunnel, .policyChanged, reason)
+                continue
+            }
             guard tunnel.pointee.isServer, tunnel.pointee.port != 0, let origin = tunnel.pointee.origin,
                 let peer = tunnel.pointee.peer
             else { continue }

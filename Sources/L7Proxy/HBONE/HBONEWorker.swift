@@ -46,8 +46,13 @@ public final class HBONEWorker: Sendable {
     /// are gone, and peers that new bundles do not accept, are cut.
     public func publish(_ identities: TLSIdentities) { mailbox.put(.publish(identities)) }
 
-    /// Policy has changed: it is asked again about every tunnel that it has let in.
+    /// Policy has changed: it is asked again about every tunnel.
     public func policyChanged() { mailbox.put(.policyChanged) }
+
+    /// Serves a peer's connection to a pod's port of HBONE that was accepted elsewhere.
+    public func serve(_ origin: HBONEOrigin, _ descriptor: consuming OwnedDescriptor) {
+        mailbox.put(.serve(origin, descriptor.relinquish()))
+    }
 
     /// Accepts peers' connections to a pod's port of HBONE from a listening socket.
     public func addPeerListener(_ descriptor: consuming OwnedDescriptor, tag: UInt64) {
@@ -88,6 +93,9 @@ public final class HBONEWorker: Sendable {
 
     /// What the worker has counted, given on its thread.
     public func counters(_ reply: @escaping @Sendable (HBONECounters) -> Void) { mailbox.put(.count(reply)) }
+
+    /// What the worker's sink has counted, given on its thread.
+    public func metrics(_ reply: @escaping @Sendable (MetricsSnapshot?) -> Void) { mailbox.put(.metrics(reply)) }
 
     /// Ends ``run()``; everything open is reset.
     public func stop() { mailbox.put(.stop) }

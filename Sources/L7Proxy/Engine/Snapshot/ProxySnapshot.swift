@@ -231,6 +231,16 @@ public final class ProxySnapshot: Sendable {
         return binding
     }
 
+    /// Whether anything here asks for the requests of a pod's connection: routes of the Service that it goes to, or
+    /// policies of some endpoint.
+    public func decidesRequests(of origin: ConnectionOrigin) -> Bool {
+        let binding = binding(origin)
+        guard let service = binding.service else { return binding.authorizer != nil }
+        if binding.router != nil { return true }
+        if case .none = service.pointee.authorization { return false }
+        return true
+    }
+
     /// Where the pod of an endpoint is reached by the other family; `nil`: nowhere.
     func alternate(of endpoint: ProxyEndpoint) -> IPAddress? { alternates[endpoint] }
 

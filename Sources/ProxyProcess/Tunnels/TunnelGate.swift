@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import L7Proxy
+import LinuxIO
+import MeshModel
+import Synchronization
+
+/// Stands between the workers of requests, which accept all connections, and the one of tunnels: takes what is its.
+///
+/// Any thread asks.
+final class TunnelGate: Sendable {
+    private struct State {
+        var plan: TunnelPlan?
+        /// `nil`: no identities have come, so that nothing can be encrypted.
+        var worker: HBONEWorker?
+    }
+
+    private let state = Mutex(State())
+    private let complaints: Complaints
+
+    init(_ complaints: Complaints) { self.complaints = complaints }
+
+    var plan: TunnelPlan? { state.withLock { $0.plan } }
+
+    func use(_ plan: TunnelPlan) { state.withLock { $0.plan = plan } }
+    func use(_ worker: HBONEWorker) { state.withLock { $0.worker = worker } }
+
+    /// Takes a connection that goes through a tunnel, or that would have to: it is never served in clear instead.
+    ///
+    /// - Returns: Whether it has; the descriptor is its own then.
+    func take(_ socket: AcceptedSocket, _ origin: ConnectionOrigin) -> Bool {
+        let (plan, worker) = state.withLock { ($0.plan, $0.worker) }
+        switch origin.direction {
+        case .inbound:
+            guard origin.destinationPort == tunnelPort else { return false }
+            guard let worker, let plan, let place = plan.origin(of: origin) else {
+                reset(socket, "it is for tunnels, and its pod has no identity here")
+                return true
+            }
+            worker.serve(place, OwnedDescriptor(adopting: socket.descriptor))
+        case .outbound:
+            guard let plan else { return false }
+            switch plan.outbound(origin, random: { .random(in: 0..<$0) }) {
+            case .direct: return false
+            case .refused(let reason): reset(socket, reason)
+            case .tunnel(let outbound):
+                if let worker {
+                    worker.open(outbound, OwnedDescriptor(adopting: socket.descriptor))
+                } else {
+                    reset(socket, "it must go through a tunnel, and no certificates have come yet")
+                }
+            }
+        }
+        return true
+    }
+
+    private func reset(_ socket: AcceptedSocket, _ reason: String) {
+        complaints.add(.tunnel, "connection from \(socket.client):\(socket.clientPort) reset: \(reason)")
+        StreamSocket.reset(socket.descriptor)
+    }
+}
