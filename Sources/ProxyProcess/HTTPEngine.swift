@@ -51,6 +51,8 @@ public final class HTTPEngine: ProxyEngine {
     private let origins: OriginTable
     private let accessLog: AccessLog?
     private let tunnels: TunnelService
+    /// Which has been given requests of a tunnel last.
+    private var nextWorker = 0
     private var workers: [ProxyWorker] = []
     private var watch: EventLoop.Watch?
     private var snapshots = SnapshotBuilder()
@@ -139,12 +141,8 @@ public final class HTTPEngine: ProxyEngine {
     private func takeNotices() {
         for notice in inbox.takeAll() {
             switch notice {
-            case .leg(let worker, let request):
-                let worker = workers[worker]
-                makeLeg(request, { worker.deliver($0, to: request.ticket) }, { worker.refuse(request.ticket) })
-            case .tunnelLeg(let request):
-                guard let worker = tunnels.worker else { continue }
-                makeLeg(request, { worker.deliver($0, to: request) }, { worker.refuse(request) })
+            case .leg(let worker, let request): makeLeg(request, for: workers[worker])
+            case .tunnelLeg(let request): makeTunnelLeg(request)
             case .released(let tag): released(tag)
             case .drained(let worker): drained(worker)
             case .failed(let worker, let error):
@@ -232,15 +230,40 @@ public final class HTTPEngine: ProxyEngine {
 
     // MARK: - Legs
 
-    private func makeLeg(
+    private func makeLeg(_ request: L7Proxy.LegRequest, for worker: ProxyWorker) {
+        switch tunnels.open(request) {
+        case .direct:
+            makeSocket(request, { worker.deliver($0, to: request.ticket) }, { worker.refuse(request.ticket) })
+        case .tunnel(let end): worker.deliver(end, to: request.ticket)
+        case .refused(let reason):
+            complaints.add(.leg, "no connection to \(SocketEndpoint(request.address, request.port)): \(reason)")
+            worker.refuse(request.ticket)
+        }
+    }
+
+    /// For the worker of tunnels: to a peer, to a pod of this node, or to whoever decides about requests to it.
+    private func makeTunnelLeg(_ request: L7Proxy.LegRequest) {
+        guard let tunnelWorker = tunnels.worker else { return }
+        guard request.isForRequests, let origin = request.originOfRequests else {
+            return makeSocket(
+                request, { tunnelWorker.deliver($0, to: request) }, { tunnelWorker.refuse(request) })
+        }
+        do throws(SystemError) {
+            let (near, far) = try LocalEnd.pair()
+            tunnelWorker.deliver(near, to: request)
+            nextWorker = (nextWorker + 1) % workers.count
+            workers[nextWorker].serve(far, origin)
+        } catch {
+            complaints.add(.leg, "no requests through a tunnel: \(error)")
+            tunnelWorker.refuse(request)
+        }
+    }
+
+    private func makeSocket(
         _ request: L7Proxy.LegRequest, _ deliver: @escaping (consuming OwnedDescriptor) -> Void,
         _ refuse: @escaping () -> Void
     ) {
         let destination = SocketEndpoint(request.address, request.port)
-        if !request.isToPeer, tunnels.gate.plan?.isRemote(request.address) ?? false {
-            complaints.add(.leg, "no request to \(destination): a pod of another node is reached by TCP only")
-            return refuse()
-        }
         legs.requestLeg(
             netns: request.network, destination: destination, outsider: request.outsider,
             client: request.client.map { SocketEndpoint($0.address, $0.port) }

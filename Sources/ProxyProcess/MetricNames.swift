@@ -24,13 +24,17 @@ struct MetricNames {
     /// - Parameter address: where the request went, or was to go.
     func flow(_ record: RequestRecord, _ address: IPAddress) -> MetricFlow {
         let origin = record.origin
+        let remote = origin.direction == .outbound ? snapshot.remotePods[address] : nil
         var flow = MetricFlow(
             reporter: origin.direction == .inbound ? .destination : .source,
-            source: Self.peer(snapshot.workloads[origin.sourceNetwork], provedIn: snapshot.trustDomain),
+            source: Self.peer(
+                origin.isProved ? snapshot.remotePods[origin.client] : snapshot.workloads[origin.sourceNetwork],
+                provedIn: snapshot.trustDomain),
             destination: Self.peer(
-                origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address]),
-            // The bytes stay on the node, or nothing protects them.
-            security: .none)
+                remote ?? (origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address]),
+                provedIn: remote == nil ? nil : snapshot.trustDomain),
+            // Else the bytes stay on the node, or nothing protects them.
+            security: origin.isProved || remote != nil ? .mutualTLS : .none)
         // Of another snapshot the number would be another Service's.
         let own = record.generation == snapshot.generation ? snapshot.serviceName(record.service) : nil
         if let (name, _) = own ?? snapshot.serviceName(at: origin) {

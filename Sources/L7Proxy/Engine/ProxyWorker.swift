@@ -55,6 +55,9 @@ public final class ProxyWorker: Sendable {
         mailbox.put(.addListener(descriptor.relinquish(), tag: tag))
     }
 
+    /// Serves a connection that came by a tunnel.
+    public func serve(_ end: LocalEnd, _ origin: ConnectionOrigin) { mailbox.put(.serve(end, origin)) }
+
     /// Closes the listeners of this tag. Connections that they have accepted go on.
     public func removeListener(tag: UInt64) { mailbox.put(.removeListener(tag: tag)) }
 
@@ -75,6 +78,9 @@ public final class ProxyWorker: Sendable {
     public func deliver(_ descriptor: consuming OwnedDescriptor, to ticket: LegTicket) {
         mailbox.put(.leg(ticket, descriptor.relinquish()))
     }
+
+    /// The same, with an end of a pair.
+    public func deliver(_ end: LocalEnd, to ticket: LegTicket) { mailbox.put(.localLeg(ticket, end)) }
 
     /// There will be no socket for this ``LegRequest``.
     public func refuse(_ ticket: LegTicket) { mailbox.put(.leg(ticket, -1)) }

@@ -32,12 +32,21 @@ public struct HBONEInbound: Sendable {
     public let origin: HBONEOrigin
     /// Of the pod.
     public let port: UInt16
+
+    public init(peer: SPIFFEID, origin: HBONEOrigin, port: UInt16) {
+        self.peer = peer
+        self.origin = origin
+        self.port = port
+    }
 }
 
 /// What policy says about a tunnel.
 public enum HBONEVerdict: Sendable {
     /// - Parameter identity: The number of the peer's identity, by which the kernel judges the socket to the application.
     case allow(identity: UInt32)
+    /// The same, but what it carries are requests that policies decide about, each for itself: its bytes are to go to
+    /// whoever does.
+    case requests(identity: UInt32)
     /// - Parameter reason: For the log: `denied by shop/web`. The peer learns the status only.
     case deny(reason: String)
 }

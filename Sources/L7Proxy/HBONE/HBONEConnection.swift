@@ -114,6 +114,8 @@ struct HBONETunnel: ~Copyable {
         static let retried = Marks(rawValue: 1 << 4)
         /// Both ends could send.
         static let opened = Marks(rawValue: 1 << 5)
+        /// What it carries are requests that policies decide about.
+        static let requests = Marks(rawValue: 1 << 6)
     }
 
     var handle = SlabHandle(index: 0, generation: 0)

@@ -25,6 +25,8 @@ enum HBONECommand: Sendable {
     case publish(TLSIdentities)
     case policyChanged
     case open(HBONEOutbound, CInt)
+    case openLocal(HBONEOutbound, LocalEnd)
+    case localLeg(LegTicket, LocalEnd)
     /// -1: there will be none.
     case leg(LegTicket, CInt, isPeer: Bool)
     case drain(milliseconds: UInt64, @Sendable () -> Void)
@@ -46,6 +48,11 @@ extension HBONEEngine {
             case .publish(let identities): publish(identities)
             case .policyChanged: authorizeAgain()
             case .open(let outbound, let descriptor): open(outbound, descriptor)
+            case .openLocal(let outbound, let end):
+                var channel = Channel()
+                channel.adopt(end)
+                open(outbound, channel)
+            case .localLeg(let ticket, let end): legMade(ticket, end)
             case .leg(let ticket, let descriptor, let isPeer):
                 if isPeer { dialled(ticket, descriptor) } else { legMade(ticket, descriptor) }
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
@@ -158,6 +165,7 @@ extension HBONEEngine {
             switch command {
             case .addListener(let descriptor, _, _): StreamSocket.close(descriptor)
             case .open(_, let descriptor), .serve(_, let descriptor): StreamSocket.reset(descriptor)
+            case .openLocal(_, let end), .localLeg(_, let end): end.discard()
             case .leg(_, let descriptor, _): if descriptor >= 0 { StreamSocket.close(descriptor) }
             case .drain(_, let done): done()
             case .count(let reply): reply(currentCounters)

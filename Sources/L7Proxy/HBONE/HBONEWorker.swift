@@ -67,10 +67,13 @@ public final class HBONEWorker: Sendable {
     /// Closes the listeners of this tag. What they have accepted goes on.
     public func removeListener(tag: UInt64) { mailbox.put(.removeListener(tag: tag)) }
 
-    /// Opens a tunnel for a connection that was accepted elsewhere, or for the end of a socket pair.
+    /// Opens a tunnel for a connection that was accepted elsewhere.
     public func open(_ outbound: HBONEOutbound, _ descriptor: consuming OwnedDescriptor) {
         mailbox.put(.open(outbound, descriptor.relinquish()))
     }
+
+    /// Opens a tunnel for the end of a pair whose other end another worker has.
+    public func open(_ outbound: HBONEOutbound, _ end: LocalEnd) { mailbox.put(.openLocal(outbound, end)) }
 
     /// Answers a ``LegRequest`` that was left pending.
     ///
@@ -78,6 +81,9 @@ public final class HBONEWorker: Sendable {
     public func deliver(_ descriptor: consuming OwnedDescriptor, to request: LegRequest) {
         mailbox.put(.leg(request.ticket, descriptor.relinquish(), isPeer: request.isToPeer))
     }
+
+    /// The same, with an end of a pair: ``LegRequest/isForRequests``.
+    public func deliver(_ end: LocalEnd, to request: LegRequest) { mailbox.put(.localLeg(request.ticket, end)) }
 
     /// There will be no socket for this ``LegRequest``.
     public func refuse(_ request: LegRequest) { mailbox.put(.leg(request.ticket, -1, isPeer: request.isToPeer)) }

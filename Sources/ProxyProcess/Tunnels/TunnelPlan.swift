@@ -11,7 +11,7 @@ import ProxyProtocol
 final class TunnelPlan: Sendable {
     /// An enrolled pod of another node.
     struct RemotePod: Sendable {
-        let workload: ProxyWorkload
+        let name: NamespacedName
         /// Whom its certificate names; `nil`: its names make no SPIFFE ID.
         let id: SPIFFEID?
         let identity: PerFamily<IdentityNumber>
@@ -57,9 +57,7 @@ final class TunnelPlan: Sendable {
         var remotes: [IPAddress: RemotePod] = [:]
         for record in configuration.remotePods {
             let pod = RemotePod(
-                workload: ProxyWorkload(
-                    name: record.pod, serviceAccount: record.serviceAccount, addresses: record.addresses,
-                    labels: record.labels), id: id(record.pod, record.serviceAccount), identity: record.identity,
+                name: record.pod, id: id(record.pod, record.serviceAccount), identity: record.identity,
                 proven: record.proven)
             for address in record.addresses { remotes[address] = pod }
         }
@@ -76,9 +74,6 @@ final class TunnelPlan: Sendable {
             uniquingKeysWith: { $1 })
         services = Self.services(configuration, remotes)
     }
-
-    /// Nothing goes through tunnels.
-    var isEmpty: Bool { remotes.isEmpty }
 
     private static func services(
         _ configuration: ProxyConfiguration, _ remotes: [IPAddress: RemotePod]
@@ -129,7 +124,7 @@ final class TunnelPlan: Sendable {
         guard let source = locals[origin.sourceNetwork], let id = source.id else {
             return .refused("the pod that it comes from has no identity here")
         }
-        guard let peer = pod.id else { return .refused("\(pod.workload.name) can have no identity") }
+        guard let peer = pod.id else { return .refused("\(pod.name) can have no identity") }
         // An address of the same family, which the socket to the peer is made from.
         guard let own = source.workload.addresses.first(where: { $0.isIPv4 == address.isIPv4 }) else {
             return .refused("\(source.workload.name) has no address of the family of \(address)")
@@ -140,6 +135,15 @@ final class TunnelPlan: Sendable {
         outbound.service = service
         if let denial = denial(outbound) { return .refused(denial) }
         return .tunnel(outbound)
+    }
+
+    /// The tunnel for a connection that a worker of requests wants to an endpoint.
+    func outbound(_ request: L7Proxy.LegRequest) -> Outbound {
+        guard request.outsider == nil, !request.isToPeer else { return .direct }
+        let origin = ConnectionOrigin(
+            destination: request.address, destinationPort: request.port, client: request.address,
+            clientPort: request.client?.port ?? 0, sourceNetwork: request.network, network: request.network)
+        return tunnel(origin, to: request.address, port: request.port, service: "")
     }
 
     /// Why the pod's own policy does not allow a tunnel; `nil`: it does.
@@ -179,15 +183,13 @@ final class TunnelPlan: Sendable {
             return .deny(reason: "\(origin.client) is no enrolled pod of another node")
         }
         guard source.id == inbound.peer else {
-            return .deny(reason: "the certificate is not of \(source.workload.name), which has the address")
+            return .deny(reason: "the certificate is not of \(source.name), which has the address")
         }
         let number = source.proven[origin.local]
         switch Self.verdict(verdicts.ingress, number, inbound.port) {
         case .allow: return .allow(identity: number.rawValue)
         case .deny: return .deny(reason: "ingress policy of \(pod.workload.name) denies it")
-        case .needsProxy:
-            return .deny(
-                reason: "policies of \(pod.workload.name) decide for each request, which is not done for tunnels")
+        case .needsProxy: return .requests(identity: number.rawValue)
         }
     }
 
@@ -195,9 +197,7 @@ final class TunnelPlan: Sendable {
 
     /// The pod that has an address, on whatever node.
     func workload(at address: IPAddress) -> ProxyWorkload? {
-        remotes[address]?.workload ?? localAddresses[address].flatMap { locals[$0]?.workload }
+        snapshot.remotePods[address] ?? localAddresses[address].flatMap { locals[$0]?.workload }
     }
 
-    /// Whether an address may be reached through tunnels only.
-    func isRemote(_ address: IPAddress) -> Bool { remotes[address] != nil }
 }

@@ -69,6 +69,32 @@ final class TunnelService {
         worker.counters { _ in inForce() }
     }
 
+    /// What becomes of a worker's wish for a connection.
+    enum Connection {
+        /// It goes to nobody behind a tunnel.
+        case direct
+        /// The end of a tunnel that is being opened; a failure resets it.
+        case tunnel(LocalEnd)
+        case refused(String)
+    }
+
+    func open(_ request: L7Proxy.LegRequest) -> Connection {
+        guard let plan = gate.plan else { return .direct }
+        switch plan.outbound(request) {
+        case .direct: return .direct
+        case .refused(let reason): return .refused(reason)
+        case .tunnel(let outbound):
+            guard let worker else { return .refused("no certificates have come yet") }
+            do throws(SystemError) {
+                let (near, far) = try LocalEnd.pair()
+                worker.open(outbound, far)
+                return .tunnel(near)
+            } catch {
+                return .refused("\(error)")
+            }
+        }
+    }
+
     /// Calls `reply`, on the worker's thread, with what was counted.
     func metrics(_ reply: @escaping @Sendable (MetricsSnapshot?) -> Void) {
         guard let worker else { return reply(nil) }
@@ -82,5 +108,15 @@ final class TunnelService {
     func drain(milliseconds: UInt64, _ done: @escaping @Sendable () -> Void) {
         guard let worker else { return done() }
         worker.drain(milliseconds: milliseconds, done: done)
+    }
+}
+
+extension L7Proxy.LegRequest {
+    /// Where requests of a tunnel come from and where they are to go; `nil`: it is not for such.
+    var originOfRequests: ConnectionOrigin? {
+        guard let client, let outsider else { return nil }
+        return ConnectionOrigin(
+            destination: address, destinationPort: port, client: client.address, clientPort: client.port,
+            direction: .inbound, sourceIdentity: outsider, isProved: true, network: network)
     }
 }
