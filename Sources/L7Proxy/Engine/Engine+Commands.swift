@@ -125,6 +125,8 @@ extension Engine {
     }
 
     mutating func finishDrain() {
+        // Nobody will use them: whoever is behind one, a worker of tunnels too, need not wait for their timers.
+        for upstream in upstreams.live(where: { $0.phase == .open && $0.exchange == nil }) { close(upstream) }
         let waiting = onDrained
         onDrained = []
         for done in waiting { done() }

@@ -19,7 +19,14 @@ final class TunnelFailures: Sendable {
     private let counts = Mutex<[Key: UInt64]>([:])
 
     func add(_ subject: Subject, _ direction: HBONERecord.Direction, _ reason: HBONEReason) {
-        let key = Key(subject: subject, isInbound: direction == .inbound, reason: reason.name.description)
+        add(subject, isInbound: direction == .inbound, reason.name)
+    }
+
+    /// A connection that had to go through a tunnel and was reset at once.
+    func addUnopened(isInbound: Bool) { add(.tunnel, isInbound: isInbound, "not_opened") }
+
+    private func add(_ subject: Subject, isInbound: Bool, _ reason: StaticString) {
+        let key = Key(subject: subject, isInbound: isInbound, reason: reason.description)
         counts.withLock { $0[key, default: 0] += 1 }
     }
 

@@ -3,6 +3,7 @@
 import L7Proxy
 import LinuxIO
 import MeshModel
+import ProxyProtocol
 import Synchronization
 
 /// Stands between the workers of requests, which accept all connections, and the one of tunnels: takes what is its.
@@ -17,8 +18,12 @@ final class TunnelGate: Sendable {
 
     private let state = Mutex(State())
     private let complaints: Complaints
+    private let failures: TunnelFailures
 
-    init(_ complaints: Complaints) { self.complaints = complaints }
+    init(_ complaints: Complaints, _ failures: TunnelFailures) {
+        self.complaints = complaints
+        self.failures = failures
+    }
 
     var plan: TunnelPlan? { state.withLock { $0.plan } }
 
@@ -34,7 +39,7 @@ final class TunnelGate: Sendable {
         case .inbound:
             guard origin.destinationPort == tunnelPort else { return false }
             guard let worker, let plan, let place = plan.origin(of: origin) else {
-                reset(socket, "it is for tunnels, and its pod has no identity here")
+                reset(socket, origin, "it is for tunnels, and its pod has no identity here")
                 return true
             }
             worker.serve(place, OwnedDescriptor(adopting: socket.descriptor))
@@ -42,20 +47,24 @@ final class TunnelGate: Sendable {
             guard let plan else { return false }
             switch plan.outbound(origin, random: { .random(in: 0..<$0) }) {
             case .direct: return false
-            case .refused(let reason): reset(socket, reason)
+            case .refused(let reason): reset(socket, origin, reason)
             case .tunnel(let outbound):
                 if let worker {
                     worker.open(outbound, OwnedDescriptor(adopting: socket.descriptor))
                 } else {
-                    reset(socket, "it must go through a tunnel, and no certificates have come yet")
+                    reset(socket, origin, "it must go through a tunnel, and no certificates have come yet")
                 }
             }
         }
         return true
     }
 
-    private func reset(_ socket: AcceptedSocket, _ reason: String) {
-        complaints.add(.tunnel, "connection from \(socket.client):\(socket.clientPort) reset: \(reason)")
+    private func reset(_ socket: AcceptedSocket, _ origin: ConnectionOrigin, _ reason: String) {
+        failures.addUnopened(isInbound: origin.direction == .inbound)
+        let (client, target) = (
+            SocketEndpoint(socket.client, socket.clientPort), SocketEndpoint(origin.destination, origin.destinationPort)
+        )
+        complaints.add(.tunnel, "connection from \(client) to \(target) reset: \(reason)")
         StreamSocket.reset(socket.descriptor)
     }
 }

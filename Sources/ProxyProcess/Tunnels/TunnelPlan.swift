@@ -199,5 +199,4 @@ final class TunnelPlan: Sendable {
     func workload(at address: IPAddress) -> ProxyWorkload? {
         snapshot.remotePods[address] ?? localAddresses[address].flatMap { locals[$0]?.workload }
     }
-
 }

@@ -11,7 +11,7 @@ final class TunnelService {
     let gate: TunnelGate
     /// `nil`: there are no identities.
     private(set) var worker: HBONEWorker?
-    private let failures = TunnelFailures()
+    private let failures: TunnelFailures
     private let complaints: Complaints
     private let log: (log: AccessLog, form: AccessLogWriter.Form)?
     private let askForLeg: @Sendable (L7Proxy.LegRequest) -> Void
@@ -25,7 +25,8 @@ final class TunnelService {
         _ complaints: Complaints, log: (log: AccessLog, form: AccessLogWriter.Form)?,
         askForLeg: @escaping @Sendable (L7Proxy.LegRequest) -> Void, failed: @escaping @Sendable (SystemError) -> Void
     ) {
-        gate = TunnelGate(complaints)
+        failures = TunnelFailures()
+        gate = TunnelGate(complaints, failures)
         self.complaints = complaints
         self.log = log
         self.askForLeg = askForLeg
