@@ -111,7 +111,7 @@ public final class HTTPEngine: ProxyEngine {
         }
         let tunnels = TunnelService(
             complaints, log: lines, askForLeg: { inbox.put(.tunnelLeg($0)) },
-            failed: { inbox.put(.failed(worker: options.workers, $0)) })
+            failed: { [count = options.workers] in inbox.put(.failed(worker: count, $0)) })
         self.tunnels = tunnels
         let gate = tunnels.gate
         // One for all: they share the node's limits.

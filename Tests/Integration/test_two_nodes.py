@@ -5,23 +5,30 @@ import errno
 import os
 import socket
 import ssl
+import subprocess
+import sys
 
 import pytest
 
 from harness.hbone import Authority, End, tls
 from harness.manifests import app, authorization_policy, network_policy, service
 from harness.meshed import Applied
-from harness.processes import PATIENCE
+from harness.processes import PATIENCE, stop
+from harness.routed import PROGRAM, Client, http_route, to
 from harness.two_nodes import DOMAIN, TwoNodes, in_namespace
 from harness.world import eventually
 
 VIP, VIP_PORT, TARGET = "10.96.7.1", 80, 8480
+WEB, WEB_TARGET = "10.96.7.2", 8180
 METRICS = 19487
 
 
 @pytest.fixture(scope="module")
 def mesh():
     made = TwoNodes(service("far", {"app": "x"}, [(VIP_PORT, TARGET)], [VIP]),
+                    service("web", {"app": "y"}, [(VIP_PORT, WEB_TARGET)], [WEB]),
+                    http_route("web", [{"matches": [{"path": {"type": "PathPrefix", "value": "/routed"}}],
+                                        "backendRefs": [to("web")]}]),
                     options=(("--metrics", f"127.0.0.1:{METRICS}"), ()))
     yield made
     made.close()
@@ -180,6 +187,37 @@ def test_a_service_whose_endpoint_is_elsewhere(mesh):
     for end in (client, server, listener):
         end.close()
     assert mesh.log(mesh.here, dst__service="far.test.svc.cluster.local")["dst.workload"] == "x"
+
+
+@pytest.fixture(scope="module")
+def client(mesh):
+    """Pod y serves HTTP, pod a asks."""
+    server = mesh.there.spawn("y", sys.executable, PROGRAM, "serve", "y", str(WEB_TARGET), stdout=subprocess.PIPE, text=True)
+    assert server.stdout.readline() == "ready\n"
+    made = Client(mesh.here, "a")
+    yield made
+    made.close()
+    stop(server)
+
+
+def test_requests_that_a_route_sends_to_another_node(mesh, client):
+    for _ in range(3):
+        answer = client.ask(address=WEB, path="/routed/x")
+        assert answer["status"] == 200, answer
+        assert answer["answer"]["pod"] == "y"
+    assert client.ask(address=WEB, path="/other")["status"] == 404
+    assert not mesh.wire.has(b"GET /routed")
+
+
+def test_requests_that_the_destinations_policy_decides(mesh, client, policies):
+    address, port = mesh.pod("y").ipv4, WEB_TARGET
+    assert client.ask(address=address, port=port, path="/no")["status"] == 200
+    rule = {"from": [{"source": {"principals": [f"{DOMAIN}/ns/test/sa/sa-a"]}}], "to": [{"operation": {"paths": ["/yes*"]}}]}
+    policies(authorization_policy("paths", {"app": "y"}, "ALLOW", [rule]))
+    assert client.ask(address=address, port=port, path="/yes")["status"] == 200
+    assert client.ask(address=address, port=port, path="/no")["status"] == 403
+    assert client.ask(address=WEB, path="/routed")["status"] == 403
+    assert outcome(mesh, "b", "y", WEB_TARGET + 1) == "ECONNRESET"
 
 
 def test_the_port_of_tunnels_is_nobodys(mesh):

@@ -154,7 +154,7 @@ struct Channel: BitwiseCopyable {
     }
 
     /// Whether the other end of a pair was closed with a reset. It said so before it closed.
-    private var wasReset: Bool { mark?._withUnsafeGuaranteedRef { $0.isReset.load(ordering: .acquiring) } ?? false }
+    private var wasReset: Bool { mark?._withUnsafeGuaranteedRef { $0.isReset } ?? false }
 
     /// Closes and gives everything back.
     mutating func close(_ pool: inout BufferPool, resetting: Bool = false) {
@@ -162,7 +162,7 @@ struct Channel: BitwiseCopyable {
         output.giveBack(&pool)
         guard descriptor >= 0 else { return }
         if let mark {
-            if resetting { mark._withUnsafeGuaranteedRef { $0.isReset.store(true, ordering: .releasing) } }
+            if resetting { mark._withUnsafeGuaranteedRef { $0.reset() } }
             mark.release()
             self.mark = nil
         }

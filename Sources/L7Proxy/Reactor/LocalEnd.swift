@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import LinuxIO
+public import LinuxIO
 import Synchronization
 
 /// What an end of a pair tells the other one that a Unix socket cannot: that its close was a reset.
 final class LocalMark: Sendable {
-    let isReset = Atomic(false)
+    private let mark = Atomic(false)
+
+    var isReset: Bool { mark.load(ordering: .acquiring) }
+
+    /// Called before the descriptor is closed.
+    func reset() { mark.store(true, ordering: .releasing) }
 }
 
 /// One end of a pair of sockets, by which a worker hands a connection on to another one of the process.
@@ -24,7 +29,7 @@ public struct LocalEnd: Sendable {
 
     /// Closes an end that nobody uses: the other one meets a reset.
     public func discard() {
-        mark.isReset.store(true, ordering: .releasing)
+        mark.reset()
         StreamSocket.close(descriptor)
     }
 }
