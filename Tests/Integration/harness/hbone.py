@@ -56,9 +56,11 @@ class Authority:
         """The certificate at a place of an authority's file: the root, or at 1 the intermediate, which signs for agents."""
         made = cls(domain, namespace)
         text = Path(path).read_text()
-        certificates = x509.load_pem_x509_certificates(text.encode())
-        keys = [serialization.load_pem_private_key(block.encode(), None)
-                for block in re.findall(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n", text, re.S)]
+        def blocks(label):
+            return [block.encode() for block in re.findall(
+                rf"-----BEGIN [A-Z ]*{label}-----.*?-----END [A-Z ]*{label}-----\n", text, re.S)]
+        certificates = [x509.load_pem_x509_certificate(block) for block in blocks("CERTIFICATE")]
+        keys = [serialization.load_pem_private_key(block, None) for block in blocks("PRIVATE KEY")]
         made._key, made._name, made.root = keys[place], certificates[place].subject, _pem(certificates[0])
         return made
 

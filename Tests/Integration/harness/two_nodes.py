@@ -91,12 +91,12 @@ class Side(Meshed):
 
 
 class TwoNodes:
-    """here: pods a, b and u, which is not in the mesh; there: pods x and y. All know all Pods."""
+    """here: pods a, b and u, which is not in the mesh; there: pods x and z. All know all Pods."""
 
     def __init__(self, *objects, options=((), ())):
         self.here = self.there = self.wire = None
         try:
-            self.here, self.there = Side(("a", "b", "u"), 10), Side(("x", "y"), 40)
+            self.here, self.there = Side(("a", "b", "u"), 10), Side(("x", "z"), 40)
             self._join()
             self.objects = [manifests.namespace(manifests.NAMESPACE, {"team": "red"}),
                             manifests.namespace(OTHER, {"team": "blue"}),
