@@ -54,15 +54,13 @@ def written(name):
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
-def outcome(mesh, source, destination, port=None, address=None):
+def outcome(mesh, source, destination, port=None):
     """What becomes of a connection: "ok", or the error of connect(2) or of the first recv(2)."""
     listener, found = mesh.side(destination).listen(destination, port=port)
     client = mesh.side(source).peer(source).socket(socket.AF_INET, socket.SOCK_STREAM)
     client.settimeout(PATIENCE)
     try:
-        client.connect(address or found)
-        client.send(b"x")
-        client.shutdown(socket.SHUT_WR)
+        client.connect(found)
         pending = listener.later("accept")
         # A reset says it before anybody accepts.
         end = client.later("recv", 1)
@@ -70,6 +68,8 @@ def outcome(mesh, source, destination, port=None, address=None):
         if not pending.done():
             end.result()
         server, _ = pending.result()
+        client.send(b"x")
+        client.shutdown(socket.SHUT_WR)
         assert received(server, 2) == b"x"
         server.close()
         assert end.result() == b""
