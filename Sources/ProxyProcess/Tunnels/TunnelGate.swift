@@ -17,6 +17,8 @@ final class TunnelGate: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Whether there may be anything to take: where there are no tunnels a connection costs one load.
+    private let isActive = Atomic(false)
     private let complaints: Complaints
     private let failures: TunnelFailures
 
@@ -27,13 +29,21 @@ final class TunnelGate: Sendable {
 
     var plan: TunnelPlan? { state.withLock { $0.plan } }
 
-    func use(_ plan: TunnelPlan) { state.withLock { $0.plan = plan } }
-    func use(_ worker: HBONEWorker) { state.withLock { $0.worker = worker } }
+    func use(_ plan: TunnelPlan) {
+        state.withLock { $0.plan = plan }
+        if plan.hasTunnels { isActive.store(true, ordering: .releasing) }
+    }
+
+    func use(_ worker: HBONEWorker) {
+        state.withLock { $0.worker = worker }
+        isActive.store(true, ordering: .releasing)
+    }
 
     /// Takes a connection that goes through a tunnel, or that would have to: it is never served in clear instead.
     ///
     /// - Returns: Whether it has; the descriptor is its own then.
     func take(_ socket: AcceptedSocket, _ origin: ConnectionOrigin) -> Bool {
+        guard isActive.load(ordering: .acquiring) else { return false }
         let (plan, worker) = state.withLock { ($0.plan, $0.worker) }
         switch origin.direction {
         case .inbound:

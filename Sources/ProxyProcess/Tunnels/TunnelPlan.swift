@@ -42,6 +42,8 @@ final class TunnelPlan: Sendable {
     }
 
     let snapshot: ProxySnapshot
+    /// Whether the agent has said anything about tunnels.
+    let hasTunnels: Bool
     private let locals: [UInt64: LocalPod]
     private let localAddresses: [IPAddress: UInt64]
     private let remotes: [IPAddress: RemotePod]
@@ -50,6 +52,11 @@ final class TunnelPlan: Sendable {
     /// - Parameter snapshot: of the same configuration.
     init(_ configuration: ProxyConfiguration, _ snapshot: ProxySnapshot) {
         self.snapshot = snapshot
+        hasTunnels = !configuration.remotePods.isEmpty || !configuration.verdictUses.isEmpty
+        guard hasTunnels else {
+            (locals, localAddresses, remotes, services) = ([:], [:], [:], [:])
+            return
+        }
         let domain = try? TrustDomain(snapshot.trustDomain)
         func id(_ pod: NamespacedName, _ account: String) -> SPIFFEID? {
             domain.flatMap { try? SPIFFEID($0, namespace: pod.namespace, serviceAccount: account) }

@@ -154,16 +154,17 @@ class TwoNodes:
         listener.close()
         return client, server
 
-    def log(self, side, **values):
-        """The newest line of the access log with these values, once there is one."""
+    def log(self, side, detail="", **values):
+        """The newest line of the access log with these values, and words of its detail, once there is one."""
         def look():
             for line in reversed(side.agent.log.read_text(errors="replace").splitlines()):
                 if line.startswith("{") and '"HBONE"' in line:
                     record = json.loads(line)
-                    if all(record.get(key.replace("__", ".")) == value for key, value in values.items()):
+                    if detail in record.get("detail", "") and all(
+                            record.get(key.replace("__", ".")) == value for key, value in values.items()):
                         return record
             return None
-        return eventually(look, what=f"a line of a tunnel with {values}")
+        return eventually(look, what=f"a line of a tunnel with {values} {detail}")
 
     def close(self):
         for side in self.sides:
