@@ -137,8 +137,8 @@ def test_a_reset_is_a_reset_at_the_other_end(mesh):
 def test_nobody_listens(mesh):
     client = mesh.here.peer("a").socket(socket.AF_INET, socket.SOCK_STREAM)
     client.settimeout(PATIENCE)
-    client.connect((mesh.pod("x").ipv4, 9))
     with pytest.raises(ConnectionResetError):
+        client.connect((mesh.pod("x").ipv4, 9))  # or it is reset a moment after
         client.recv(1)
     client.close()
     assert mesh.log(mesh.here, reason="peer_unavailable")["dst.workload"] == "x"
