@@ -103,7 +103,9 @@ final class AccessLogSink: RequestSink {
         }
         guard let newest = snapshots.last else { return }
         line.service = newest.serviceText(origin)
-        if let source = newest.workloadText(origin.sourceNetwork) {
+        let sender =
+            origin.isProved ? newest.remotePodText(origin.client) : newest.workloadText(origin.sourceNetwork)
+        if let source = sender {
             (line.source.workload, line.source.namespace) = (source.name, source.namespace)
         }
         if origin.direction == .inbound, let pod = newest.workloadText(origin.network) {

@@ -9,7 +9,7 @@ import Synchronization
 /// Any thread adds; the text is made only if it is written.
 final class Complaints: Sendable {
     enum Subject: Int, CaseIterable {
-        case origin, leg
+        case origin, leg, tunnel
     }
 
     private struct State {

@@ -5,7 +5,8 @@ public import LinuxIO
 import MeshModel
 public import ProxyProtocol
 
-/// Serves HTTP/1.1 by workers, each a thread of its own; this is what joins them to the host's loop.
+/// Serves requests by workers, each a thread of its own, and tunnels by one more; this is what joins them to the host's
+/// loop.
 public final class HTTPEngine: ProxyEngine {
     public struct Options {
         public var workers: Int
@@ -24,6 +25,8 @@ public final class HTTPEngine: ProxyEngine {
     /// What a thread of a worker tells the loop.
     enum Notice: Sendable {
         case leg(worker: Int, L7Proxy.LegRequest)
+        /// The same of the worker of tunnels.
+        case tunnelLeg(L7Proxy.LegRequest)
         /// A worker has let a listener go.
         case released(tag: UInt64)
         case drained(worker: Int)
@@ -47,6 +50,9 @@ public final class HTTPEngine: ProxyEngine {
     private let complaints: Complaints
     private let origins: OriginTable
     private let accessLog: AccessLog?
+    private let tunnels: TunnelService
+    /// Which has been given requests of a tunnel last.
+    private var nextWorker = 0
     private var workers: [ProxyWorker] = []
     private var watch: EventLoop.Watch?
     private var snapshots = SnapshotBuilder()
@@ -91,21 +97,29 @@ public final class HTTPEngine: ProxyEngine {
         let table = OriginTable(origins, complaints)
         self.origins = table
         let makeSink: @Sendable () -> RequestSink
+        var lines: (log: AccessLog, form: AccessLogWriter.Form)?
         if let form = options.accessLog {
             let log = try AccessLog(to: options.accessLogDescriptor) {
                 inbox.put(.log("\($0) lines of the access log were lost: whoever reads it is too slow"))
             }
             accessLog = log
+            lines = (log, form)
             makeSink = { MetricsSink(log: AccessLogSink(log, form)) }
         } else {
             accessLog = nil
             makeSink = { MetricsSink(log: nil) }
         }
+        let tunnels = TunnelService(
+            complaints, log: lines, askForLeg: { inbox.put(.tunnelLeg($0)) },
+            failed: { [count = options.workers] in inbox.put(.failed(worker: count, $0)) })
+        self.tunnels = tunnels
+        let gate = tunnels.gate
         // One for all: they share the node's limits.
         let configuration = EngineConfiguration()
         for index in 0..<options.workers {
             let worker = try ProxyWorker(
                 configuration: configuration, origins: { table.origin(of: $0) },
+                diversion: { gate.take($0, $1) },
                 legs: { request in
                     inbox.put(.leg(worker: index, request))
                     return .pending
@@ -128,6 +142,7 @@ public final class HTTPEngine: ProxyEngine {
         for notice in inbox.takeAll() {
             switch notice {
             case .leg(let worker, let request): makeLeg(request, for: workers[worker])
+            case .tunnelLeg(let request): makeTunnelLeg(request)
             case .released(let tag): released(tag)
             case .drained(let worker): drained(worker)
             case .failed(let worker, let error):
@@ -147,7 +162,9 @@ public final class HTTPEngine: ProxyEngine {
     public func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal) {
         let snapshot = try snapshots.build(configuration)
         let generation = configuration.generation
-        settling[generation] = (workers.count, inForce)
+        settling[generation] = (workers.count + 1, inForce)
+        // First: what is tunnelled from now on goes nowhere in clear any more.
+        tunnels.apply(TunnelPlan(configuration, snapshot)) { [inbox] in inbox.put(.inForce(generation)) }
         for worker in workers {
             worker.publish(snapshot)
             worker.whenInForce { [inbox] in inbox.put(.inForce(generation)) }
@@ -167,7 +184,12 @@ public final class HTTPEngine: ProxyEngine {
         for worker in workers { worker.enforce(policy: generation) }
     }
 
-    public func use(_ identities: TLSIdentities) { self.identities = identities }
+    public func use(_ identities: TLSIdentities) {
+        self.identities = identities
+        do throws(SystemError) { try tunnels.use(identities) } catch {
+            log("there are no tunnels to other nodes, and what needs one is reset: \(error)")
+        }
+    }
 
     // MARK: - Listeners
 
@@ -209,6 +231,38 @@ public final class HTTPEngine: ProxyEngine {
     // MARK: - Legs
 
     private func makeLeg(_ request: L7Proxy.LegRequest, for worker: ProxyWorker) {
+        switch tunnels.open(request) {
+        case .direct:
+            makeSocket(request, { worker.deliver($0, to: request.ticket) }, { worker.refuse(request.ticket) })
+        case .tunnel(let end): worker.deliver(end, to: request.ticket)
+        case .refused(let reason):
+            complaints.add(.leg, "no connection to \(SocketEndpoint(request.address, request.port)): \(reason)")
+            worker.refuse(request.ticket)
+        }
+    }
+
+    /// For the worker of tunnels: to a peer, to a pod of this node, or to whoever decides about requests to it.
+    private func makeTunnelLeg(_ request: L7Proxy.LegRequest) {
+        guard let tunnelWorker = tunnels.worker else { return }
+        guard request.isForRequests, let origin = request.originOfRequests else {
+            return makeSocket(
+                request, { tunnelWorker.deliver($0, to: request) }, { tunnelWorker.refuse(request) })
+        }
+        do throws(SystemError) {
+            let (near, far) = try LocalEnd.pair()
+            tunnelWorker.deliver(near, to: request)
+            nextWorker = (nextWorker + 1) % workers.count
+            workers[nextWorker].serve(far, origin)
+        } catch {
+            complaints.add(.leg, "no requests through a tunnel: \(error)")
+            tunnelWorker.refuse(request)
+        }
+    }
+
+    private func makeSocket(
+        _ request: L7Proxy.LegRequest, _ deliver: @escaping (consuming OwnedDescriptor) -> Void,
+        _ refuse: @escaping () -> Void
+    ) {
         let destination = SocketEndpoint(request.address, request.port)
         legs.requestLeg(
             netns: request.network, destination: destination, outsider: request.outsider,
@@ -217,7 +271,7 @@ public final class HTTPEngine: ProxyEngine {
             switch result {
             case .failure(let refusal):
                 complaints.add(.leg, "no connection from namespace \(request.network) to \(destination): \(refusal)")
-                worker.refuse(request.ticket)
+                refuse()
             case .success(let socket):
                 do throws(SystemError) {
                     let endpoint = StreamEndpoint(
@@ -226,10 +280,10 @@ public final class HTTPEngine: ProxyEngine {
                     guard status == 0 || status == StreamSocket.inProgress else {
                         throw SystemError("connect", "\(destination)", errnoCode: CInt(-status))
                     }
-                    worker.deliver(try socket.duplicate(), to: request.ticket)
+                    deliver(try socket.duplicate())
                 } catch {
                     complaints.add(.leg, "no connection from namespace \(request.network): \(error)")
-                    worker.refuse(request.ticket)
+                    refuse()
                 }
             }
         }
@@ -239,12 +293,14 @@ public final class HTTPEngine: ProxyEngine {
 
     public func drain(within deadline: Duration, _ done: @escaping () -> Void) {
         guard draining == nil else { return }
-        draining = Set(workers.indices)
+        // The last is the worker of tunnels.
+        draining = Set(0...workers.count)
         onDrained = done
         waiting?.removeAll()
         for key in tags.keys { stopServing(key) }
         let (seconds, attoseconds) = deadline.components
         let milliseconds = UInt64(max(0, seconds)) * 1000 + UInt64(max(0, attoseconds)) / 1_000_000_000_000_000
+        tunnels.drain(milliseconds: milliseconds) { [inbox, last = workers.count] in inbox.put(.drained(worker: last)) }
         for (index, worker) in workers.enumerated() {
             worker.drain(milliseconds: milliseconds) { [inbox] in inbox.put(.drained(worker: index)) }
         }
@@ -268,7 +324,8 @@ public final class HTTPEngine: ProxyEngine {
     public func metrics(_ completion: @escaping (String) -> Void) {
         lastQuestion += 1
         let question = lastQuestion
-        questions[question] = Question(left: workers.count, completion: completion)
+        questions[question] = Question(left: workers.count + 1, completion: completion)
+        tunnels.metrics { [inbox] in inbox.put(.metrics(question: question, $0)) }
         for worker in workers {
             worker.metrics { [inbox] in inbox.put(.metrics(question: question, $0)) }
         }
@@ -279,7 +336,9 @@ public final class HTTPEngine: ProxyEngine {
         question.left -= 1
         if let snapshot { question.snapshots.append(snapshot) }
         questions[number] = question.left > 0 ? question : nil
-        if question.left == 0 { question.completion(MetricsExposition(question.snapshots).text() + gauges) }
+        if question.left == 0 {
+            question.completion(MetricsExposition(question.snapshots).text() + gauges + tunnels.text)
+        }
     }
 
     /// The state of the process, beside Istio's metrics.

@@ -24,13 +24,17 @@ struct MetricNames {
     /// - Parameter address: where the request went, or was to go.
     func flow(_ record: RequestRecord, _ address: IPAddress) -> MetricFlow {
         let origin = record.origin
+        let remote = origin.direction == .outbound ? snapshot.remotePods[address] : nil
         var flow = MetricFlow(
             reporter: origin.direction == .inbound ? .destination : .source,
-            source: peer(snapshot.workloads[origin.sourceNetwork], isProved: true),
-            destination: peer(
-                origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address], isProved: false),
-            // The bytes stay on the node, or nothing protects them.
-            security: .none)
+            source: Self.peer(
+                origin.isProved ? snapshot.remotePods[origin.client] : snapshot.workloads[origin.sourceNetwork],
+                provedIn: snapshot.trustDomain),
+            destination: Self.peer(
+                remote ?? (origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address]),
+                provedIn: remote == nil ? nil : snapshot.trustDomain),
+            // Else the bytes stay on the node, or nothing protects them.
+            security: origin.isProved || remote != nil ? .mutualTLS : .none)
         // Of another snapshot the number would be another Service's.
         let own = record.generation == snapshot.generation ? snapshot.serviceName(record.service) : nil
         if let (name, _) = own ?? snapshot.serviceName(at: origin) {
@@ -47,22 +51,22 @@ struct MetricNames {
             security: .unknown)
     }
 
-    private func peer(_ workload: ProxyWorkload?, isProved: Bool) -> MetricPeer {
+    /// - Parameter domain: the trust domain in which the pod has proved who it is; `nil`: it has not.
+    static func peer(_ workload: ProxyWorkload?, provedIn domain: String? = nil) -> MetricPeer {
         var peer = MetricPeer()
         guard let workload else { return peer }
         peer.workload = workload.name.name
         peer.namespace = workload.name.namespace
-        if isProved {
-            peer.principal =
-                "spiffe://\(snapshot.trustDomain)/ns/\(workload.name.namespace)/sa/\(workload.serviceAccount)"
+        if let domain {
+            peer.principal = "spiffe://\(domain)/ns/\(workload.name.namespace)/sa/\(workload.serviceAccount)"
         }
         let labels = workload.labels
         peer.app = labels["app"] ?? ""
         peer.version = labels["version"] ?? ""
         peer.canonicalService =
-            labels[Self.canonicalName] ?? labels["app.kubernetes.io/name"] ?? labels["app"] ?? workload.name.name
+            labels[canonicalName] ?? labels["app.kubernetes.io/name"] ?? labels["app"] ?? workload.name.name
         peer.canonicalRevision =
-            labels[Self.canonicalRevision] ?? labels["app.kubernetes.io/version"] ?? labels["version"] ?? "latest"
+            labels[canonicalRevision] ?? labels["app.kubernetes.io/version"] ?? labels["version"] ?? "latest"
         return peer
     }
 }

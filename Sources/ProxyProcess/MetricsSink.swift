@@ -16,6 +16,9 @@ final class MetricsSink: RequestSink {
         /// Of the snapshot; 0: nothing is here.
         var generation: UInt64 = 0
         var network: UInt64 = 0
+        /// Of a pod of another node, which has no network here.
+        var clientHigh: UInt64 = 0
+        var clientLow: UInt64 = 0
         var destinationNetwork: UInt64 = 0
         var high: UInt64 = 0
         var low: UInt64 = 0
@@ -24,12 +27,13 @@ final class MetricsSink: RequestSink {
 
         func isSame(_ other: Place) -> Bool {
             generation == other.generation && network == other.network
+                && clientHigh == other.clientHigh && clientLow == other.clientLow
                 && destinationNetwork == other.destinationNetwork && high == other.high && low == other.low
                 && service == other.service
         }
 
         var index: Int {
-            var hash = low ^ (high &* 0x9e37_79b9_7f4a_7c15) ^ (network &* 0xc2b2_ae3d_27d4_eb4f)
+            var hash = low ^ (high &* 0x9e37_79b9_7f4a_7c15) ^ ((network ^ clientLow) &* 0xc2b2_ae3d_27d4_eb4f)
             hash = (hash ^ UInt64(truncatingIfNeeded: service)) &* 0xff51_afd7_ed55_8ccd
             return Int(truncatingIfNeeded: hash >> 40) & (MetricsSink.places - 1)
         }
@@ -83,7 +87,9 @@ final class MetricsSink: RequestSink {
         let isInbound = origin.direction == .inbound
         let address = record.attempts > 0 ? record.endpoint.address : origin.destination
         var wanted = Place(
-            generation: record.generation, network: origin.sourceNetwork,
+            generation: record.generation,
+            network: origin.sourceNetwork, clientHigh: origin.isProved ? origin.client.high : 0,
+            clientLow: origin.isProved ? origin.client.low : 0,
             destinationNetwork: isInbound ? origin.network : 0, high: address.high, low: address.low,
             service: record.service)
         let index = wanted.index

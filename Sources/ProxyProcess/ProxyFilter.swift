@@ -6,8 +6,8 @@ public import LinuxIO
 /// The system calls of a proxy.
 ///
 /// What it needs is small: its sockets come from others, and it opens no file after it has started. So no path is opened,
-/// no process made, no namespace entered, no memory made executable; new sockets are of the machine only (AF_UNIX, to
-/// find the next agent). What an intruder would need first, and nobody else, kills.
+/// no process made, no namespace entered, no memory made executable; new sockets are of the machine only (AF_UNIX: to
+/// find the next agent, and from worker to worker). What an intruder would need first, and nobody else, kills.
 public enum ProxyFilter {
     /// Numbers of the flags that are looked at: sched.h, sys/mman.h, linux/prctl.h, fcntl.h.
     private static let cloneThread: UInt32 = 0x10000
@@ -46,6 +46,7 @@ public enum ProxyFilter {
             .init("clone", when: .hasBits(argument: 0, cloneThread)),
             .init("clone3", .fail(ENOSYS)),
             .init("socket", when: .equals(argument: 0, UInt32(AF_UNIX))),
+            .init("socketpair", when: .equals(argument: 0, UInt32(AF_UNIX))),
             .init("prctl", when: .equalsAny(argument: 0, [prSetName, prSetVMA])),
             // fstat(2) of the C library: of a descriptor, with an empty path.
             .init("newfstatat", when: .equals(argument: 3, atEmptyPath)),

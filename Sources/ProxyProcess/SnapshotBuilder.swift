@@ -52,8 +52,20 @@ struct SnapshotBuilder {
                         ProxyWorkload(
                             name: $0.pod, serviceAccount: $0.serviceAccount, addresses: $0.addresses, labels: $0.labels)
                     )
-                }, uniquingKeysWith: { $1 }), trustDomain: configuration.node?.trustDomain ?? "cluster.local",
+                }, uniquingKeysWith: { $1 }), remotePods: Self.remotePods(configuration),
+            trustDomain: configuration.node?.trustDomain ?? "cluster.local",
             destinations: destinations.list)
+    }
+
+    private static func remotePods(_ configuration: ProxyConfiguration) -> [IPAddress: ProxyWorkload] {
+        var pods: [IPAddress: ProxyWorkload] = [:]
+        for record in configuration.remotePods {
+            let pod = ProxyWorkload(
+                name: record.pod, serviceAccount: record.serviceAccount, addresses: record.addresses,
+                labels: record.labels)
+            for address in record.addresses { pods[address] = pod }
+        }
+        return pods
     }
 
     private static func check(_ record: ServiceRecord) throws(EngineRefusal) {

@@ -8,10 +8,15 @@ import Testing
 /// Which policies the proxy has while the kernel goes from one generation to the next.
 @Suite struct PolicyRecordsTests {
     private struct Node {
-        var compiler = MeshCompiler(configuration: .init(nodeName: "here", l7: .enforced, hasProxy: true))
+        var compiler: MeshCompiler
         var records = ProxyRecords()
         var told = ConfigurationState()
         var enrolled: Set<NamespacedName> = []
+
+        init(hasTunnels: Bool = false) {
+            compiler = MeshCompiler(
+                configuration: .init(nodeName: "here", l7: .enforced, hasProxy: true, hasTunnels: hasTunnels))
+        }
 
         /// What the proxy has when the kernel flips, and after that.
         mutating func change(
@@ -110,5 +115,45 @@ import Testing
         let (before, after) = try node.change([Self.pod("a", 2, 3)])
         #expect(Set(Self.policies(before).keys) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"])
         #expect(Set(Self.policies(after).keys) == ["10.0.0.2", "10.0.0.3"])
+    }
+
+    // MARK: - Tunnels
+
+    private static let far = MeshObject.pod(
+        Pod(
+            metadata: ObjectMetadata(name: "far", namespace: "shop", labels: ["app": "far", "tier": "x"]),
+            serviceAccountName: "far", nodeName: "there", podIPs: [IPAddress(v4: 0x0a00_0909)],
+            mesh: PodMeshSettings(membership: .enabled)))
+
+    /// What the proxy judges tunnels by is whole at every moment: before the kernel flips, and after.
+    @Test func theProxyHasTheVerdictsOfEachPodBeforeTheKernel() throws {
+        var node = Node(hasTunnels: true)
+        func check(_ configuration: ProxyConfiguration, _ pods: [String], remote: Int) throws {
+            #expect(configuration.verdictUses.map(\.pod.name).sorted() == pods)
+            #expect(Set(configuration.verdictUses.map(\.set)) == Set(configuration.verdicts.map(\.set)))
+            #expect(configuration.remotePods.count == remote)
+            guard let far = configuration.remotePods.first else { return }
+            for verdicts in configuration.verdicts {
+                #expect(verdicts.egress.verdict(of: far.identity.ipv4, port: 80) == .needsProxy)
+                #expect(verdicts.ingress.verdict(of: .world, port: 15008) == .needsProxy)
+            }
+        }
+        var states = try node.change([Self.pod("a", 1), Self.pod("b", 2), Self.far], enrolled: [Self.name("a")])
+        try check(states.before, ["a"], remote: 1)
+        #expect(states.before.remotePods[0].labels == ["app": "far"])
+        states = try node.change(enrolled: [Self.name("a"), Self.name("b")])
+        try check(states.before, ["a", "b"], remote: 1)
+        let set = states.after.verdicts[0].set
+        let closed = MeshObject.networkPolicy(
+            NetworkPolicy(
+                metadata: ObjectMetadata(name: "closed", namespace: "shop"),
+                podSelector: LabelSelector(matchLabels: ["app": "a"]), policyTypes: [.ingress], ingress: [], egress: [])
+        )
+        states = try node.change([closed])
+        try check(states.before, ["a", "b"], remote: 1)
+        #expect(states.before.verdicts.count == 2 && states.before.verdicts.contains { $0.set == set })
+        states = try node.change(removed: [closed.reference, Self.far.reference], enrolled: [Self.name("b")])
+        try check(states.before, ["b"], remote: 0)
+        try check(states.after, ["b"], remote: 0)
     }
 }

@@ -59,7 +59,8 @@ struct FilterTests {
         ("read", [], allow), ("sendmsg", [], allow), ("accept4", [], allow), ("exit_group", [], allow),
         ("socket", [UInt64(AF_UNIX)], allow), ("socket", [UInt64(AF_INET)], fail(EPERM)),
         ("socket", [UInt64(AF_INET6)], fail(EPERM)), ("socket", [UInt64(AF_NETLINK)], fail(EPERM)),
-        ("socket", [UInt64(AF_PACKET)], fail(EPERM)),
+        ("socket", [UInt64(AF_PACKET)], fail(EPERM)), ("socketpair", [UInt64(AF_UNIX)], allow),
+        ("socketpair", [UInt64(AF_INET)], fail(EPERM)),
         // The kernel takes an int: what stands above it is nothing.
         ("socket", [0x1_0000_0000 | UInt64(AF_UNIX)], allow),
         ("mmap", [0, 4096, 3], allow), ("mmap", [0, 4096, 7], fail(EPERM)), ("mmap", [0, 4096, 4], fail(EPERM)),

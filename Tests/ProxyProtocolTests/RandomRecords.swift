@@ -166,14 +166,42 @@ struct RandomRecords {
         }
     }
 
+    private mutating func identity() -> IdentityNumber { IdentityNumber(rawValue: number()) }
+
+    mutating func remotePod() -> RemotePodRecord {
+        RemotePodRecord(
+            pod: name(), serviceAccount: text(), labels: table(), addresses: list { $0.address() },
+            identity: PerFamily(ipv4: identity(), ipv6: identity()),
+            proven: PerFamily(ipv4: identity(), ipv6: identity()))
+    }
+
+    /// A table in which a look-up finds its way.
+    mutating func ports() -> PortTable {
+        let verdicts: [PolicyVerdict] = [.deny, .allow, .needsProxy]
+        let classes = Int.random(in: 1...3, using: &random)
+        let starts = Set(list { $0.number() as UInt16 }).union([0]).sorted()
+        return PortTable(
+            segments: starts.map {
+                .init(
+                    firstPort: $0, portClass: UInt16(Int.random(in: 0..<classes, using: &random)),
+                    verdict: random.pick(verdicts))
+            },
+            exceptions: (0..<classes).map { _ in
+                Set(list { $0.identity() }).sorted().map { .init(identity: $0, verdict: random.pick(verdicts)) }
+            })
+    }
+
     mutating func record() -> ProxyRecord {
-        switch Int.random(in: 0..<7, using: &random) {
+        switch Int.random(in: 0..<10, using: &random) {
         case 0: .service(service())
         case 1: .workload(workload())
         case 2: .referenceGrant(grant())
         case 3: .authorizationPolicy(AuthorizationRecord(authorization()))
         case 4: .destination(.init(pod: name(), addresses: list { $0.address() }, policies: list { $0.text() }))
         case 5: .node(NodeRecord(name: text(), zone: maybe { $0.text() }, trustDomain: text()))
+        case 6: .remotePod(remotePod())
+        case 7: .verdicts(VerdictRecord(set: number(), egress: ports(), ingress: ports()))
+        case 8: .verdictUse(VerdictUseRecord(pod: name(), set: number()))
         default: .route(route())
         }
     }

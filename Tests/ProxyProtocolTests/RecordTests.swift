@@ -52,6 +52,9 @@ struct RecordTests {
                 case .authorizationPolicy: (try? AuthorizationRecord(wire: wire))?.wire
                 case .destination: (try? DestinationRecord(wire: wire))?.wire
                 case .node: (try? NodeRecord(wire: wire))?.wire
+                case .remotePod: (try? RemotePodRecord(wire: wire))?.wire
+                case .verdicts: (try? VerdictRecord(wire: wire))?.wire
+                case .verdictUse: (try? VerdictUseRecord(wire: wire))?.wire
                 }
             if let again { #expect(again == wire) }
         }
@@ -75,6 +78,33 @@ struct RecordTests {
         state.records[RecordKey(.route, "HTTPRoute shop/web")] = [9]
         let error = #expect(throws: RecordError.self) { try ProxyConfiguration(state) }
         #expect(error?.description == "route HTTPRoute shop/web: 9 is no case of MeshRoute, at byte 1")
+    }
+
+    static let tables: [(segments: [(UInt16, UInt16)], identities: [[UInt32]], defect: String?)] = [
+        ([(0, 0), (80, 1)], [[], [1, 300]], nil),
+        ([], [[]], "do not begin at 0"),
+        ([(1, 0)], [[]], "do not begin at 0"),
+        ([(0, 0), (80, 0), (80, 0)], [[]], "out of order"),
+        ([(0, 0), (80, 1)], [[]], "a class that is not there"),
+        ([(0, 0)], [[300, 1]], "identities of a table are out of order"),
+        ([(0, 0)], [[1, 1]], "identities of a table are out of order"),
+    ]
+
+    /// A look-up in a table that is none would read beyond it, or miss an exception.
+    @Test(arguments: tables) func tablesOfPortsAreChecked(
+        segments: [(UInt16, UInt16)], identities: [[UInt32]], defect: String?
+    ) throws {
+        let table = PortTable(
+            segments: segments.map { .init(firstPort: $0.0, portClass: $0.1, verdict: .allow) },
+            exceptions: identities.map { list in
+                list.map { .init(identity: IdentityNumber(rawValue: $0), verdict: .deny) }
+            })
+        guard let defect else {
+            #expect(try PortTable(wire: table.wire) == table)
+            return
+        }
+        let error = #expect(throws: WireError.self) { try PortTable(wire: table.wire) }
+        #expect(error?.description.contains(defect) == true, "\(error as Any)")
     }
 
     // MARK: - Primitives

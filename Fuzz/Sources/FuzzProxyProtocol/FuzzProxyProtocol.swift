@@ -10,7 +10,7 @@ import ProxyProtocol
 public func fuzzProxyProtocol(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count > 1 else { return 0 }
     let input = Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
-    switch start[0] % 11 {
+    switch start[0] % 14 {
     case 0: check(ServiceRecord.self, input)
     case 1: check(WorkloadRecord.self, input)
     case 2: check(MeshRoute.self, input)
@@ -21,7 +21,10 @@ public func fuzzProxyProtocol(_ start: UnsafePointer<UInt8>, _ count: Int) -> CI
     case 7: packet(FactoryRequest.self, input, from: .agent, to: .factory)
     case 8: packet(FactoryAnswer.self, input, from: .factory, to: .agent)
     case 9: identities(input)
-    default: check(TrustRecord.self, input)
+    case 10: check(TrustRecord.self, input)
+    case 11: check(RemotePodRecord.self, input)
+    case 12: check(VerdictRecord.self, input)
+    default: check(VerdictUseRecord.self, input)
     }
     return 0
 }

@@ -41,6 +41,8 @@ int clinux_local_endpoint(int fd, struct clinux_endpoint *local);
 /* SO_ERROR, negated; it is cleared. */
 int clinux_pending_error(int fd);
 int clinux_no_delay(int fd);
+/* Two connected ends, non-blocking, close-on-exec. 0 or -errno. */
+int clinux_stream_pair(int *ends);
 int clinux_non_blocking(int fd);
 /* SHUT_WR: the peer reads the end of the stream. */
 int clinux_end_output(int fd);

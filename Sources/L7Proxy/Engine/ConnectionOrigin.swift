@@ -22,6 +22,8 @@ public struct ConnectionOrigin: Equatable, Sendable, BitwiseCopyable {
     public var sourceIdentity: UInt32
     /// Of the network namespace that the client is in; 0: not of this node.
     public var sourceNetwork: UInt64
+    /// Whether the client is a pod of another node, which has proved who it is by its certificate: it came by a tunnel.
+    public var isProved: Bool
     /// Of the network namespace of the pod that the connection was accepted in: outbound the client's, inbound the
     /// destination's. Sockets to backends are made there; 0: in the proxy's own.
     public var network: UInt64
@@ -35,7 +37,7 @@ public struct ConnectionOrigin: Equatable, Sendable, BitwiseCopyable {
     public init(
         destination: IPAddress, destinationPort: UInt16, client: IPAddress, clientPort: UInt16,
         direction: Direction = .outbound, sourceIdentity: UInt32 = 0, sourceNetwork: UInt64 = 0,
-        network: UInt64 = 0, policyGeneration: UInt32 = 0
+        isProved: Bool = false, network: UInt64 = 0, policyGeneration: UInt32 = 0
     ) {
         self.destination = destination
         self.destinationPort = destinationPort
@@ -44,6 +46,7 @@ public struct ConnectionOrigin: Equatable, Sendable, BitwiseCopyable {
         self.direction = direction
         self.sourceIdentity = sourceIdentity
         self.sourceNetwork = sourceNetwork
+        self.isProved = isProved
         self.network = network
         self.policyGeneration = policyGeneration
     }
@@ -63,3 +66,9 @@ public struct AcceptedSocket: Sendable {
 ///
 /// Called on the worker's thread once per connection. It must not block.
 public typealias OriginSource = @Sendable (AcceptedSocket) -> ConnectionOrigin?
+
+/// Takes an accepted connection that is no affair of a worker of requests. - Returns: Whether it has: then the
+/// descriptor is its own.
+///
+/// Called on the worker's thread once per connection. It must not block.
+public typealias ConnectionDiversion = @Sendable (AcceptedSocket, ConnectionOrigin) -> Bool

@@ -28,8 +28,9 @@ extension Engine {
         bindToNewest(downstream)
         exchange.pointee.judgedBy = holds.current?.pointee.serial ?? 0
         guard let plan = authorizer(exchange, downstream, endpoint) else { return true }
-        // A pod of this node that is not known here: a rule about who it is could not be met, nor broken.
-        if downstream.pointee.source == nil, downstream.pointee.origin.sourceNetwork != 0 {
+        // A pod that is not known here: a rule about who it is could not be met, nor broken.
+        let origin = downstream.pointee.origin
+        if downstream.pointee.source == nil, origin.sourceNetwork != 0 || origin.isProved {
             answer(exchange, .policyPending)
             return false
         }

@@ -14,6 +14,8 @@ enum WorkerCommand: Sendable {
     case whenInForce(@Sendable () -> Void)
     /// The descriptor is owned by the command; -1: there will be none.
     case leg(LegTicket, CInt)
+    case localLeg(LegTicket, LocalEnd)
+    case serve(LocalEnd, ConnectionOrigin)
     case drain(milliseconds: UInt64, @Sendable () -> Void)
     case count(@Sendable (WorkerCounters) -> Void)
     case metrics(@Sendable (MetricsSnapshot?) -> Void)
@@ -30,6 +32,8 @@ extension Engine {
             case .enforce(let generation): enforce(generation)
             case .whenInForce(let done): whenInForce(done)
             case .leg(let ticket, let descriptor): deliver(ticket, descriptor)
+            case .localLeg(let ticket, let end): deliver(ticket, end)
+            case .serve(let end, let origin): serve(end, origin)
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
             case .count(let reply): reply(currentCounters)
             case .metrics(let reply): reply(sink._withUnsafeGuaranteedRef { $0.metrics() })
@@ -83,7 +87,16 @@ extension Engine {
             counters.failedDials += 1
             return dialFailed(upstream, .legRefused)
         }
-        adopt(upstream, descriptor)
+        upstream.pointee.channel.descriptor = descriptor
+        adopt(upstream)
+    }
+
+    private mutating func deliver(_ ticket: LegTicket, _ end: LocalEnd) {
+        guard let upstream = upstreams.find(ticket.handle), upstream.pointee.phase == .requested else {
+            return end.discard()
+        }
+        upstream.pointee.channel.adopt(end)
+        adopt(upstream)
     }
 
     // MARK: - Drain
@@ -112,6 +125,8 @@ extension Engine {
     }
 
     mutating func finishDrain() {
+        // Nobody will use them: whoever is behind one, a worker of tunnels too, need not wait for their timers.
+        for upstream in upstreams.live(where: { $0.phase == .open && $0.exchange == nil }) { close(upstream) }
         let waiting = onDrained
         onDrained = []
         for done in waiting { done() }
@@ -144,6 +159,7 @@ extension Engine {
             switch command {
             case .addListener(let descriptor, _): StreamSocket.close(descriptor)
             case .leg(_, let descriptor): if descriptor >= 0 { StreamSocket.close(descriptor) }
+            case .localLeg(_, let end), .serve(let end, _): end.discard()
             case .drain(_, let done): done()
             case .count(let reply): reply(currentCounters)
             case .metrics(let reply): reply(nil)

@@ -19,19 +19,39 @@ extension Engine {
     }
 
     private mutating func take(_ descriptor: CInt, from peer: StreamEndpoint, _ tag: UInt64) {
-        let client = IPAddress(high: peer.high, low: peer.low)
-        guard !isDraining,
-            let origin = origins(
-                AcceptedSocket(descriptor: descriptor, listener: tag, client: client, clientPort: peer.port)),
-            let share = sources.enter(origin)
-        else {
+        let accepted = AcceptedSocket(
+            descriptor: descriptor, listener: tag, client: IPAddress(high: peer.high, low: peer.low),
+            clientPort: peer.port)
+        guard !isDraining, let origin = origins(accepted) else {
             counters.refusedConnections += 1
             return StreamSocket.reset(descriptor)
+        }
+        if let diversion, diversion(accepted, origin) { return }
+        var channel = Channel()
+        channel.descriptor = descriptor
+        begin(channel, origin, tag)
+    }
+
+    /// A connection that a worker of tunnels hands on.
+    mutating func serve(_ end: LocalEnd, _ origin: ConnectionOrigin) {
+        counters.accepted += 1
+        guard !isDraining else { return end.discard() }
+        var channel = Channel()
+        channel.adopt(end)
+        // Of no listener.
+        begin(channel, origin, .max)
+    }
+
+    private mutating func begin(_ opened: Channel, _ origin: ConnectionOrigin, _ tag: UInt64) {
+        var channel = opened
+        guard let share = sources.enter(origin) else {
+            counters.refusedConnections += 1
+            return channel.close(&buffers, resetting: true)
         }
         guard let (downstream, handle) = downstreams.take() else {
             counters.refusedConnections += 1
             sources.leave(share)
-            return StreamSocket.reset(descriptor)
+            return channel.close(&buffers, resetting: true)
         }
         let known = downstream.pointee.timer
         downstream.pointee = Downstream()
@@ -43,10 +63,10 @@ extension Engine {
         downstream.pointee.share = share
         downstream.pointee.listener = tag
         downstream.pointee.quietSince = now
-        downstream.pointee.channel.descriptor = descriptor
+        downstream.pointee.channel = channel
         if configuration.addsForwardedFor { downstream.pointee.clientText = AddressText(origin.client) }
         let token = Token(.downstream, handle).rawValue
-        do throws(SystemError) { try poller.addStream(descriptor, token: token) } catch {
+        do throws(SystemError) { try poller.addStream(channel.descriptor, token: token) } catch {
             counters.refusedConnections += 1
             downstream.pointee.channel.close(&buffers, resetting: true)
             downstream.pointee.phase = .closed

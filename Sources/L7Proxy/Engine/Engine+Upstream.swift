@@ -34,7 +34,9 @@ extension Engine {
                 port: key.port, client: clientToShow(key, pool.pointee.firstWaiting))
             switch legs(request) {
             case .pending: break
-            case .descriptor(let descriptor): adopt(upstream, descriptor)
+            case .descriptor(let descriptor):
+                upstream.pointee.channel.descriptor = descriptor
+                adopt(upstream)
             case .refused:
                 counters.failedDials += 1
                 dialFailed(upstream, .legRefused)
@@ -49,9 +51,9 @@ extension Engine {
         return ProxyEndpoint(address: client, port: downstream.pointee.origin.clientPort)
     }
 
-    /// The socket that was asked for is here.
-    mutating func adopt(_ upstream: UpstreamPointer, _ descriptor: CInt) {
-        upstream.pointee.channel.descriptor = descriptor
+    /// The socket that was asked for is here, in the channel.
+    mutating func adopt(_ upstream: UpstreamPointer) {
+        let descriptor = upstream.pointee.channel.descriptor
         upstream.pointee.phase = .connecting
         let token = Token(.upstream, upstream.pointee.handle).rawValue
         guard StreamSocket.prepare(descriptor) == 0 else { return dialFailed(upstream, .connectFailed) }

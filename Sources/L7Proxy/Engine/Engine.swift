@@ -17,6 +17,7 @@ struct Engine: ~Copyable {
     let configuration: EngineConfiguration
     let limits: HTTP1Limits
     let origins: OriginSource
+    let diversion: ConnectionDiversion?
     let legs: LegSource
     let sink: Unmanaged<RequestSink>
     let mailbox: Mailbox<WorkerCommand>
@@ -73,14 +74,15 @@ struct Engine: ~Copyable {
 
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     init(
-        _ configuration: EngineConfiguration, origins: @escaping OriginSource, legs: @escaping LegSource,
-        sink: RequestSink, mailbox: Mailbox<WorkerCommand>, gauges: WorkerGauges
+        _ configuration: EngineConfiguration, origins: @escaping OriginSource, diversion: ConnectionDiversion?,
+        legs: @escaping LegSource, sink: RequestSink, mailbox: Mailbox<WorkerCommand>, gauges: WorkerGauges
     ) throws(SystemError) {
         let poller = try Poller()
         try poller.addReadable(
             mailbox.descriptor, token: Token(.mailbox, SlabHandle(index: 0, generation: 0)).rawValue)
         self.configuration = configuration
         self.origins = origins
+        self.diversion = diversion
         self.legs = legs
         self.mailbox = mailbox
         self.gauges = gauges

@@ -20,6 +20,8 @@ public struct LegRequest: Sendable {
     public var client: ProxyEndpoint?
     /// Whether it goes to a peer's port of HBONE, for tunnels.
     public var isToPeer = false
+    /// Whether it is for requests of a tunnel that policies decide about: an end of a pair, not a socket to the pod.
+    public var isForRequests = false
 }
 
 /// What has become of the wish for a socket.

@@ -10,19 +10,23 @@ public final class ProxyWorker: Sendable {
     private let mailbox: Mailbox<WorkerCommand>
     private let configuration: EngineConfiguration
     private let origins: OriginSource
+    private let diversion: ConnectionDiversion?
     private let legs: LegSource
     private let makeSink: @Sendable () -> RequestSink
 
     /// - Parameters:
+    ///   - diversion: `nil`: all connections are for requests.
     ///   - makeSink: Makes the sink, on the worker's thread: it is that thread's alone.
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     public init(
         configuration: EngineConfiguration = EngineConfiguration(), origins: @escaping OriginSource,
-        legs: @escaping LegSource, makeSink: @escaping @Sendable () -> RequestSink
+        diversion: ConnectionDiversion? = nil, legs: @escaping LegSource,
+        makeSink: @escaping @Sendable () -> RequestSink
     ) throws(SystemError) {
         mailbox = try Mailbox()
         self.configuration = configuration
         self.origins = origins
+        self.diversion = diversion
         self.legs = legs
         self.makeSink = makeSink
     }
@@ -32,7 +36,8 @@ public final class ProxyWorker: Sendable {
     /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
     public func run() throws(SystemError) {
         var engine = try Engine(
-            configuration, origins: origins, legs: legs, sink: makeSink(), mailbox: mailbox, gauges: gauges)
+            configuration, origins: origins, diversion: diversion, legs: legs, sink: makeSink(), mailbox: mailbox,
+            gauges: gauges)
         engine.run()
     }
 
@@ -49,6 +54,9 @@ public final class ProxyWorker: Sendable {
     public func addListener(_ descriptor: consuming OwnedDescriptor, tag: UInt64) {
         mailbox.put(.addListener(descriptor.relinquish(), tag: tag))
     }
+
+    /// Serves a connection that came by a tunnel.
+    public func serve(_ end: LocalEnd, _ origin: ConnectionOrigin) { mailbox.put(.serve(end, origin)) }
 
     /// Closes the listeners of this tag. Connections that they have accepted go on.
     public func removeListener(tag: UInt64) { mailbox.put(.removeListener(tag: tag)) }
@@ -70,6 +78,9 @@ public final class ProxyWorker: Sendable {
     public func deliver(_ descriptor: consuming OwnedDescriptor, to ticket: LegTicket) {
         mailbox.put(.leg(ticket, descriptor.relinquish()))
     }
+
+    /// The same, with an end of a pair.
+    public func deliver(_ end: LocalEnd, to ticket: LegTicket) { mailbox.put(.localLeg(ticket, end)) }
 
     /// There will be no socket for this ``LegRequest``.
     public func refuse(_ ticket: LegTicket) { mailbox.put(.leg(ticket, -1)) }

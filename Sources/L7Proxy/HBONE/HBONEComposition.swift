@@ -32,12 +32,21 @@ public struct HBONEInbound: Sendable {
     public let origin: HBONEOrigin
     /// Of the pod.
     public let port: UInt16
+
+    public init(peer: SPIFFEID, origin: HBONEOrigin, port: UInt16) {
+        self.peer = peer
+        self.origin = origin
+        self.port = port
+    }
 }
 
 /// What policy says about a tunnel.
 public enum HBONEVerdict: Sendable {
     /// - Parameter identity: The number of the peer's identity, by which the kernel judges the socket to the application.
     case allow(identity: UInt32)
+    /// The same, but what it carries are requests that policies decide about, each for itself: its bytes are to go to
+    /// whoever does.
+    case requests(identity: UInt32)
     /// - Parameter reason: For the log: `denied by shop/web`. The peer learns the status only.
     case deny(reason: String)
 }
@@ -86,6 +95,9 @@ public struct HBONEComposition: Sendable {
     public var outbound: @Sendable (AcceptedSocket) -> HBONEOutbound?
     /// Whether policy allows a tunnel. Asked again for open ones after ``HBONEWorker/policyChanged()``.
     public var authorize: @Sendable (HBONEInbound) -> HBONEVerdict
+    /// Why a tunnel of this node's pod, which is open, is no longer allowed; `nil`: it is. Asked after
+    /// ``HBONEWorker/policyChanged()``.
+    public var denial: @Sendable (HBONEOutbound) -> String?
     /// The pod's port behind a Service's host name (lent) and port.
     public var resolve: @Sendable (UnsafeRawBufferPointer, UInt16, HBONEOrigin) -> Result<UInt16, HBONERefusal>
     /// Sockets inside pods: to the application, and to peers.
@@ -100,6 +112,7 @@ public struct HBONEComposition: Sendable {
         self.authorize = authorize
         self.legs = legs
         outbound = { _ in nil }
+        denial = { _ in nil }
         resolve = { _, _, _ in .failure(.unknownService) }
     }
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MeshModel
+
 /// Bounds of a worker's tunnels. Times are in milliseconds. Each limit says what it stops.
 public struct HBONEConfiguration: Sendable {
     /// Port of a pod at which its node takes tunnels.
-    public static let port: UInt16 = 15008
+    public static let port = tunnelPort
 
     /// Connections with peers, both roles. More are reset when they are accepted: descriptors.
     public var connections = 16384

@@ -112,6 +112,10 @@ struct HBONETunnel: ~Copyable {
         static let streamOver = Marks(rawValue: 1 << 3)
         /// The stream was opened again, after a server had not looked at it.
         static let retried = Marks(rawValue: 1 << 4)
+        /// Both ends could send.
+        static let opened = Marks(rawValue: 1 << 5)
+        /// What it carries are requests that policies decide about.
+        static let requests = Marks(rawValue: 1 << 6)
     }
 
     var handle = SlabHandle(index: 0, generation: 0)

@@ -8,14 +8,22 @@ import TLSEngine
 extension HBONEEngine {
     /// Opens a tunnel for an application's connection. - Parameter descriptor: Owned from now on.
     mutating func open(_ outbound: HBONEOutbound, _ descriptor: CInt) {
-        guard StreamSocket.prepare(descriptor) == 0, let (tunnel, handle) = tunnels.take() else {
+        var channel = Channel()
+        channel.descriptor = descriptor
+        open(outbound, channel)
+    }
+
+    /// The same. - Parameter opened: Nothing was read from it.
+    mutating func open(_ outbound: HBONEOutbound, _ opened: Channel) {
+        var channel = opened
+        guard StreamSocket.prepare(channel.descriptor) == 0, let (tunnel, handle) = tunnels.take() else {
             counters.refusedConnections += 1
-            return StreamSocket.reset(descriptor)
+            return channel.close(&buffers, resetting: true)
         }
         counters.tunnels += 1
         tunnel.pointee.begin(handle, isServer: false, now: nanoseconds)
         tunnel.pointee.outbound = outbound
-        tunnel.pointee.leg.descriptor = descriptor
+        tunnel.pointee.leg = channel
         tunnel.pointee.phase = .waiting
         guard watch(tunnel) else { return finish(tunnel, .tooMany, "the worker has no more descriptors") }
         guard !isDraining else { return finish(tunnel, .drained) }
@@ -70,6 +78,7 @@ extension HBONEEngine {
         guard status >= 200, status < 300 else { return finish(tunnel, .peerRefused(status: status)) }
         timers.cancel(tunnel.pointee.timer)
         tunnel.pointee.phase = .flowing
+        reportOpened(tunnel)
         if isWhole { tunnel.pointee.marks.insert(.peerEnded) }
         flow(tunnel)
     }

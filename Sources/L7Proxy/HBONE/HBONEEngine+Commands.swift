@@ -21,13 +21,17 @@ struct HBONEListenerLabel: BitwiseCopyable {
 enum HBONECommand: Sendable {
     case addListener(CInt, tag: UInt64, HBONEListenerLabel.Kind)
     case removeListener(tag: UInt64)
+    case serve(HBONEOrigin, CInt)
     case publish(TLSIdentities)
     case policyChanged
     case open(HBONEOutbound, CInt)
+    case openLocal(HBONEOutbound, LocalEnd)
+    case localLeg(LegTicket, LocalEnd)
     /// -1: there will be none.
     case leg(LegTicket, CInt, isPeer: Bool)
     case drain(milliseconds: UInt64, @Sendable () -> Void)
     case count(@Sendable (HBONECounters) -> Void)
+    case metrics(@Sendable (MetricsSnapshot?) -> Void)
     case stop
 }
 
@@ -38,13 +42,22 @@ extension HBONEEngine {
             case .addListener(let descriptor, let tag, let kind):
                 add(descriptor, HBONEListenerLabel(tag: tag, kind: kind))
             case .removeListener(let tag): listeners.remove(from: poller) { $0.tag == tag }
+            case .serve(let origin, let descriptor):
+                counters.accepted += 1
+                begin(descriptor, origin)
             case .publish(let identities): publish(identities)
             case .policyChanged: authorizeAgain()
             case .open(let outbound, let descriptor): open(outbound, descriptor)
+            case .openLocal(let outbound, let end):
+                var channel = Channel()
+                channel.adopt(end)
+                open(outbound, channel)
+            case .localLeg(let ticket, let end): legMade(ticket, end)
             case .leg(let ticket, let descriptor, let isPeer):
                 if isPeer { dialled(ticket, descriptor) } else { legMade(ticket, descriptor) }
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
             case .count(let reply): reply(currentCounters)
+            case .metrics(let reply): reply(sink.metrics())
             case .stop: isStopping = true
             }
         }
@@ -150,10 +163,13 @@ extension HBONEEngine {
         for connection in liveConnections() { close(connection, .drained) }
         for command in mailbox.takeAll() {
             switch command {
-            case .addListener(let descriptor, _, _), .open(_, let descriptor): StreamSocket.close(descriptor)
+            case .addListener(let descriptor, _, _): StreamSocket.close(descriptor)
+            case .open(_, let descriptor), .serve(_, let descriptor): StreamSocket.reset(descriptor)
+            case .openLocal(_, let end), .localLeg(_, let end): end.discard()
             case .leg(_, let descriptor, _): if descriptor >= 0 { StreamSocket.close(descriptor) }
             case .drain(_, let done): done()
             case .count(let reply): reply(currentCounters)
+            case .metrics(let reply): reply(nil)
             case .removeListener, .publish, .policyChanged, .stop: break
             }
         }

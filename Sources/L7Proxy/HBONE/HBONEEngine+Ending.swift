@@ -63,6 +63,20 @@ extension HBONEEngine {
     }
 
     private mutating func report(_ tunnel: HBONETunnelPointer, _ reason: HBONEReason, _ detail: String?) {
+        guard let record = record(tunnel, reason, detail) else { return }
+        sink.record(record)
+        hasRecords = true
+    }
+
+    /// Both ends can send from now on.
+    mutating func reportOpened(_ tunnel: HBONETunnelPointer) {
+        tunnel.pointee.marks.insert(.opened)
+        guard let record = record(tunnel, .finished, nil) else { return }
+        sink.opened(record)
+    }
+
+    /// What is to be said of a tunnel if it ends now.
+    private func record(_ tunnel: HBONETunnelPointer, _ reason: HBONEReason, _ detail: String?) -> HBONERecord? {
         var record: HBONERecord
         if let outbound = tunnel.pointee.outbound {
             record = HBONERecord(
@@ -76,14 +90,14 @@ extension HBONEEngine {
                 identity: origin.identity, source: origin.client, sourcePort: origin.clientPort,
                 destination: origin.local, port: tunnel.pointee.port, service: tunnel.pointee.service)
         } else {
-            return
+            return nil
         }
+        record.wasOpen = tunnel.pointee.marks.contains(.opened)
         record.received = tunnel.pointee.leg.received
         record.sent = tunnel.pointee.leg.sent
         record.startedAt = tunnel.pointee.startedAt
         record.endedAt = nanoseconds
-        sink.record(record)
-        hasRecords = true
+        return record
     }
 
     // MARK: - Connections

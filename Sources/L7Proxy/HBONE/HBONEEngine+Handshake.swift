@@ -10,16 +10,24 @@ extension HBONEEngine {
     /// A connection to a pod's port of HBONE.
     mutating func take(_ accepted: AcceptedSocket) {
         counters.accepted += 1
-        guard !isDraining, let origin = composition.origin(accepted), let (connection, handle) = connections.take()
-        else {
+        guard let origin = composition.origin(accepted) else {
             counters.refusedConnections += 1
             return StreamSocket.reset(accepted.descriptor)
+        }
+        begin(accepted.descriptor, origin)
+    }
+
+    /// The same, of which it is known whose pod it came to. - Parameter descriptor: Owned from now on.
+    mutating func begin(_ descriptor: CInt, _ origin: HBONEOrigin) {
+        guard !isDraining, StreamSocket.prepare(descriptor) == 0, let (connection, handle) = connections.take() else {
+            counters.refusedConnections += 1
+            return StreamSocket.reset(descriptor)
         }
         connection.pointee.begin(handle, isServer: true, now: now)
         connection.pointee.identity = origin.identity
         connection.pointee.origin = origin
         connection.pointee.phase = .connecting
-        guard beginHandshake(connection, accepted.descriptor, expecting: .memberOf(origin.identity.trustDomain)) else {
+        guard beginHandshake(connection, descriptor, expecting: .memberOf(origin.identity.trustDomain)) else {
             return
         }
         // A client speaks first, and mostly has.

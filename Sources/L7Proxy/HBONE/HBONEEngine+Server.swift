@@ -29,6 +29,9 @@ extension HBONEEngine {
         switch composition.authorize(HBONEInbound(peer: peer, origin: origin, port: tunnel.pointee.port)) {
         case .deny(let reason): refuse(tunnel, .denied, reason)
         case .allow(let identity): requestLeg(tunnel, origin, identity)
+        case .requests(let identity):
+            tunnel.pointee.marks.insert(.requests)
+            requestLeg(tunnel, origin, identity)
         }
     }
 
@@ -61,9 +64,13 @@ extension HBONEEngine {
         let answer = composition.legs(
             LegRequest(
                 ticket: LegTicket(handle: tunnel.pointee.handle), network: origin.network, outsider: identity,
-                address: origin.local, port: tunnel.pointee.port))
+                address: origin.local, port: tunnel.pointee.port,
+                client: ProxyEndpoint(address: origin.client, port: origin.clientPort),
+                isForRequests: tunnel.pointee.marks.contains(.requests)))
         switch answer {
-        case .descriptor(let descriptor): adopt(tunnel, descriptor)
+        case .descriptor(let descriptor):
+            tunnel.pointee.leg.descriptor = descriptor
+            connect(tunnel)
         case .pending: break
         case .refused: refuse(tunnel, .connectFailed, "no socket could be made inside the pod")
         }
@@ -77,11 +84,21 @@ extension HBONEEngine {
             return
         }
         guard descriptor >= 0 else { return refuse(tunnel, .connectFailed, "no socket could be made inside the pod") }
-        adopt(tunnel, descriptor)
+        tunnel.pointee.leg.descriptor = descriptor
+        connect(tunnel)
     }
 
-    private mutating func adopt(_ tunnel: HBONETunnelPointer, _ descriptor: CInt) {
-        tunnel.pointee.leg.descriptor = descriptor
+    /// The same with an end of a pair.
+    mutating func legMade(_ ticket: LegTicket, _ end: LocalEnd) {
+        guard let tunnel = tunnels.find(ticket.handle), tunnel.pointee.phase == .requested else {
+            return end.discard()
+        }
+        tunnel.pointee.leg.adopt(end)
+        connect(tunnel)
+    }
+
+    /// Waits for the socket to the application to be connected.
+    private mutating func connect(_ tunnel: HBONETunnelPointer) {
         tunnel.pointee.phase = .connecting
         if !watch(tunnel) { refuse(tunnel, .connectFailed, "the worker has no more descriptors") }
     }
@@ -109,6 +126,7 @@ extension HBONEEngine {
         else { return finish(tunnel, .outOfMemory) }
         timers.cancel(tunnel.pointee.timer)
         tunnel.pointee.phase = .flowing
+        reportOpened(tunnel)
         enqueue(connection)
         flow(tunnel)
     }
@@ -148,14 +166,24 @@ extension HBONEEngine {
         hasRecords = true
     }
 
-    /// Asks policy again about every tunnel that it let in.
+    /// Asks policy again about every tunnel.
     mutating func authorizeAgain() {
         for tunnel in liveTunnels() {
+            if let outbound = tunnel.pointee.outbound, let reason = composition.denial(outbound) {
+                finish(tunnel, .policyChanged, reason)
+                continue
+            }
             guard tunnel.pointee.isServer, tunnel.pointee.port != 0, let origin = tunnel.pointee.origin,
                 let peer = tunnel.pointee.peer
             else { continue }
             let inbound = HBONEInbound(peer: peer, origin: origin, port: tunnel.pointee.port)
-            if case .deny(let reason) = composition.authorize(inbound) { finish(tunnel, .policyChanged, reason) }
+            switch composition.authorize(inbound) {
+            case .allow: break
+            case .requests:
+                guard !tunnel.pointee.marks.contains(.requests) else { continue }
+                finish(tunnel, .policyChanged, "policies decide about each request now")
+            case .deny(let reason): finish(tunnel, .policyChanged, reason)
+            }
         }
     }
 }

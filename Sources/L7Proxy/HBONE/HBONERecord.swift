@@ -27,6 +27,8 @@ public struct HBONERecord: Sendable {
     public var port: UInt16
     /// The Service that the client says it was going to.
     public var service: String?
+    /// Whether the peer, or the application, had accepted it.
+    public var wasOpen = false
     /// Bytes from the application's socket of this node, and to it.
     public var received: UInt64 = 0
     public var sent: UInt64 = 0
@@ -52,10 +54,14 @@ public struct HBONEFailure: Sendable {
 open class HBONESink {
     public init() {}
 
+    /// A tunnel is open, so far without a byte; its reason means nothing yet.
+    open func opened(_ record: HBONERecord) {}
     open func record(_ record: HBONERecord) {}
     open func failed(_ failure: HBONEFailure) {}
     /// The turn of the loop is over: what was collected can be handed on.
     open func turnEnded() {}
+    /// What was counted so far; `nil`: nothing is. Called seldom; may allocate.
+    open func metrics() -> MetricsSnapshot? { nil }
 }
 
 /// What a worker has counted since it began.

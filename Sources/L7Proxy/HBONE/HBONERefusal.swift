@@ -44,7 +44,7 @@ public enum HBONERefusal: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable 
 
 extension HBONETarget {
     /// Ports of a mesh's own listeners inside pods: HBONE, capture inbound and outbound, as ztunnel has them.
-    static let ownPorts: [UInt16] = [15008, 15006, 15001]
+    static let ownPorts: [UInt16] = [tunnelPort, 15006, 15001]
 
     /// Reads the head of a request that came to `local`, an address of the pod.
     ///

@@ -46,8 +46,13 @@ public final class HBONEWorker: Sendable {
     /// are gone, and peers that new bundles do not accept, are cut.
     public func publish(_ identities: TLSIdentities) { mailbox.put(.publish(identities)) }
 
-    /// Policy has changed: it is asked again about every tunnel that it has let in.
+    /// Policy has changed: it is asked again about every tunnel.
     public func policyChanged() { mailbox.put(.policyChanged) }
+
+    /// Serves a peer's connection to a pod's port of HBONE that was accepted elsewhere.
+    public func serve(_ origin: HBONEOrigin, _ descriptor: consuming OwnedDescriptor) {
+        mailbox.put(.serve(origin, descriptor.relinquish()))
+    }
 
     /// Accepts peers' connections to a pod's port of HBONE from a listening socket.
     public func addPeerListener(_ descriptor: consuming OwnedDescriptor, tag: UInt64) {
@@ -62,10 +67,13 @@ public final class HBONEWorker: Sendable {
     /// Closes the listeners of this tag. What they have accepted goes on.
     public func removeListener(tag: UInt64) { mailbox.put(.removeListener(tag: tag)) }
 
-    /// Opens a tunnel for a connection that was accepted elsewhere, or for the end of a socket pair.
+    /// Opens a tunnel for a connection that was accepted elsewhere.
     public func open(_ outbound: HBONEOutbound, _ descriptor: consuming OwnedDescriptor) {
         mailbox.put(.open(outbound, descriptor.relinquish()))
     }
+
+    /// Opens a tunnel for the end of a pair whose other end another worker has.
+    public func open(_ outbound: HBONEOutbound, _ end: LocalEnd) { mailbox.put(.openLocal(outbound, end)) }
 
     /// Answers a ``LegRequest`` that was left pending.
     ///
@@ -73,6 +81,9 @@ public final class HBONEWorker: Sendable {
     public func deliver(_ descriptor: consuming OwnedDescriptor, to request: LegRequest) {
         mailbox.put(.leg(request.ticket, descriptor.relinquish(), isPeer: request.isToPeer))
     }
+
+    /// The same, with an end of a pair: ``LegRequest/isForRequests``.
+    public func deliver(_ end: LocalEnd, to request: LegRequest) { mailbox.put(.localLeg(request.ticket, end)) }
 
     /// There will be no socket for this ``LegRequest``.
     public func refuse(_ request: LegRequest) { mailbox.put(.leg(request.ticket, -1, isPeer: request.isToPeer)) }
@@ -88,6 +99,9 @@ public final class HBONEWorker: Sendable {
 
     /// What the worker has counted, given on its thread.
     public func counters(_ reply: @escaping @Sendable (HBONECounters) -> Void) { mailbox.put(.count(reply)) }
+
+    /// What the worker's sink has counted, given on its thread.
+    public func metrics(_ reply: @escaping @Sendable (MetricsSnapshot?) -> Void) { mailbox.put(.metrics(reply)) }
 
     /// Ends ``run()``; everything open is reset.
     public func stop() { mailbox.put(.stop) }

@@ -46,6 +46,8 @@ struct Channel: BitwiseCopyable {
     }
 
     var descriptor: CInt = -1
+    /// Of an end of a pair. Retained until it is closed.
+    var mark: Unmanaged<LocalMark>?
     var state: State = []
     var input = Window()
     var output = Window()
@@ -91,6 +93,10 @@ struct Channel: BitwiseCopyable {
             return .received(count)
         }
         if count == 0 {
+            if wasReset {
+                state.insert(.broken)
+                return .broken
+            }
             state.insert(.inputEnded)
             return .ended
         }
@@ -150,11 +156,25 @@ struct Channel: BitwiseCopyable {
         if output.isEmpty { output.giveBack(&pool) }
     }
 
+    /// Uses an end of a pair, which is its own from now on.
+    mutating func adopt(_ end: LocalEnd) {
+        descriptor = end.descriptor
+        mark = Unmanaged.passRetained(end.mark)
+    }
+
+    /// Whether the other end of a pair was closed with a reset. It said so before it closed.
+    private var wasReset: Bool { mark?._withUnsafeGuaranteedRef { $0.isReset } ?? false }
+
     /// Closes and gives everything back.
     mutating func close(_ pool: inout BufferPool, resetting: Bool = false) {
         input.giveBack(&pool)
         output.giveBack(&pool)
         guard descriptor >= 0 else { return }
+        if let mark {
+            if resetting { mark._withUnsafeGuaranteedRef { $0.reset() } }
+            mark.release()
+            self.mark = nil
+        }
         if resetting { StreamSocket.reset(descriptor) } else { StreamSocket.close(descriptor) }
         descriptor = -1
         state = [.inputEnded, .broken]

@@ -43,6 +43,10 @@ public struct AccessLogRecord {
     /// `nil`: no gRPC request.
     public var grpcStatus: UInt32?
     public var reason = ReplyReason.none
+    /// Of a tunnel: why it ended. A line of a tunnel has no fields of requests.
+    public var tunnelEnd: StaticString?
+    /// More about the end of a tunnel, for people.
+    public var detail: UnsafeRawBufferPointer?
     /// The policy or route that decided, where one did.
     public var decidedBy: UnsafeRawBufferPointer?
     /// What policies or limits in a dry run would have made of it; `nil`: nothing else.

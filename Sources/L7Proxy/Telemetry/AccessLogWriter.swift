@@ -28,14 +28,20 @@ public struct AccessLogWriter: Sendable, BitwiseCopyable {
         var line = Line(form, buffer)
         line.time(record.startTime)
         line.add("direction", record.direction.text)
-        line.add("method", record.method)
-        line.add("path", record.path)
-        line.add("protocol", record.protocolName)
-        if record.isMirror { line.addTrue("mirror") }
-        line.add("status", UInt64(record.status))
-        if let status = record.grpcStatus { line.add("grpc_status", UInt64(status)) }
-        line.add("response_flags", record.reason.responseFlags)
-        line.add("reason", record.reason.text)
+        if let end = record.tunnelEnd {
+            line.add("protocol", "HBONE")
+            line.add("reason", end)
+            line.add("detail", record.detail)
+        } else {
+            line.add("method", record.method)
+            line.add("path", record.path)
+            line.add("protocol", record.protocolName)
+            if record.isMirror { line.addTrue("mirror") }
+            line.add("status", UInt64(record.status))
+            if let status = record.grpcStatus { line.add("grpc_status", UInt64(status)) }
+            line.add("response_flags", record.reason.responseFlags)
+            line.add("reason", record.reason.text)
+        }
         line.add("duration_ms", record.duration)
         line.add("bytes_sent", record.bytesSent)
         line.add("bytes_recv", record.bytesReceived)

@@ -120,6 +120,16 @@ public enum StreamSocket {
     @discardableResult
     public static func endOutput(_ descriptor: CInt) -> Int { Int(clinux_end_output(descriptor)) }
 
+    /// Two connected ends of the machine, non-blocking.
+    ///
+    /// - Throws: ``SystemError``; EMFILE if the process may have no more descriptors.
+    public static func pair() throws(SystemError) -> (CInt, CInt) {
+        var ends: [CInt] = [-1, -1]
+        let status = clinux_stream_pair(&ends)
+        guard status == 0 else { throw SystemError("socketpair", errnoCode: -status) }
+        return (ends[0], ends[1])
+    }
+
     /// Ends listening, in whatever process the socket is open: who waits to be accepted is reset (inet_shutdown in
     /// net/ipv4/af_inet.c). - Returns: 0 or `-errno`.
     @discardableResult

@@ -100,7 +100,7 @@ final class Node {
                     nodeName: configuration.node, nodeAddresses: addresses,
                     trustDomain: configuration.trustDomain.name,
                     l7: configuration.proxy == nil ? .absent : .enforced,
-                    hasProxy: configuration.proxy != nil),
+                    hasProxy: configuration.proxy != nil, hasTunnels: configuration.identity != nil),
                 identityNumbers: numbers.identities, serviceNumbers: numbers.services,
                 routeClassNumbers: numbers.routeClasses),
             writer: writer,

@@ -22,7 +22,7 @@ struct ProxyRecords {
     ///
     /// - Parameter compiler: after the compilation.
     mutating func updatePolicies(_ changes: CompiledChanges, _ compiler: MeshCompiler) -> Change {
-        var change: Change = [:]
+        var change = Self.tunnels(changes, compiler)
         for name in changes.requestPolicies.union(changes.workloads) {
             setDestination(name, compiler, isFlipped: false, &change)
         }
@@ -44,7 +44,7 @@ struct ProxyRecords {
 
     /// Everything that the compiler has, for the first time.
     mutating func start(_ compiler: MeshCompiler) -> Change {
-        var change: Change = [:]
+        var change = Self.tunnels(compiler)
         for (name, ports) in compiler.mesh.servicePorts { setService(name, ports, &change) }
         for (reference, object) in compiler.routeObjects { Self.setRoute(reference, object, &change) }
         for name in compiler.mesh.workloads.keys { setDestination(name, compiler, isFlipped: true, &change) }

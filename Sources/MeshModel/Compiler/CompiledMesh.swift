@@ -9,6 +9,8 @@ public struct CompiledMesh: Sendable {
     public internal(set) var workloads: [NamespacedName: CompiledWorkload] = [:]
     /// Pods of all nodes, addresses of this node, cluster addresses of services.
     public internal(set) var addresses: [IPAddress: CompiledAddress] = [:]
+    /// Enrolled pods of other nodes, which are reached through tunnels; none without tunnels.
+    public internal(set) var remotePods: [NamespacedName: CompiledRemotePod] = [:]
     /// For all other addresses, by longest prefix. Holds ``CIDR/allIPv4`` and ``CIDR/allIPv6`` always.
     public internal(set) var cidrs: [CIDR: IdentityNumber] = [:]
     public internal(set) var services: [ServiceKey: CompiledService] = [:]
@@ -55,6 +57,18 @@ public struct CompiledWorkload: Hashable, Sendable {
         self.probePorts = probePorts
         self.routeClass = routeClass
     }
+}
+
+/// An enrolled pod of another node.
+public struct CompiledRemotePod: Hashable, Sendable {
+    public let serviceAccount: String
+    public let labels: Labels
+    /// Those that nobody else claims.
+    public let addresses: [IPAddress]
+    /// Who it is by its addresses: in the egress policy of this node's pods.
+    public let identity: PerFamily<IdentityNumber>
+    /// Who it is once its certificate has proved it: in their ingress policy.
+    public let proven: PerFamily<IdentityNumber>
 }
 
 /// Who an address is.
@@ -148,6 +162,7 @@ public struct CompiledChanges: Hashable, Sendable {
     public internal(set) var workloads: Set<NamespacedName> = []
     public internal(set) var addresses: Set<IPAddress> = []
     public internal(set) var cidrs: Set<CIDR> = []
+    public internal(set) var remotePods: Set<NamespacedName> = []
     public internal(set) var services: Set<ServiceKey> = []
     public internal(set) var servicePorts: Set<NamespacedName> = []
     /// Objects that have come, gone or changed; ``MeshCompiler/routeObjects`` has them.

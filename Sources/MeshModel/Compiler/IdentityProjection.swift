@@ -43,17 +43,23 @@ struct IdentityProjection: Sendable {
     }
 
     /// Who a pod is by each of its addresses. A family without an address of the pod is as the other one.
-    func keys(of pod: Pod, trustDomain: String, isAuthenticated: Bool) -> PerFamily<IdentityKey> {
+    ///
+    /// - Parameter takesTunnels: As ``IdentityKey/takesTunnels``.
+    func keys(
+        of pod: Pod, trustDomain: String, isAuthenticated: Bool, takesTunnels: Bool = false
+    ) -> PerFamily<IdentityKey> {
         let own = PerFamily(ipv4: pod.podIPs.filter(\.isIPv4), ipv6: pod.podIPs.filter { !$0.isIPv4 })
         let key = { (addresses: [IPAddress]) in
-            self.key(of: pod, by: addresses, trustDomain: trustDomain, isAuthenticated: isAuthenticated)
+            self.key(
+                of: pod, by: addresses, trustDomain: trustDomain, isAuthenticated: isAuthenticated,
+                takesTunnels: takesTunnels)
         }
         if own.ipv4.isEmpty || own.ipv6.isEmpty { return PerFamily(both: key(own.ipv4 + own.ipv6)) }
         return own.map(key)
     }
 
     private func key(
-        of pod: Pod, by addresses: [IPAddress], trustDomain: String, isAuthenticated: Bool
+        of pod: Pod, by addresses: [IPAddress], trustDomain: String, isAuthenticated: Bool, takesTunnels: Bool
     ) -> IdentityKey {
         var labels: [IdentityKey.Label] = []
         for (key, value) in pod.metadata.labels where labelKeys[key] != nil {
@@ -76,7 +82,7 @@ struct IdentityProjection: Sendable {
             namedPorts: ports.sorted {
                 ($0.name, $0.port, $0.transport.number) < ($1.name, $1.port, $1.transport.number)
             },
-            isAuthenticated: isAuthenticated, cidrs: cidrs(containing: addresses))
+            isAuthenticated: isAuthenticated, takesTunnels: takesTunnels, cidrs: cidrs(containing: addresses))
     }
 
     /// The prefixes that matter and contain one of `addresses`, ascending.

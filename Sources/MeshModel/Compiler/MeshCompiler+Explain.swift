@@ -6,8 +6,8 @@ extension MeshCompiler {
     /// - Throws: ``UnknownPodError``.
     public func explain(_ question: PolicyQuestion) throws(UnknownPodError) -> PolicyExplanation {
         let isIPv4 = family(of: question)
-        let source = try end(question.source, isIPv4: isIPv4)
-        let destination = try end(question.destination, isIPv4: isIPv4)
+        let source = try end(question.source, isIPv4: isIPv4, isSource: true)
+        let destination = try end(question.destination, isIPv4: isIPv4, isSource: false)
         if let pod = source.workload, pod == destination.workload {
             return explainSelf(source, destination)
         }
@@ -49,7 +49,7 @@ extension MeshCompiler {
         let number: IdentityNumber
     }
 
-    private func end(_ peer: PolicyPeer, isIPv4: Bool) throws(UnknownPodError) -> End {
+    private func end(_ peer: PolicyPeer, isIPv4: Bool, isSource: Bool) throws(UnknownPodError) -> End {
         var workload: NamespacedName?
         var slot: Int?
         switch peer {
@@ -58,7 +58,7 @@ extension MeshCompiler {
             workload = pod.hasIdentity ? name : nil
             // On the network of a node, or gone: nothing but its address is known.
             slot =
-                podSlots[name].map { isIPv4 ? $0.ipv4 : $0.ipv6 }
+                (isSource ? provenSlots[name] ?? podSlots[name] : podSlots[name]).map { isIPv4 ? $0.ipv4 : $0.ipv6 }
                 ?? (pod.podIPs.first { $0.isIPv4 == isIPv4 } ?? pod.podIPs.first).flatMap { self.slot(of: $0) }
         case .address(let address):
             workload = nodeAddresses.contains(address) ? nil : owner(of: address)
@@ -99,7 +99,8 @@ extension MeshCompiler {
         }
         var cache = RuleCache()
         let program = PolicyProgram(
-            direction, policies: selecting, subject: PolicySubject(pod), index: index, cache: &cache)
+            direction, policies: selecting, subject: PolicySubject(pod), index: index,
+            hasTunnels: configuration.hasTunnels, cache: &cache)
         let decision = program.decide(slot: slot, port: question.port, transport: question.transport)
         return .init(
             direction: direction, verdict: decision.verdict, isEnforced: true, stage: decision.layer?.stage,
@@ -118,6 +119,13 @@ extension PolicyProgram.Decision {
 
     fileprivate func sentence(
         _ direction: PolicyDirection, workload: String, peer: String, port: String
+    ) -> String {
+        let tunnel = isTunnelled ? ", through a tunnel with mutual TLS" : ""
+        return text(direction, workload, peer, port, isTunnelled ? .allow : verdict) + tunnel
+    }
+
+    private func text(
+        _ direction: PolicyDirection, _ workload: String, _ peer: String, _ port: String, _ verdict: PolicyVerdict
     ) -> String {
         guard let layer else { return "no policy restricts \(direction) of \(workload)" }
         let by = direction == .egress ? "to \(peer) on \(port)" : "from \(peer) on \(port)"

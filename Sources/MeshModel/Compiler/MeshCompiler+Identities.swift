@@ -40,13 +40,16 @@ extension MeshCompiler {
         func release(_ slots: PerFamily<Int>?, _ released: inout [Int]) {
             if let slots { released += [slots.ipv4, slots.ipv6] }
         }
+        let isRemote = takesTunnels(name)
+        settleProven(name, isRemote, release, &released)
         guard let pod = pods[name], pod.hasIdentity else {
             release(old, &released)
             podSlots[name] = nil
             return
         }
         let keys = projection.keys(
-            of: pod, trustDomain: configuration.trustDomain, isAuthenticated: enrolled.contains(name))
+            of: pod, trustDomain: configuration.trustDomain, isAuthenticated: enrolled.contains(name),
+            takesTunnels: isRemote)
         if let old, index.key(at: old.ipv4) == keys.ipv4, index.key(at: old.ipv6) == keys.ipv6 { return }
         podSlots[name] = PerFamily(
             ipv4: index.retain(keys.ipv4, registry: &identityNumbers),
@@ -54,6 +57,25 @@ extension MeshCompiler {
         release(old, &released)
         pending.addresses.formUnion(pod.podIPs)
         if enrolled.contains(name) { pending.workloads.insert(name) }
+    }
+
+    /// Who an enrolled pod of another node is by its certificate: the same as a pod of this node with its attributes.
+    private mutating func settleProven(
+        _ name: NamespacedName, _ isRemote: Bool, _ release: (PerFamily<Int>?, inout [Int]) -> Void,
+        _ released: inout [Int]
+    ) {
+        let old = provenSlots[name]
+        guard isRemote, let pod = pods[name] else {
+            release(old, &released)
+            provenSlots[name] = nil
+            return
+        }
+        let keys = projection.keys(of: pod, trustDomain: configuration.trustDomain, isAuthenticated: true)
+        if let old, index.key(at: old.ipv4) == keys.ipv4, index.key(at: old.ipv6) == keys.ipv6 { return }
+        provenSlots[name] = PerFamily(
+            ipv4: index.retain(keys.ipv4, registry: &identityNumbers),
+            ipv6: index.retain(keys.ipv6, registry: &identityNumbers))
+        release(old, &released)
     }
 
     private mutating func settleCIDRs(_ pending: inout Pending, _ released: inout [Int]) {

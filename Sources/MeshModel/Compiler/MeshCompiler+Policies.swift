@@ -58,10 +58,10 @@ extension MeshCompiler {
         }
     }
 
-    /// - Returns: `nil` if no policy selects the pod.
+    /// - Returns: `nil` if no policy selects the pod, and there are no tunnels.
     private func programKey(of pod: Pod) -> PolicyProgramKey? {
         let selecting = policies.policies(selecting: pod.namespacedName)
-        if selecting.isEmpty { return nil }
+        if selecting.isEmpty, !configuration.hasTunnels { return nil }
         let subject = PolicySubject(pod)
         return PolicyProgramKey(
             policies: selecting.map(\.id),
@@ -103,8 +103,12 @@ extension MeshCompiler {
 
     private mutating func programPair(_ policies: [LoweredPolicy], _ subject: PolicySubject) -> [PolicyProgram] {
         [
-            PolicyProgram(.egress, policies: policies, subject: subject, index: index, cache: &ruleCache),
-            PolicyProgram(.ingress, policies: policies, subject: subject, index: index, cache: &ruleCache),
+            PolicyProgram(
+                .egress, policies: policies, subject: subject, index: index,
+                hasTunnels: configuration.hasTunnels, cache: &ruleCache),
+            PolicyProgram(
+                .ingress, policies: policies, subject: subject, index: index, hasTunnels: configuration.hasTunnels,
+                cache: &ruleCache),
         ]
     }
 

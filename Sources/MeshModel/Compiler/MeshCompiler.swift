@@ -18,10 +18,13 @@ public struct MeshCompiler: Sendable {
         public let l7: L7Enforcement
         /// Whether a node proxy runs, so that routes are enforced. Otherwise they are passed over.
         public let hasProxy: Bool
+        /// Whether TCP between enrolled pods of different nodes goes through tunnels, by that proxy.
+        public let hasTunnels: Bool
 
         public init(
             nodeName: String, nodeAddresses: [IPAddress] = [], trustDomain: String = "cluster.local",
-            rootNamespace: String = "sockmesh-system", l7: L7Enforcement = .absent, hasProxy: Bool = false
+            rootNamespace: String = "sockmesh-system", l7: L7Enforcement = .absent, hasProxy: Bool = false,
+            hasTunnels: Bool = false
         ) {
             self.nodeName = nodeName
             self.nodeAddresses = nodeAddresses
@@ -29,6 +32,7 @@ public struct MeshCompiler: Sendable {
             self.rootNamespace = rootNamespace
             self.l7 = l7
             self.hasProxy = hasProxy
+            self.hasTunnels = hasTunnels
         }
     }
 
@@ -58,6 +62,8 @@ public struct MeshCompiler: Sendable {
     var projection = IdentityProjection()
     var index = IdentityIndex()
     var podSlots: [NamespacedName: PerFamily<Int>] = [:]
+    /// Of enrolled pods of other nodes: who they are when a certificate has proved it.
+    var provenSlots: [NamespacedName: PerFamily<Int>] = [:]
     var addressSlots: [IPAddress: Int] = [:]
     var cidrSlots: [CIDR: Int] = [:]
     var nodeAddresses: Set<IPAddress> = []
@@ -118,6 +124,7 @@ public struct MeshCompiler: Sendable {
         settleRoutes(&pending)
         settleWorkloads(&pending)
         settleIdentities(&pending)
+        settleRemotePods(&pending)
         settlePolicySets(&pending)
         settleServices(&pending)
         if configuration.hasProxy { pending.changes.requestPolicies = pending.workloads }
@@ -140,7 +147,7 @@ public struct MeshCompiler: Sendable {
     private mutating func apply(_ object: MeshObject, _ pending: inout Pending) {
         switch object {
         case .pod(let pod): setPod(pod, pod.namespacedName, &pending)
-        case .namespace(let namespace): setNamespace(namespace, namespace.metadata.name)
+        case .namespace(let namespace): setNamespace(namespace, namespace.metadata.name, &pending)
         case .node(let node): setNode(node, node.metadata.name, &pending)
         case .service(let service): setService(service, service.namespacedName, &pending)
         case .endpointSlice(let slice):
@@ -155,7 +162,7 @@ public struct MeshCompiler: Sendable {
     private mutating func remove(_ reference: ObjectReference, _ pending: inout Pending) {
         switch reference.kind {
         case "Pod": setPod(nil, reference.namespacedName, &pending)
-        case "Namespace": setNamespace(nil, reference.name)
+        case "Namespace": setNamespace(nil, reference.name, &pending)
         case "Node": setNode(nil, reference.name, &pending)
         case "Service": setService(nil, reference.namespacedName, &pending)
         case "EndpointSlice":
@@ -190,7 +197,11 @@ public struct MeshCompiler: Sendable {
         }
     }
 
-    private mutating func setNamespace(_ namespace: Namespace?, _ name: String) {
+    private mutating func setNamespace(_ namespace: Namespace?, _ name: String, _ pending: inout Pending) {
+        if configuration.hasTunnels, namespaces[name]?.mesh != namespace?.mesh {
+            // Those of other nodes may take tunnels now, or take them no more.
+            pending.pods.formUnion(pods.pods.keys.lazy.filter { $0.namespace == name })
+        }
         namespaces[name] = namespace
         index.setLabels(namespace?.metadata.labels, ofNamespace: name)
     }

@@ -33,6 +33,8 @@ struct IdentityIndex: Sendable {
     private(set) var known = IdentitySet()
     private(set) var authenticated = IdentitySet()
     private(set) var pods = IdentitySet()
+    /// Those of pods that are reached through tunnels only.
+    private(set) var tunnelled = IdentitySet()
     private(set) var byNamespace: [String: IdentitySet] = [:]
     private var byLabel = LabelIndex()
     private var byNamespaceLabel = LabelIndex()
@@ -137,6 +139,7 @@ struct IdentityIndex: Sendable {
         for cidr in key.cidrs { byCIDR.set(cidr, slot, to: value) }
         guard key.kind == .pod else { return }
         pods.set(slot, to: value)
+        if key.takesTunnels { tunnelled.set(slot, to: value) }
         byNamespace.set(key.namespace, slot, to: value)
         for (key, label) in labels(ofNamespace: key.namespace) { byNamespaceLabel.set(key, label, slot, to: value) }
         for label in key.labels { byLabel.set(label.key, label.value, slot, to: value) }

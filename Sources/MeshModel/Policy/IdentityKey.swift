@@ -32,8 +32,11 @@ public struct IdentityKey: Hashable, Sendable {
     public let labels: [Label]
     /// The container ports whose names some egress rule in force uses, by name, protocol and port.
     public let namedPorts: [NamedPort]
-    /// Whether the kernel proves the peer: a pod enrolled on this node. Others are known by their address only.
+    /// Whether the peer is proved: a pod enrolled on this node by the kernel, one of another node by the certificate
+    /// that came with its tunnel. Others are known by their address only.
     public let isAuthenticated: Bool
+    /// Whether it is the address of an enrolled pod of another node, which is reached through tunnels only.
+    public let takesTunnels: Bool
     /// The prefixes named by policies in force that contain the peer's address (of one family), ascending.
     public let cidrs: [CIDR]
 
@@ -46,13 +49,14 @@ public struct IdentityKey: Hashable, Sendable {
         self.labels = []
         self.namedPorts = []
         self.isAuthenticated = false
+        self.takesTunnels = false
         self.cidrs = cidrs
     }
 
     /// The key of a pod; the lists must be sorted and without repetition.
     init(
         trustDomain: String, namespace: String, serviceAccount: String, labels: [Label], namedPorts: [NamedPort],
-        isAuthenticated: Bool, cidrs: [CIDR]
+        isAuthenticated: Bool, takesTunnels: Bool = false, cidrs: [CIDR]
     ) {
         self.kind = .pod
         self.trustDomain = trustDomain
@@ -61,6 +65,7 @@ public struct IdentityKey: Hashable, Sendable {
         self.labels = labels
         self.namedPorts = namedPorts
         self.isAuthenticated = isAuthenticated
+        self.takesTunnels = takesTunnels
         self.cidrs = cidrs
     }
 
@@ -82,6 +87,7 @@ extension IdentityKey: CustomStringConvertible {
         let ports = namedPorts.map { "\($0.name.escaped):\($0.transport.rawValue)=\($0.port)" }.joined(separator: ",")
         return "pod trust=\(trustDomain.escaped) ns=\(namespace.escaped) sa=\(serviceAccount.escaped) labels=\(labels) "
             + "ports=\(ports) cidrs=\(cidrs) \(isAuthenticated ? "authenticated" : "by-address")"
+            + (takesTunnels ? " tunnelled" : "")
     }
 }
 

@@ -27,6 +27,8 @@ extension PolicyProgram {
                 bounds.insert(Int(range.upperBound) + 1)
             }
         }
+        let hasTunnels = hasTunnels && transport == .tcp
+        if hasTunnels { bounds.formUnion([Int(tunnelPort), Int(tunnelPort) + 1]) }
         bounds.remove(Int(UInt16.max) + 1)
         let starts = bounds.sorted()
         let position = Dictionary(uniqueKeysWithValues: starts.enumerated().map { ($1, $0) })
@@ -55,7 +57,27 @@ extension PolicyProgram {
         for segment in starts.indices where !verdicts[segment].open.isEmpty {
             verdicts[segment].open.formIntersection(verdicts[segment].passed)
         }
+        if hasTunnels {
+            for segment in starts.indices { addTunnels(&verdicts[segment], firstPort: starts[segment], index) }
+        }
         return PortTable(starts: starts, verdicts: verdicts, index: index)
+    }
+}
+
+extension PolicyProgram {
+    /// Leads to the proxy whom policies let pass to a peer of another node, and whoever knocks at the port of tunnels:
+    /// what comes through a tunnel is decided when it has been opened, by the port that it is for.
+    private func addTunnels(_ verdicts: inout PortVerdicts, firstPort: Int, _ index: IdentityIndex) {
+        switch (direction, firstPort == Int(tunnelPort)) {
+        case (.ingress, true):
+            verdicts.passed = index.known
+            verdicts.open = index.known
+        case (.ingress, false): break
+        case (.egress, true):
+            verdicts.passed.formUnion(tunnelled)
+            verdicts.open.formUnion(tunnelled)
+        case (.egress, false): verdicts.open.formUnion(tunnelled.intersection(verdicts.passed))
+        }
     }
 }
 

@@ -45,16 +45,22 @@ struct PolicyProgram: Sendable {
 
     let direction: PolicyDirection
     private(set) var layers: [Layer] = []
+    /// Whether connections between nodes go through tunnels, which is the proxy's affair whatever the policies say.
+    let hasTunnels: Bool
+    /// Peers that are reached through tunnels only. None for ingress: there a tunnel is known by its port.
+    let tunnelled: IdentitySet
 
     /// Selects nothing in this direction, so that everything is allowed.
-    var isEmpty: Bool { layers.isEmpty }
+    var isEmpty: Bool { layers.isEmpty && !hasTunnels }
 
     /// - Parameter policies: Those that select the workload, in the order of their ids.
     init(
         _ direction: PolicyDirection, policies: [LoweredPolicy], subject: PolicySubject, index: IdentityIndex,
-        cache: inout RuleCache
+        hasTunnels: Bool = false, cache: inout RuleCache
     ) {
         self.direction = direction
+        self.hasTunnels = hasTunnels
+        tunnelled = hasTunnels && direction == .egress ? index.tunnelled : IdentitySet()
         addNetworkPolicies(policies, subject, index, &cache)
         guard direction == .ingress else { return }
         addPeerAuthentication(policies, subject, index)
@@ -170,7 +176,10 @@ struct PolicyProgram: Sendable {
     ///
     /// They are if both programs treat those identities as they treat the world, and so need no entry for them.
     func isUnaffected(by slots: Set<Int>, since old: PolicyProgram) -> Bool {
-        guard layers.count == old.layers.count else { return false }
+        guard layers.count == old.layers.count, tunnelled.treatsAsWorld(slots), old.tunnelled.treatsAsWorld(slots)
+        else {
+            return false
+        }
         for (layer, oldLayer) in zip(layers, old.layers) {
             guard layer.rules.count == oldLayer.rules.count else { return false }
             for (rule, oldRule) in zip(layer.rules, oldLayer.rules) {
@@ -193,9 +202,15 @@ struct PolicyProgram: Sendable {
         let layer: Layer?
         /// `nil` if no rule matches.
         let rule: Rule?
+        /// Allowed, or open to everyone, and led to the proxy for the sake of a tunnel.
+        var isTunnelled = false
     }
 
     func decide(slot: Int, port: UInt16, transport: TransportProtocol) -> Decision {
+        let isTunnel = hasTunnels && transport == .tcp && port == tunnelPort
+        if isTunnel, direction == .ingress || tunnelled.contains(slot) {
+            return Decision(verdict: .needsProxy, layer: nil, rule: nil, isTunnelled: true)
+        }
         var last = Decision(verdict: .allow, layer: nil, rule: nil)
         for layer in layers {
             let matching = layer.rules.lazy.filter { $0.peers.contains(slot) && $0.ports[transport].contains(port) }
@@ -213,7 +228,8 @@ struct PolicyProgram: Sendable {
             // A layer that merely found nothing to deny explains less than one that granted.
             if rule != nil || last.rule == nil { last = decision }
         }
-        return last
+        guard transport == .tcp, tunnelled.contains(slot) else { return last }
+        return Decision(verdict: .needsProxy, layer: last.layer, rule: last.rule, isTunnelled: true)
     }
 }
 

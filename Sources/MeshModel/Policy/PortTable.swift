@@ -39,6 +39,11 @@ public struct PortTable: Hashable, Sendable {
     public static let allowAll = PortTable(
         segments: [Segment(firstPort: 0, portClass: 0, verdict: .allow)], exceptions: [[]])
 
+    public init(segments: [Segment], exceptions: [[Exception]]) {
+        self.segments = segments
+        self.exceptions = exceptions
+    }
+
     /// Classes fit in 14 bits of an entry (`MESH_PORT_CLASS`).
     public static let maximumClasses = 1 << 14
 

@@ -13,6 +13,9 @@ public struct ProxyConfiguration: Hashable, Sendable {
     public var authorizations: [AuthorizationRecord] = []
     public var destinations: [DestinationRecord] = []
     public var node: NodeRecord?
+    public var remotePods: [RemotePodRecord] = []
+    public var verdicts: [VerdictRecord] = []
+    public var verdictUses: [VerdictUseRecord] = []
 
     /// Nothing: the state before an agent has sent anything.
     public static let empty = ProxyConfiguration(generation: 0)
@@ -33,6 +36,9 @@ public struct ProxyConfiguration: Hashable, Sendable {
                 case .authorizationPolicy(let record): authorizations.append(record)
                 case .destination(let record): destinations.append(record)
                 case .node(let record): node = record
+                case .remotePod(let record): remotePods.append(record)
+                case .verdicts(let record): verdicts.append(record)
+                case .verdictUse(let record): verdictUses.append(record)
                 }
             } catch {
                 throw RecordError(key: key, cause: error)

@@ -11,6 +11,9 @@ public enum ProxyRecord: Hashable, Sendable {
     case authorizationPolicy(AuthorizationRecord)
     case destination(DestinationRecord)
     case node(NodeRecord)
+    case remotePod(RemotePodRecord)
+    case verdicts(VerdictRecord)
+    case verdictUse(VerdictUseRecord)
 
     public var key: RecordKey {
         switch self {
@@ -19,6 +22,9 @@ public enum ProxyRecord: Hashable, Sendable {
         case .authorizationPolicy(let record): record.key
         case .destination(let record): record.key
         case .node(let record): record.key
+        case .remotePod(let record): record.key
+        case .verdicts(let record): record.key
+        case .verdictUse(let record): record.key
         case .route(let route): RecordKey(.route, "\(route.reference)")
         case .referenceGrant(let grant): RecordKey(.referenceGrant, "\(grant.metadata.namespacedName)")
         }
@@ -32,6 +38,9 @@ public enum ProxyRecord: Hashable, Sendable {
         case .authorizationPolicy(let record): record.wire
         case .destination(let record): record.wire
         case .node(let record): record.wire
+        case .remotePod(let record): record.wire
+        case .verdicts(let record): record.wire
+        case .verdictUse(let record): record.wire
         case .route(let route): route.wire
         case .referenceGrant(let grant): grant.wire
         }
@@ -48,6 +57,9 @@ public enum ProxyRecord: Hashable, Sendable {
         case .authorizationPolicy: self = .authorizationPolicy(try AuthorizationRecord(wire: value))
         case .destination: self = .destination(try DestinationRecord(wire: value))
         case .node: self = .node(try NodeRecord(wire: value))
+        case .remotePod: self = .remotePod(try RemotePodRecord(wire: value))
+        case .verdicts: self = .verdicts(try VerdictRecord(wire: value))
+        case .verdictUse: self = .verdictUse(try VerdictUseRecord(wire: value))
         default: throw WireError(offset: 0, "records of \(key.kind) are not known to this version")
         }
         guard self.key == key else { throw WireError(offset: 0, "the record is \(self.key)") }

@@ -20,6 +20,12 @@ public struct RecordKind: RawRepresentable, Hashable, Sendable {
     public static let destination = RecordKind(rawValue: 6)
     /// ``NodeRecord``.
     public static let node = RecordKind(rawValue: 7)
+    /// ``RemotePodRecord``.
+    public static let remotePod = RecordKind(rawValue: 8)
+    /// ``VerdictRecord``.
+    public static let verdicts = RecordKind(rawValue: 9)
+    /// ``VerdictUseRecord``.
+    public static let verdictUse = RecordKind(rawValue: 10)
 }
 
 extension RecordKind: WireValue {
@@ -37,6 +43,9 @@ extension RecordKind: CustomStringConvertible {
         case .authorizationPolicy: "authorization policy"
         case .destination: "destination"
         case .node: "node"
+        case .remotePod: "remote pod"
+        case .verdicts: "verdicts"
+        case .verdictUse: "use of verdicts"
         default: "kind \(rawValue)"
         }
     }

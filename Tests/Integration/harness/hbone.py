@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import queue
+import re
 import select
 import socket
 import ssl
@@ -12,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -40,13 +42,27 @@ def _pem(certificate):
 class Authority:
     """A root, and the leaves that it signs."""
 
-    def __init__(self, domain="mesh.test"):
+    def __init__(self, domain="mesh.test", namespace="shop"):
         self.domain = domain
+        self.namespace = namespace
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"root {os.urandom(4).hex()}")])
         builder = self._builder(self._name, self._key.public_key()).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True)
         self.root = _pem(builder.sign(self._key, hashes.SHA256()))
+
+    @classmethod
+    def of_file(cls, path, domain, namespace, place=0):
+        """The certificate at a place of an authority's file: the root, or at 1 the intermediate, which signs for agents."""
+        made = cls(domain, namespace)
+        text = Path(path).read_text()
+        def blocks(label):
+            return [block.encode() for block in re.findall(
+                rf"-----BEGIN [A-Z ]*{label}-----.*?-----END [A-Z ]*{label}-----\n", text, re.S)]
+        certificates = [x509.load_pem_x509_certificate(block) for block in blocks("CERTIFICATE")]
+        keys = [serialization.load_pem_private_key(block, None) for block in blocks("PRIVATE KEY")]
+        made._key, made._name, made.root = keys[place], certificates[place].subject, _pem(certificates[0])
+        return made
 
     def _builder(self, subject, key):
         now = datetime.datetime.utcnow()
@@ -54,7 +70,7 @@ class Authority:
                 .serial_number(x509.random_serial_number()).not_valid_before(now - _DAY).not_valid_after(now + _DAY))
 
     def id(self, account):
-        return f"spiffe://{self.domain}/ns/shop/sa/{account}"
+        return f"spiffe://{self.domain}/ns/{self.namespace}/sa/{account}"
 
     def svid(self, account):
         """Certificate and key as one PEM text."""

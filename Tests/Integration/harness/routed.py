@@ -15,7 +15,7 @@ from .world import eventually
 PORT, TARGET = 80, 8180
 ADDRESSES = {"web": "10.96.1.1", "v1": "10.96.1.2", "v2": "10.96.1.3", "empty": "10.96.1.4", "plain": "10.96.1.5"}
 WEB6 = "fd96:1::1"
-_PROGRAM = Path(__file__).with_name("web.py")
+PROGRAM = Path(__file__).with_name("web.py")
 
 
 def http_route(name, rules, parent="web", namespace=manifests.NAMESPACE):
@@ -34,7 +34,7 @@ class Client:
     """A process in a pod that makes requests."""
 
     def __init__(self, meshed, pod):
-        self._process = meshed.spawn(pod, sys.executable, _PROGRAM, "ask", stdin=subprocess.PIPE,
+        self._process = meshed.spawn(pod, sys.executable, PROGRAM, "ask", stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE, text=True)
         assert self._process.stdout.readline() == "ready\n"
 
@@ -59,7 +59,7 @@ class Steady:
     """A process in a pod that asks a Service without end."""
 
     def __init__(self, meshed, pod, service):
-        self._process = meshed.spawn(pod, sys.executable, _PROGRAM, "steady", ADDRESSES[service], str(PORT),
+        self._process = meshed.spawn(pod, sys.executable, PROGRAM, "steady", ADDRESSES[service], str(PORT),
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout.readline() == "ready\n"
 
@@ -115,7 +115,7 @@ class Routed:
 
     def _serve(self, pod):
         program, *arguments = self._programs.get(pod, "web.py serve").split()
-        server = self.meshed.spawn(pod, sys.executable, _PROGRAM.with_name(program), *arguments, pod, str(TARGET),
+        server = self.meshed.spawn(pod, sys.executable, PROGRAM.with_name(program), *arguments, pod, str(TARGET),
                                    stdout=subprocess.PIPE, text=True)
         self._servers[pod] = server
         assert server.stdout.readline() == "ready\n"

@@ -12,6 +12,9 @@ struct PlanMemory {
     let workloads: [UInt64: WorkloadText]
     /// Who sends from each network namespace; the address is not set.
     let sources: [UInt64: UnsafePointer<RequestSource>]
+    /// The same of pods of other nodes, by their addresses.
+    let remotePods: [IPAddress: WorkloadText]
+    let remoteSources: [IPAddress: UnsafePointer<RequestSource>]
     /// Of each destination, in their order.
     let authorizers: UnsafePointer<AuthorizerPlan>
     let decisionTexts: UnsafeBufferPointer<UnsafeRawBufferPointer>
@@ -22,8 +25,9 @@ struct PlanMemory {
     ///   - places: The index of the destination that has an address.
     ///   - find: The index of a Service's port; -1: there is none.
     init(
-        services: [ProxyService], routers: [Router], workloads: [UInt64: ProxyWorkload], trustDomain: String,
-        destinations: [ProxyDestination], places: [IPAddress: Int], find: (NamespacedName, UInt16) -> Int32
+        services: [ProxyService], routers: [Router], workloads: [UInt64: ProxyWorkload],
+        remotePods: [IPAddress: ProxyWorkload], trustDomain: String, destinations: [ProxyDestination],
+        places: [IPAddress: Int], find: (NamespacedName, UInt16) -> Int32
     ) {
         let arena = Arena()
         self.arena = arena
@@ -42,11 +46,13 @@ struct PlanMemory {
             })
         self.authorizers = authorizers
         decisionTexts = arena.buffer(texts.map { arena.bytes(Array($0.utf8)) })
-        sources = workloads.mapValues { workload in
+        func source(_ workload: ProxyWorkload) -> UnsafePointer<RequestSource> {
             let name = "\(trustDomain)/ns/\(workload.name.namespace)/sa/\(workload.serviceAccount)"
             let source = RequestSource(principal: arena.bytes(Array(name.utf8)), address: IPAddress(v4: 0))
             return arena.allocate([source])
         }
+        sources = workloads.mapValues(source)
+        remoteSources = remotePods.mapValues(source)
         self.services = arena.allocate(
             services.enumerated().map { index, service in
                 Self.plan(service, Int32(index), places.isEmpty ? nil : { places[$0].map { authorizers + $0 } }, arena)
@@ -68,10 +74,13 @@ struct PlanMemory {
             services.map { arena.bytes(Array("\($0.name.name).\($0.name.namespace).svc.cluster.local".utf8)) })
         ruleTexts = arena.buffer(
             routers.flatMap(\.rules).map { arena.bytes(Array("\($0.route) rule \($0.index)".utf8)) })
-        self.workloads = workloads.mapValues {
+        func text(_ workload: ProxyWorkload) -> WorkloadText {
             WorkloadText(
-                name: arena.bytes(Array($0.name.name.utf8)), namespace: arena.bytes(Array($0.name.namespace.utf8)))
+                name: arena.bytes(Array(workload.name.name.utf8)),
+                namespace: arena.bytes(Array(workload.name.namespace.utf8)))
         }
+        self.workloads = workloads.mapValues(text)
+        self.remotePods = remotePods.mapValues(text)
         self.routers = arena.allocate(plans)
     }
 

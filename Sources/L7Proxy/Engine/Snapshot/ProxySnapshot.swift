@@ -95,6 +95,8 @@ public final class ProxySnapshot: Sendable {
 
     public let generation: UInt64
     public let workloads: [UInt64: ProxyWorkload]
+    /// Enrolled pods of other nodes, which are reached through tunnels.
+    public let remotePods: [IPAddress: ProxyWorkload]
     public let trustDomain: String
     private let places: [Place: Int32]
     /// Endpoints of Services whose policy is ``ServicePolicy/poolsPerClient``.
@@ -119,15 +121,18 @@ public final class ProxySnapshot: Sendable {
     ///   - services: Of two that claim an address and port the first has it.
     ///   - routes: Compiled from the same Services; `nil`: there are none.
     ///   - workloads: By the cookie of their network namespace.
+    ///   - remotePods: By their addresses.
     ///   - trustDomain: Of their SPIFFE IDs.
     ///   - destinations: Pods that do not take every request. Of two that claim an address the last has it.
     public init(
         generation: UInt64, services: [ProxyService], routes table: RouteTable? = nil,
-        workloads: [UInt64: ProxyWorkload] = [:], trustDomain: String = "cluster.local",
+        workloads: [UInt64: ProxyWorkload] = [:], remotePods: [IPAddress: ProxyWorkload] = [:],
+        trustDomain: String = "cluster.local",
         destinations: [ProxyDestination] = []
     ) {
         self.generation = generation
         self.workloads = workloads
+        self.remotePods = remotePods
         self.trustDomain = trustDomain
         self.services = services
         self.destinations = destinations
@@ -178,7 +183,8 @@ public final class ProxySnapshot: Sendable {
         self.routers = routers
         self.byName = byName
         plans = PlanMemory(
-            services: services, routers: routers, workloads: workloads, trustDomain: trustDomain,
+            services: services, routers: routers, workloads: workloads, remotePods: remotePods,
+            trustDomain: trustDomain,
             destinations: destinations, places: destinationPlaces
         ) { byName[ClusterKey($0, $1)] ?? -1 }
     }
@@ -205,7 +211,7 @@ public final class ProxySnapshot: Sendable {
     }
 
     func binding(_ origin: ConnectionOrigin) -> Binding {
-        var binding = Binding(source: source(origin.sourceNetwork))
+        var binding = Binding(source: source(origin))
         if origin.direction == .outbound, let addresses = workloads[origin.sourceNetwork]?.addresses,
             let first = addresses.first, addresses.allSatisfy({ $0.isIPv4 == first.isIPv4 })
         {
@@ -231,6 +237,16 @@ public final class ProxySnapshot: Sendable {
         return binding
     }
 
+    /// Whether anything here asks for the requests of a pod's connection: routes of the Service that it goes to, or
+    /// policies of some endpoint.
+    public func decidesRequests(of origin: ConnectionOrigin) -> Bool {
+        let binding = binding(origin)
+        guard let service = binding.service else { return binding.authorizer != nil }
+        if binding.router != nil { return true }
+        if case .none = service.pointee.authorization { return false }
+        return true
+    }
+
     /// Where the pod of an endpoint is reached by the other family; `nil`: nowhere.
     func alternate(of endpoint: ProxyEndpoint) -> IPAddress? { alternates[endpoint] }
 
@@ -243,8 +259,10 @@ public final class ProxySnapshot: Sendable {
         destinationPlaces[address].map { plans.authorizers + $0 }
     }
 
-    /// Who sends from a network namespace; `nil`: nobody who is known.
-    private func source(_ network: UInt64) -> UnsafePointer<RequestSource>? { plans.sources[network] }
+    /// Who sends; `nil`: nobody who is known.
+    private func source(_ origin: ConnectionOrigin) -> UnsafePointer<RequestSource>? {
+        origin.isProved ? plans.remoteSources[origin.client] : plans.sources[origin.sourceNetwork]
+    }
 
     func service(_ index: Int32) -> UnsafePointer<ServicePlan> { plans.services + Int(index) }
 
@@ -284,6 +302,9 @@ public final class ProxySnapshot: Sendable {
 
     /// Who is in a network namespace.
     public func workloadText(_ network: UInt64) -> WorkloadText? { plans.workloads[network] }
+
+    /// Which pod of another node has an address.
+    public func remotePodText(_ address: IPAddress) -> WorkloadText? { plans.remotePods[address] }
 
     /// What the rule of a plan was compiled from, for what is not laid out in memory.
     func rule(_ plan: UnsafePointer<RulePlan>) -> CompiledRouteRule {

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import L7Proxy
+import LinuxIO
+import MeshModel
+import ProxyProtocol
+import Synchronization
+
+/// Stands between the workers of requests, which accept all connections, and the one of tunnels: takes what is its.
+///
+/// Any thread asks.
+final class TunnelGate: Sendable {
+    private struct State {
+        var plan: TunnelPlan?
+        /// `nil`: no identities have come, so that nothing can be encrypted.
+        var worker: HBONEWorker?
+    }
+
+    private let state = Mutex(State())
+    /// Whether there may be anything to take: where there are no tunnels a connection costs one load.
+    private let isActive = Atomic(false)
+    private let complaints: Complaints
+    private let failures: TunnelFailures
+
+    init(_ complaints: Complaints, _ failures: TunnelFailures) {
+        self.complaints = complaints
+        self.failures = failures
+    }
+
+    var plan: TunnelPlan? { state.withLock { $0.plan } }
+
+    func use(_ plan: TunnelPlan) {
+        state.withLock { $0.plan = plan }
+        if plan.hasTunnels { isActive.store(true, ordering: .releasing) }
+    }
+
+    func use(_ worker: HBONEWorker) {
+        state.withLock { $0.worker = worker }
+        isActive.store(true, ordering: .releasing)
+    }
+
+    /// Takes a connection that goes through a tunnel, or that would have to: it is never served in clear instead.
+    ///
+    /// - Returns: Whether it has; the descriptor is its own then.
+    func take(_ socket: AcceptedSocket, _ origin: ConnectionOrigin) -> Bool {
+        guard isActive.load(ordering: .acquiring) else { return false }
+        let (plan, worker) = state.withLock { ($0.plan, $0.worker) }
+        switch origin.direction {
+        case .inbound:
+            guard origin.destinationPort == tunnelPort else { return false }
+            guard let worker, let plan, let place = plan.origin(of: origin) else {
+                reset(socket, origin, "it is for tunnels, and its pod has no identity here")
+                return true
+            }
+            worker.serve(place, OwnedDescriptor(adopting: socket.descriptor))
+        case .outbound:
+            guard let plan else { return false }
+            if worker != nil, origin.destinationPort == tunnelPort, plan.snapshot.serviceName(at: origin) == nil {
+                reset(socket, origin, "port \(tunnelPort) of a pod is the mesh's own")
+                return true
+            }
+            switch plan.outbound(origin, random: { .random(in: 0..<$0) }) {
+            case .direct: return false
+            case .refused(let reason): reset(socket, origin, reason)
+            case .tunnel(let outbound):
+                if let worker {
+                    worker.open(outbound, OwnedDescriptor(adopting: socket.descriptor))
+                } else {
+                    reset(socket, origin, "it must go through a tunnel, and no certificates have come yet")
+                }
+            }
+        }
+        return true
+    }
+
+    private func reset(_ socket: AcceptedSocket, _ origin: ConnectionOrigin, _ reason: String) {
+        failures.addUnopened(isInbound: origin.direction == .inbound)
+        let (client, target) = (
+            SocketEndpoint(socket.client, socket.clientPort), SocketEndpoint(origin.destination, origin.destinationPort)
+        )
+        complaints.add(.tunnel, "connection from \(client) to \(target) reset: \(reason)")
+        StreamSocket.reset(socket.descriptor)
+    }
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Identity
+import L7Proxy
+import MeshModel
+import ProxyProtocol
+
+/// Which connections go through tunnels, and who may: of one generation of the configuration.
+///
+/// Immutable; asked on the threads of workers.
+final class TunnelPlan: Sendable {
+    /// An enrolled pod of another node.
+    struct RemotePod: Sendable {
+        let name: NamespacedName
+        /// Whom its certificate names; `nil`: its names make no SPIFFE ID.
+        let id: SPIFFEID?
+        let identity: PerFamily<IdentityNumber>
+        let proven: PerFamily<IdentityNumber>
+    }
+
+    /// An enrolled pod of this node.
+    private struct LocalPod {
+        let workload: ProxyWorkload
+        let id: SPIFFEID?
+        /// `nil`: not known yet, so that everything is denied.
+        let verdicts: VerdictRecord?
+    }
+
+    /// A Service's port: its endpoints that are pods of other nodes.
+    private struct ServiceTarget {
+        let name: NamespacedName
+        let endpoints: [ServiceRecord.Endpoint]
+        let weight: UInt64
+    }
+
+    /// What is to become of a pod's connection.
+    enum Outbound {
+        /// It goes to nobody behind a tunnel.
+        case direct
+        case tunnel(HBONEOutbound)
+        case refused(String)
+    }
+
+    let snapshot: ProxySnapshot
+    /// Whether the agent has said anything about tunnels.
+    let hasTunnels: Bool
+    private let locals: [UInt64: LocalPod]
+    private let localAddresses: [IPAddress: UInt64]
+    private let remotes: [IPAddress: RemotePod]
+    private let services: [SocketEndpoint: ServiceTarget]
+
+    /// - Parameter snapshot: of the same configuration.
+    init(_ configuration: ProxyConfiguration, _ snapshot: ProxySnapshot) {
+        self.snapshot = snapshot
+        hasTunnels = !configuration.remotePods.isEmpty || !configuration.verdictUses.isEmpty
+        guard hasTunnels else {
+            (locals, localAddresses, remotes, services) = ([:], [:], [:], [:])
+            return
+        }
+        let domain = try? TrustDomain(snapshot.trustDomain)
+        func id(_ pod: NamespacedName, _ account: String) -> SPIFFEID? {
+            domain.flatMap { try? SPIFFEID($0, namespace: pod.namespace, serviceAccount: account) }
+        }
+        var remotes: [IPAddress: RemotePod] = [:]
+        for record in configuration.remotePods {
+            let pod = RemotePod(
+                name: record.pod, id: id(record.pod, record.serviceAccount), identity: record.identity,
+                proven: record.proven)
+            for address in record.addresses { remotes[address] = pod }
+        }
+        self.remotes = remotes
+        let sets = Dictionary(configuration.verdicts.map { ($0.set, $0) }, uniquingKeysWith: { $1 })
+        let uses = Dictionary(configuration.verdictUses.map { ($0.pod, $0.set) }, uniquingKeysWith: { $1 })
+        locals = snapshot.workloads.mapValues { workload in
+            LocalPod(
+                workload: workload, id: id(workload.name, workload.serviceAccount),
+                verdicts: uses[workload.name].flatMap { sets[$0] })
+        }
+        localAddresses = Dictionary(
+            snapshot.workloads.flatMap { network, workload in workload.addresses.map { ($0, network) } },
+            uniquingKeysWith: { $1 })
+        services = Self.services(configuration, remotes)
+    }
+
+    private static func services(
+        _ configuration: ProxyConfiguration, _ remotes: [IPAddress: RemotePod]
+    ) -> [SocketEndpoint: ServiceTarget] {
+        guard !remotes.isEmpty else { return [:] }
+        var targets: [SocketEndpoint: ServiceTarget] = [:]
+        for record in configuration.services {
+            let able = record.endpoints.filter { $0.isReady && $0.weight > 0 && remotes[$0.address] != nil }
+            // Those that end get something only if there is no other, as kube-proxy has it (KEP-1669).
+            let staying = able.filter { !$0.isTerminating }
+            let endpoints = staying.isEmpty ? able : staying
+            guard !endpoints.isEmpty else { continue }
+            let target = ServiceTarget(
+                name: record.service, endpoints: endpoints, weight: endpoints.reduce(0) { $0 + UInt64($1.weight) })
+            for address in record.addresses { targets[SocketEndpoint(address, record.port)] = target }
+        }
+        return targets
+    }
+
+    // MARK: - From pods of this node
+
+    /// Where a connection goes that the kernel has led to the proxy.
+    ///
+    /// - Parameter random: for the choice of a Service's endpoint.
+    func outbound(_ origin: ConnectionOrigin, random: (UInt64) -> UInt64) -> Outbound {
+        if remotes[origin.destination] != nil {
+            return tunnel(origin, to: origin.destination, port: origin.destinationPort, service: "")
+        }
+        // The kernel has drawn by weight among all endpoints, and has met one of another node: which one is drawn
+        // again, of these alone, so that the shares stay what the weights say.
+        guard let target = services[SocketEndpoint(origin.destination, origin.destinationPort)],
+            !snapshot.decidesRequests(of: origin)
+        else { return .direct }
+        var draw = random(target.weight)
+        for endpoint in target.endpoints {
+            if draw < UInt64(endpoint.weight) {
+                return tunnel(
+                    origin, to: endpoint.address, port: endpoint.port,
+                    service: "\(target.name.name).\(target.name.namespace).svc.cluster.local")
+            }
+            draw -= UInt64(endpoint.weight)
+        }
+        return .direct
+    }
+
+    private func tunnel(_ origin: ConnectionOrigin, to address: IPAddress, port: UInt16, service: String) -> Outbound {
+        guard let pod = remotes[address] else { return .direct }
+        guard let source = locals[origin.sourceNetwork], let id = source.id else {
+            return .refused("the pod that it comes from has no identity here")
+        }
+        guard let peer = pod.id else { return .refused("\(pod.name) can have no identity") }
+        // An address of the same family, which the socket to the peer is made from.
+        guard let own = source.workload.addresses.first(where: { $0.isIPv4 == address.isIPv4 }) else {
+            return .refused("\(source.workload.name) has no address of the family of \(address)")
+        }
+        var outbound = HBONEOutbound(
+            identity: id, source: own, sourcePort: origin.clientPort, network: origin.sourceNetwork,
+            acceptable: [peer], destination: address, port: port)
+        outbound.service = service
+        if let denial = denial(outbound) { return .refused(denial) }
+        return .tunnel(outbound)
+    }
+
+    /// The tunnel for a connection that a worker of requests wants to an endpoint.
+    func outbound(_ request: L7Proxy.LegRequest) -> Outbound {
+        guard request.outsider == nil, !request.isToPeer else { return .direct }
+        let origin = ConnectionOrigin(
+            destination: request.address, destinationPort: request.port, client: request.address,
+            clientPort: request.client?.port ?? 0, sourceNetwork: request.network, network: request.network)
+        return tunnel(origin, to: request.address, port: request.port, service: "")
+    }
+
+    /// Why the pod's own policy does not allow a tunnel; `nil`: it does.
+    func denial(_ outbound: HBONEOutbound) -> String? {
+        guard let source = locals[outbound.network], let verdicts = source.verdicts else {
+            return "the policy of the pod is not known here"
+        }
+        guard let pod = remotes[outbound.destination] else {
+            return "\(outbound.destination) is no enrolled pod of another node any more"
+        }
+        let verdict = Self.verdict(verdicts.egress, pod.identity[outbound.destination], outbound.port)
+        return verdict == .deny ? "egress policy of \(source.workload.name) denies it" : nil
+    }
+
+    private static func verdict(_ table: PortTable, _ peer: IdentityNumber, _ port: UInt16) -> PolicyVerdict {
+        peer == .unknown ? .deny : table.verdict(of: peer, port: port)
+    }
+
+    // MARK: - To pods of this node
+
+    /// Whose pod a connection to the port of tunnels came to.
+    func origin(of connection: ConnectionOrigin) -> HBONEOrigin? {
+        guard let pod = locals[connection.network], let id = pod.id else { return nil }
+        return HBONEOrigin(
+            local: connection.destination, network: connection.network, identity: id, client: connection.client,
+            clientPort: connection.clientPort)
+    }
+
+    /// Whether a tunnel that a peer asks for may be: the pod whose address it comes from, whose certificate it must be,
+    /// and then what policy says of that pod with its identity proved. The kernel decides once more.
+    func authorize(_ inbound: HBONEInbound) -> HBONEVerdict {
+        let origin = inbound.origin
+        guard let pod = locals[origin.network], let verdicts = pod.verdicts else {
+            return .deny(reason: "the policy of the pod is not known here")
+        }
+        guard let source = remotes[origin.client] else {
+            return .deny(reason: "\(origin.client) is no enrolled pod of another node")
+        }
+        guard source.id == inbound.peer else {
+            return .deny(reason: "the certificate is not of \(source.name), which has the address")
+        }
+        let number = source.proven[origin.local]
+        switch Self.verdict(verdicts.ingress, number, inbound.port) {
+        case .allow: return .allow(identity: number.rawValue)
+        case .deny: return .deny(reason: "ingress policy of \(pod.workload.name) denies it")
+        case .needsProxy: return .requests(identity: number.rawValue)
+        }
+    }
+
+    // MARK: - Names
+
+    /// The pod that has an address, on whatever node.
+    func workload(at address: IPAddress) -> ProxyWorkload? {
+        snapshot.remotePods[address] ?? localAddresses[address].flatMap { locals[$0]?.workload }
+    }
+}
