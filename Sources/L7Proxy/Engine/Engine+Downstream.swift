@@ -38,7 +38,7 @@ extension Engine {
         downstream.pointee.http1 = HTTP1DownstreamCodec(limits: limits)
         downstream.pointee.handle = handle
         downstream.pointee.timer = known
-        downstream.pointee.phase = .open
+        downstream.pointee.phase = .detecting
         downstream.pointee.origin = origin
         downstream.pointee.share = share
         downstream.pointee.listener = tag
@@ -56,9 +56,7 @@ extension Engine {
         counters.connections += 1
         // A request mostly follows its connection at once; else this costs one call.
         downstream.pointee.channel.state = [.readable, .writable]
-        if hold(downstream) { return }
-        setTimer(downstream, in: configuration.headTimeout)
-        drive(downstream)
+        if !hold(downstream) { begin(downstream) }
     }
 
     // MARK: - Driving
@@ -72,6 +70,9 @@ extension Engine {
             switch downstream.pointee.phase {
             case .closed, .held: return
             case .lingering, .discarding: return linger(downstream)
+            case .detecting:
+                guard detect(downstream) else { return }
+                continue
             case .open: break
             }
             guard downstream.pointee.session == nil else { return driveHTTP2(downstream) }

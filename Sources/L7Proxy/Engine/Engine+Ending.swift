@@ -15,7 +15,10 @@ extension Engine {
         exchange.pointee.record.reason = reason
         leaveUpstream(exchange)
         if downstream.pointee.isMirror { return finish(exchange) }
-        if exchange.pointee.marks.contains(.responseBegan) { return abandon(exchange, downstream) }
+        if exchange.pointee.marks.contains(.responseBegan) {
+            guard exchange.pointee.marks.contains(.tentative) else { return abandon(exchange, downstream) }
+            return awaitClient(exchange, downstream)
+        }
         exchange.pointee.marks.insert(.responseBegan)
         let status = status ?? reason.status
         if let stream = exchange.pointee.stream {
@@ -68,6 +71,10 @@ extension Engine {
     /// Ends the exchange and its stream, or its connection of HTTP/1: nobody is there, or what was sent must not be taken
     /// for complete.
     mutating func abandon(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
+        if exchange.pointee.stage == .tunnel, let upstream = exchange.pointee.upstream {
+            // Nor must the backend take the end for one in order.
+            upstream.pointee.channel.close(&buffers, resetting: true)
+        }
         leaveUpstream(exchange)
         if exchange.pointee.record.reason == .forwarded { exchange.pointee.record.reason = .clientGone }
         if exchange.pointee.marks.contains(.responseBegan), !exchange.pointee.marks.contains(.responseDone) {
@@ -88,7 +95,10 @@ extension Engine {
         if exchange.pointee.marks.contains(.isGRPC) { exchange.pointee.settleGRPCStatus() }
         exchange.pointee.record.requestBytes = exchange.pointee.requestBody.moved
         exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
-        let hasHead = exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
+        if exchange.pointee.marks.contains(.relay) { endMeter(exchange) }
+        let hasHead =
+            exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
+            && !exchange.pointee.marks.contains(.relay)
         withUnsafePointer(to: &exchange.pointee.requestFields) { table in
             let text = RequestText(
                 message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head,

@@ -121,6 +121,7 @@ public struct MeshPolicySettings: Hashable, Sendable {
         case auto = "Auto"
         case http1 = "HTTP1"
         case http2 = "HTTP2"
+        case grpc = "gRPC"
         case tcp = "TCP"
         case tls = "TLS"
     }

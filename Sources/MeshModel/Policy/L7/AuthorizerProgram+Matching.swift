@@ -106,10 +106,19 @@ extension AuthorizerProgram {
         _ test: Test, _ request: AuthorizationRequest, _ path: UnsafeRawBufferPointer, _ headers: borrowing Fields
     ) -> Bool {
         switch test.attribute {
-        case .method: return isMatch(test.values, request.method)
-        case .path: return isMatch(test.values, path)
-        case .authority: return request.authority.map { isMatch(test.values, $0) } ?? false
-        case .header: return isHeaderMatch(test, headers)
+        case .method: isMatch(test.values, request.method)
+        case .path: isMatch(test.values, path)
+        case .authority: request.authority.map { isMatch(test.values, $0) } ?? false
+        case .header: isHeaderMatch(test, headers)
+        default: isMet(test, request)
+        }
+    }
+
+    /// The same for what a connection can tell; nothing of HTTP is met.
+    @inline(__always)
+    func isMet(_ test: Test, _ request: AuthorizationRequest) -> Bool {
+        switch test.attribute {
+        case .method, .path, .authority, .header: return false
         case .principal: return request.source.principal.map { isMatch(test.values, $0) } ?? false
         case .namespace: return request.source.namespace.map { isMatch(test.values, $0) } ?? false
         case .account: return request.source.account.map { isMatch(test.values, $0) } ?? false
