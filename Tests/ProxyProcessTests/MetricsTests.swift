@@ -59,6 +59,41 @@ import Testing
         #expect(page.contains("\nsockmesh_proxy_connections 1\n"))
     }
 
+    @Test func connectionsThatAreNotHTTPAreCountedWhileTheyAreOpen() throws {
+        let backend = try NamedBackend("web")
+        let world = try World()
+        func web(_ ports: [UInt16]) -> ProxyRecord {
+            .service(
+                ServiceRecord(
+                    service: NamespacedName(namespace: "shop", name: "web"), port: 80, addresses: [World.address],
+                    appProtocol: "tcp", endpoints: ports.map { .init(address: World.loopback, port: $0) }))
+        }
+        func value(_ name: String) throws -> String? {
+            let series = Self.series(try Self.page(world), "istio_tcp_\(name)_total")
+            return series.first { $0.contains("source_workload=\"client\"") && $0.contains("shop\"") }
+                .flatMap { $0.split(separator: " ").last.map { String($0) } }
+        }
+        try world.configure([web([backend.port]), World.client])
+        let client = world.client()
+        #expect(try world.get(client).body.contains("web"))
+        #expect(try value("connections_opened") == "1" && value("connections_closed") == "0")
+        #expect(try value("received_bytes") == "29" && value("sent_bytes") == "\(client.text.utf8.count)")
+        #expect(Self.series(try Self.page(world), "istio_requests_total").isEmpty)
+        client.close()
+        var closed: String?
+        try world.turn {
+            closed = try? value("connections_closed")
+            return closed == "1"
+        }
+        try world.configure([web([]), World.client])
+        let other = world.client()
+        try world.turn {
+            other.receive()
+            return other.end == .reset
+        }
+        #expect(try value("connections_failed") == "1" && value("connections_opened") == "1")
+    }
+
     @Test func whatIsDeniedIsCountedByItsFlag() throws {
         let backend = try NamedBackend("web")
         let world = try World()
