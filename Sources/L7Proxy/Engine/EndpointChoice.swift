@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MeshModel
+
 /// What an exchange holds of its backend's cluster. Everything that is held is given back when the exchange ends.
 struct EndpointChoice: BitwiseCopyable {
     struct Marks: OptionSet, BitwiseCopyable {

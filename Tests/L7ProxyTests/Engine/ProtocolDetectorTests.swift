@@ -79,7 +79,8 @@ import Testing
         let parts: [[String]] = [
             ["", "", "", "\r\n", "\n", "\r", " "],
             [
-                "GET", "POST", "OPTIONS", "CONNECT", "PRI", "get", "X-1", "!#$%&'*+-.^_`|~", longToken, "\(longToken)x",
+                "GET", "POST", "OPTIONS", "CONNECT", "PRI", "get", "X-1", "!#$%&'*+-.^_`|~", Self.longToken,
+                "\(Self.longToken)x",
                 "",
             ],
             [" ", " ", " ", "\t", "  ", ""],
