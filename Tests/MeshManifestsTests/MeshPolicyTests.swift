@@ -258,7 +258,8 @@ import Testing
             "protocol: {appProtocolOverrides: {0: TCP, web: TCP, 25: SMTP}}",
             "spec.protocol.appProtocolOverrides.0: the key must be a port between 1 and 65535",
             "spec.protocol.appProtocolOverrides.web: the key must be a port between 1 and 65535",
-            "spec.protocol.appProtocolOverrides.25: \"SMTP\" is not a known value"),
+            "spec.protocol.appProtocolOverrides.25: \"SMTP\" is not a known value "
+                + "(known here: Auto, HTTP1, HTTP2, gRPC, TCP, TLS)"),
         RouteCase("protocol: {detect: TCP, appProtocolOverrides: {80: Auto}, detectTimeout: 1s}"),
     ])
     func fields(_ test: RouteCase) {

@@ -150,7 +150,8 @@ extension Engine {
         downstream.pointee.phase = .closed
         if downstream.pointee.session != nil { abandonAll(downstream) }
         downstream.pointee.channel.close(&buffers, resetting: resetting)
-        timers.cancel(downstream.pointee.timer)
+        // A connection may end before it had to wait for anything.
+        if downstream.pointee.timer != .max { timers.cancel(downstream.pointee.timer) }
         counters.connections -= 1
         closedDownstreams.push(downstream)
     }

@@ -72,6 +72,7 @@ import Testing
         // A request for all that is known, and not read.
         client.send("GET / HTTP/1.1\r\n")
         #expect(client.readToEnd() == ("250 GET / HTTP/1.1\r\n", .end))
+        client.endOutput()
         let record = rig.recorder.wait(for: 1)[0]
         #expect(record.flags.contains(.tcp) && record.reason == .tunnelEnded && record.responseBytes == 31)
     }
