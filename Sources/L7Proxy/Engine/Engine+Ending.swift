@@ -13,6 +13,7 @@ extension Engine {
     ) {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.record.reason = reason
+        breakTunnel(exchange)
         leaveUpstream(exchange)
         if downstream.pointee.isMirror { return finish(exchange) }
         if exchange.pointee.marks.contains(.responseBegan) {
@@ -71,10 +72,7 @@ extension Engine {
     /// Ends the exchange and its stream, or its connection of HTTP/1: nobody is there, or what was sent must not be taken
     /// for complete.
     mutating func abandon(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
-        if exchange.pointee.stage == .tunnel, let upstream = exchange.pointee.upstream {
-            // Nor must the backend take the end for one in order.
-            upstream.pointee.channel.close(&buffers, resetting: true)
-        }
+        breakTunnel(exchange)
         leaveUpstream(exchange)
         if exchange.pointee.record.reason == .forwarded { exchange.pointee.record.reason = .clientGone }
         if exchange.pointee.marks.contains(.responseBegan), !exchange.pointee.marks.contains(.responseDone) {
@@ -87,6 +85,13 @@ extension Engine {
         downstream.pointee.session?._withUnsafeGuaranteedRef { $0.reset(stream, exchange.pointee.cutCode) }
         finish(exchange)
         enqueue(downstream)
+    }
+
+    /// The backend of a tunnel must not take an end that is none for one in order.
+    @inline(__always)
+    private mutating func breakTunnel(_ exchange: ExchangePointer) {
+        guard exchange.pointee.stage == .tunnel, let upstream = exchange.pointee.upstream else { return }
+        upstream.pointee.channel.close(&buffers, resetting: true)
     }
 
     /// Writes the record and gives the exchange back.
