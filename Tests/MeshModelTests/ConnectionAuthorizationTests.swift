@@ -86,7 +86,8 @@ import Testing
             let authorizer = RequestAuthorizer(policies)
             for _ in 0..<20 {
                 let request = generator.request()
-                guard let connection = Self.decide(authorizer, request), let decision = authorizer.decide(request) else {
+                guard let connection = Self.decide(authorizer, request), let decision = authorizer.decide(request)
+                else {
                     continue
                 }
                 if connection.isAllowed { #expect(decision.isAllowed, "seed \(seed): \(request)") }
