@@ -74,6 +74,10 @@ final class AccessLogSink: RequestSink {
         line.status = record.status
         if record.grpcStatus >= 0 { line.grpcStatus = UInt32(record.grpcStatus) }
         if record.flags.contains(.http2) { line.protocolName = "HTTP/2" }
+        if record.flags.contains(.tcp) {
+            line.isConnection = true
+            line.protocolName = record.flags.contains(.tls) ? "TLS" : "TCP"
+        }
         line.isMirror = record.flags.contains(.mirror)
         line.reason = ReplyReason(record.reason)
         line.duration = (record.endedAt &- record.startedAt) / 1_000_000

@@ -67,6 +67,11 @@ final class MetricsSink: RequestSink {
             log?.record(record, text)
             return
         }
+        if record.flags.contains(.tcp) {
+            if record.sentAt == 0 { counters.countFailed(of: flow(record)) }
+            log?.record(record, text)
+            return
+        }
         var isCall = false
         if let message = text.message {
             for field in text.fields where field.name == .contentType {
@@ -81,6 +86,18 @@ final class MetricsSink: RequestSink {
         counters.count(sample, of: flow(record))
         log?.record(record, text)
     }
+
+    override func relayOpened(_ record: borrowing RequestRecord) -> WorkerMetrics.FlowNumber? {
+        let number = flow(record)
+        counters.countOpened(of: number)
+        return number
+    }
+
+    override func relayMoved(_ flow: WorkerMetrics.FlowNumber, sent: UInt64, received: UInt64) {
+        counters.count(sent: sent, received: received, of: flow)
+    }
+
+    override func relayClosed(_ flow: WorkerMetrics.FlowNumber) { counters.countClosed(of: flow) }
 
     private func flow(_ record: borrowing RequestRecord) -> WorkerMetrics.FlowNumber {
         let origin = record.origin

@@ -72,7 +72,7 @@ import Testing
                 - {key: SourceIdentity, requestsPerSecond: 10, burst: 20, dryRun: true}
                 - {key: Header, header: X-Tenant, requestsPerSecond: 5, burst: 1}
               fault: {delay: 50ms, abort: {grpcStatus: 14}, percent: 5}
-              protocol: {detect: Auto, detectTimeout: 3s}
+              protocol: {detect: Auto, appProtocolOverrides: {8080: gRPC, "25": TCP}, detectTimeout: 3s}
             """)
         #expect(
             policy.targets == [
@@ -102,6 +102,7 @@ import Testing
             ])
         #expect(settings.fault == .init(delay: .init(milliseconds: 50), abort: .grpcStatus(14), percent: 5))
         #expect(settings.detect == .auto && settings.detectTimeout?.milliseconds == 3000)
+        #expect(settings.protocolOverrides == [8080: .grpc, 25: .tcp])
     }
 
     @Test func theRestOfTheAlgorithms() throws {
@@ -253,6 +254,13 @@ import Testing
         RouteCase(
             "protocol: {detect: HTTP3}",
             "spec.protocol.detect: \"HTTP3\" is not a known value (did you mean \"HTTP1\"?)"),
+        RouteCase(
+            "protocol: {appProtocolOverrides: {0: TCP, web: TCP, 25: SMTP}}",
+            "spec.protocol.appProtocolOverrides.0: the key must be a port between 1 and 65535",
+            "spec.protocol.appProtocolOverrides.web: the key must be a port between 1 and 65535",
+            "spec.protocol.appProtocolOverrides.25: \"SMTP\" is not a known value "
+                + "(known here: Auto, HTTP1, HTTP2, gRPC, TCP, TLS)"),
+        RouteCase("protocol: {detect: TCP, appProtocolOverrides: {80: Auto}, detectTimeout: 1s}"),
     ])
     func fields(_ test: RouteCase) {
         #expect(Self.messages("targetRefs: [{kind: Namespace}], " + test.testDescription) == test.messages)

@@ -47,6 +47,19 @@ import Testing
         #expect(Self.settings(compiler)?.maxPending == 7)
     }
 
+    /// What is said of a port by its number goes before what is said of all.
+    @Test func aPortsOwnProtocolHolds() {
+        var compiler = CompiledRouteTests.compiler()
+        let port = compiler.mesh.servicePorts[Self.web]?.first?.port ?? 0
+        let wide = Self.policy("wide", .namespace) { $0.protocolOverrides = [port: .tcp, port + 1: .tls] }
+        let near = Self.policy("near", .service("s", port: nil)) { $0.detect = .http2 }
+        _ = compiler.update(MeshChange(changed: [wide, near]))
+        #expect(Self.settings(compiler)?.detect == .tcp && Self.settings(compiler)?.protocolOverrides == nil)
+        #expect(compiler.findings().isEmpty)
+        _ = compiler.update(MeshChange(removed: [wide.reference]))
+        #expect(Self.settings(compiler)?.detect == .http2)
+    }
+
     @Test func withoutAProxyNothingIsKept() {
         var compiler = CompiledRouteTests.compiler(hasProxy: false)
         let policy = Self.policy("p", .namespace) { $0.maxPending = 2 }

@@ -112,6 +112,7 @@ import Testing
         all.locality = .node
         all.rateLimits = []
         all.fault = .init()
+        all.protocolOverrides = [80: .grpc]
         all.detect = .auto
         all.detectTimeout = .init(milliseconds: 9)
         return all

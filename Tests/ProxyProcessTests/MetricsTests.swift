@@ -13,8 +13,9 @@ import Testing
 
     private static func page(_ world: World) throws -> String {
         let file = try MemoryFile.make("test")
+        let before = world.heard.count { $0 == .metrics(3) }
         world.agent?.send(.metricsRequest(3), [file])
-        try world.turn { world.heard.contains(.metrics(3)) }
+        try world.turn { world.heard.count { $0 == .metrics(3) } > before }
         return String(decoding: try MemoryFile.read(file, atMost: 1 << 24), as: UTF8.self)
     }
 
@@ -57,6 +58,44 @@ import Testing
         #expect(requests.contains { $0.contains("request_protocol=\"grpc\"") && $0.hasSuffix("} 1") })
         #expect(Self.series(page, "istio_request_duration_milliseconds_count").contains { $0.hasSuffix("} 3") })
         #expect(page.contains("\nsockmesh_proxy_connections 1\n"))
+    }
+
+    @Test func connectionsThatAreNotHTTPAreCountedWhileTheyAreOpen() throws {
+        let backend = try NamedBackend("web")
+        let world = try World()
+        func web(_ ports: [UInt16]) -> ProxyRecord {
+            .service(
+                ServiceRecord(
+                    service: NamespacedName(namespace: "shop", name: "web"), port: 80, addresses: [World.address],
+                    appProtocol: "tcp", endpoints: ports.map { .init(address: World.loopback, port: $0) }))
+        }
+        func value(_ name: String) throws -> String? {
+            let series = Self.series(try Self.page(world), "istio_tcp_\(name)_total")
+            return series.first { $0.contains("source_workload=\"client\"") && $0.contains("shop\"") }
+                .flatMap { $0.split(separator: " ").last.map { String($0) } }
+        }
+        try world.configure([web([backend.port]), World.client])
+        let client = world.client()
+        let response = try world.get(client)
+        #expect(response.body.contains("web"))
+        #expect(try value("connections_opened") == "1" && value("connections_closed") == "0")
+        #expect(
+            try value("received_bytes") == "29"
+                && value("sent_bytes") == "\(response.head.utf8.count + response.body.utf8.count)")
+        #expect(Self.series(try Self.page(world), "istio_requests_total").isEmpty)
+        client.close()
+        var closed: String?
+        try world.turn {
+            closed = try? value("connections_closed")
+            return closed == "1"
+        }
+        try world.configure([web([]), World.client])
+        let other = world.client()
+        try world.turn {
+            other.receive()
+            return other.end == .reset
+        }
+        #expect(try value("connections_failed") == "1" && value("connections_opened") == "1")
     }
 
     @Test func whatIsDeniedIsCountedByItsFlag() throws {

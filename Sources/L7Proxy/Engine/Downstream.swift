@@ -40,6 +40,8 @@ struct Downstream: BitwiseCopyable {
         case open
         /// Nothing is read: the policy under which it came is not here yet.
         case held
+        /// What is spoken on it is not known yet (`Engine+Detection`).
+        case detecting
         /// The last response is written: send it, shut down, read and discard until the client closes.
         case lingering
         /// The same, after the end was sent.
@@ -55,6 +57,12 @@ struct Downstream: BitwiseCopyable {
     var channel = Channel()
     var phase: Phase = .closed
     var http1 = HTTP1DownstreamCodec()
+    /// On the port that it has connected to, as it was when it came.
+    var spoken = PortProtocol.http1
+    /// Nobody has said what is spoken, and the client has been silent for so long that its backend may be who begins.
+    var isSilent = false
+    /// A request has begun on it.
+    var hasRequested = false
     /// The connection speaks HTTP/2. Retained until the connection is given back.
     var session: Unmanaged<HTTP2ServerSession>?
     /// The newest of the open exchanges; HTTP/1 has one at a time.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MeshModel
+
 /// What an exchange holds of its backend's cluster. Everything that is held is given back when the exchange ends.
 struct EndpointChoice: BitwiseCopyable {
     struct Marks: OptionSet, BitwiseCopyable {
@@ -32,6 +34,25 @@ struct EndpointChoice: BitwiseCopyable {
 
 /// Balancing: which endpoint, how much at once, and what is learnt from how an attempt has ended.
 extension Engine {
+    /// Where an attempt goes: to an endpoint of the exchange's service, by an address that its client's pod can reach, or
+    /// where the client has connected to. - Returns: `nil`: nowhere; it was answered.
+    mutating func chooseDestination(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> ProxyEndpoint? {
+        let origin = downstream.pointee.origin
+        guard let service = exchange.pointee.service else {
+            return ProxyEndpoint(address: origin.destination, port: origin.destinationPort)
+        }
+        exchange.pointee.record.service = service.pointee.index
+        guard var endpoint = chooseEndpoint(exchange, service) else { return nil }
+        if downstream.pointee.missing == (endpoint.address.isIPv4 ? .ipv4 : .ipv6),
+            let other = exchange.pointee.hold?.pointee.snapshot?._withUnsafeGuaranteedRef({ [endpoint] in
+                $0.alternate(of: endpoint)
+            })
+        {
+            endpoint.address = other
+        }
+        return endpoint
+    }
+
     /// Chooses the endpoint of an attempt.
     ///
     /// - Returns: `nil`: there is none; the request was answered.
@@ -78,7 +99,10 @@ extension Engine {
         switch service.pointee.key {
         case .none: return nil
         case .sourceAddress: return exchange.pointee.downstream.map { BalancingKey.of($0.pointee.origin.client) }
-        case .header(let name): return headerValue(exchange, name).map(BalancingKey.of)
+        case .header(let name):
+            // What is not HTTP has none.
+            if exchange.pointee.marks.contains(.relay) { return nil }
+            return headerValue(exchange, name).map(BalancingKey.of)
         }
     }
 
@@ -150,12 +174,15 @@ extension Engine {
 
     // MARK: - Connections
 
-    /// Counts a connection that the request that waits first needs.
+    /// Counts a connection that is needed.
     ///
-    /// - Returns: Whether it may be made. The first one to an endpoint always may: nobody must wait for what never comes.
-    mutating func beginConnection(_ upstream: UpstreamPointer, _ pool: PoolPointer) -> Bool {
-        guard let cluster = pool.pointee.firstWaiting?.pointee.choice.cluster else { return true }
-        guard cluster.pointee.cluster.circuit.begin(.connection) else { return pool.pointee.connections == 0 }
+    /// - Parameter isFirst: It is the first to an endpoint, for which others wait.
+    /// - Returns: Whether it may be made. A first one always may: nobody must wait for what never comes.
+    mutating func beginConnection(
+        _ upstream: UpstreamPointer, _ cluster: ClusterPointer?, isFirst: Bool = false
+    ) -> Bool {
+        guard let cluster else { return true }
+        guard cluster.pointee.cluster.circuit.begin(.connection) else { return isFirst }
         holds.clusters.enter(cluster)
         upstream.pointee.cluster = cluster
         return true

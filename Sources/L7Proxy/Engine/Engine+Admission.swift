@@ -34,7 +34,25 @@ extension Engine {
             answer(exchange, .policyPending)
             return false
         }
+        if exchange.pointee.marks.contains(.relay) { return authorizeRelay(exchange, downstream, plan, endpoint) }
         return authorize(exchange, downstream, plan, endpoint)
+    }
+
+    /// As what is no request is judged: by what a connection can tell.
+    private mutating func authorizeRelay(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ plan: UnsafePointer<AuthorizerPlan>,
+        _ endpoint: ProxyEndpoint
+    ) -> Bool {
+        guard let snapshot = holds.current?.pointee.snapshot else { return false }
+        // Names in the record are of what decides.
+        exchange.pointee.record.generation = snapshot._withUnsafeGuaranteedRef { $0.generation }
+        exchange.pointee.record.service = downstream.pointee.service?.pointee.index ?? -1
+        let client = downstream.pointee.origin.client
+        let source = downstream.pointee.source?.pointee.at(client) ?? RequestSource(principal: nil, address: client)
+        let decision = plan.pointee.authorizer._withUnsafeGuaranteedRef {
+            $0.decide(connectionFrom: source, to: endpoint.address, port: endpoint.port)
+        }
+        return settle(decision, exchange, plan, isNamed: true)
     }
 
     @inline(__always)
@@ -91,14 +109,23 @@ extension Engine {
                 rule: rule, backend: backend)
             return plan.pointee.authorizer._withUnsafeGuaranteedRef { $0.decide(request, headers: fields) }
         }
-        let isOfItsSnapshot = exchange.pointee.hold == holds.current
+        return settle(decision, exchange, plan, isNamed: exchange.pointee.hold == holds.current)
+    }
+
+    /// - Parameter isNamed: Whether the record is of the snapshot that the plan is of.
+    /// - Returns: Whether it may go on; otherwise it was answered.
+    @inline(__always)
+    private mutating func settle(
+        _ decision: AuthorizationDecision, _ exchange: ExchangePointer, _ plan: UnsafePointer<AuthorizerPlan>,
+        isNamed: Bool
+    ) -> Bool {
         if decision.dryRunDiffers {
             exchange.pointee.record.flags.insert(.dryRunDiffers)
             counters.dryRunRefusals &+= 1
-            if isOfItsSnapshot { exchange.pointee.record.decision = plan.pointee.text(ofRule: decision.dryRunRule) }
+            if isNamed { exchange.pointee.record.decision = plan.pointee.text(ofRule: decision.dryRunRule) }
         }
         guard !decision.isAllowed else { return true }
-        if isOfItsSnapshot { exchange.pointee.record.decision = plan.pointee.text(ofRule: decision.rule) }
+        if isNamed { exchange.pointee.record.decision = plan.pointee.text(ofRule: decision.rule) }
         answer(exchange, .denied)
         return false
     }

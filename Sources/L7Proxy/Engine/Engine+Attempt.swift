@@ -33,19 +33,7 @@ extension Engine {
         exchange.pointee.stage = .waiting
         bindToNewest(downstream)
         let origin = downstream.pointee.origin
-        var endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort)
-        if let service = exchange.pointee.service {
-            exchange.pointee.record.service = service.pointee.index
-            guard let choice = chooseEndpoint(exchange, service) else { return }
-            endpoint = choice
-            if downstream.pointee.missing == (choice.address.isIPv4 ? .ipv4 : .ipv6),
-                let other = exchange.pointee.hold?.pointee.snapshot?._withUnsafeGuaranteedRef({
-                    $0.alternate(of: choice)
-                })
-            {
-                endpoint.address = other
-            }
-        }
+        guard let endpoint = chooseDestination(exchange, downstream) else { return }
         guard admit(exchange, downstream, endpoint) else { return }
         if let rule = exchange.pointee.rule, rule.pointee.traits.contains(.mirrors) {
             startMirrors(exchange, downstream, rule)

@@ -36,7 +36,9 @@ extension Engine {
             case .serve(let end, let origin): serve(end, origin)
             case .drain(let milliseconds, let done): beginDrain(milliseconds, done)
             case .count(let reply): reply(currentCounters)
-            case .metrics(let reply): reply(sink._withUnsafeGuaranteedRef { $0.metrics() })
+            case .metrics(let reply):
+                readMeters()
+                reply(sink._withUnsafeGuaranteedRef { $0.metrics() })
             case .stop: isStopping = true
             }
         }
@@ -115,8 +117,12 @@ extension Engine {
                     session._withUnsafeGuaranteedRef { $0.drain() }
                     enqueue(downstream)
                 } else {
-                    // A head that is not whole is no request: it would outlive its connection.
-                    if let exchange = downstream.pointee.exchange, exchange.pointee.stage == .head { free(exchange) }
+                    if let exchange = downstream.pointee.exchange {
+                        // They end when their ends do, or at the deadline.
+                        if exchange.pointee.marks.contains(.relay) { continue }
+                        // A head that is not whole is no request: it would outlive its connection.
+                        if exchange.pointee.stage == .head { free(exchange) }
+                    }
                     perform(downstream.pointee.http1.persistence.beginDrain(), on: downstream)
                 }
             }

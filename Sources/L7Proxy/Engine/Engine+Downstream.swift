@@ -58,7 +58,7 @@ extension Engine {
         downstream.pointee.http1 = HTTP1DownstreamCodec(limits: limits)
         downstream.pointee.handle = handle
         downstream.pointee.timer = known
-        downstream.pointee.phase = .open
+        downstream.pointee.phase = .detecting
         downstream.pointee.origin = origin
         downstream.pointee.share = share
         downstream.pointee.listener = tag
@@ -76,9 +76,7 @@ extension Engine {
         counters.connections += 1
         // A request mostly follows its connection at once; else this costs one call.
         downstream.pointee.channel.state = [.readable, .writable]
-        if hold(downstream) { return }
-        setTimer(downstream, in: configuration.headTimeout)
-        drive(downstream)
+        if !hold(downstream) { begin(downstream) }
     }
 
     // MARK: - Driving
@@ -92,6 +90,9 @@ extension Engine {
             switch downstream.pointee.phase {
             case .closed, .held: return
             case .lingering, .discarding: return linger(downstream)
+            case .detecting:
+                guard detect(downstream) else { return }
+                continue
             case .open: break
             }
             guard downstream.pointee.session == nil else { return driveHTTP2(downstream) }
@@ -169,7 +170,8 @@ extension Engine {
         downstream.pointee.phase = .closed
         if downstream.pointee.session != nil { abandonAll(downstream) }
         downstream.pointee.channel.close(&buffers, resetting: resetting)
-        timers.cancel(downstream.pointee.timer)
+        // A connection may end before it had to wait for anything.
+        if downstream.pointee.timer != .max { timers.cancel(downstream.pointee.timer) }
         counters.connections -= 1
         closedDownstreams.push(downstream)
     }

@@ -13,9 +13,13 @@ extension Engine {
     ) {
         guard let downstream = exchange.pointee.downstream else { return }
         exchange.pointee.record.reason = reason
+        breakTunnel(exchange)
         leaveUpstream(exchange)
         if downstream.pointee.isMirror { return finish(exchange) }
-        if exchange.pointee.marks.contains(.responseBegan) { return abandon(exchange, downstream) }
+        if exchange.pointee.marks.contains(.responseBegan) {
+            guard exchange.pointee.marks.contains(.tentative) else { return abandon(exchange, downstream) }
+            return awaitClient(exchange, downstream)
+        }
         exchange.pointee.marks.insert(.responseBegan)
         let status = status ?? reason.status
         if let stream = exchange.pointee.stream {
@@ -68,6 +72,7 @@ extension Engine {
     /// Ends the exchange and its stream, or its connection of HTTP/1: nobody is there, or what was sent must not be taken
     /// for complete.
     mutating func abandon(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
+        breakTunnel(exchange)
         leaveUpstream(exchange)
         if exchange.pointee.record.reason == .forwarded { exchange.pointee.record.reason = .clientGone }
         if exchange.pointee.marks.contains(.responseBegan), !exchange.pointee.marks.contains(.responseDone) {
@@ -82,13 +87,23 @@ extension Engine {
         enqueue(downstream)
     }
 
+    /// The backend of a tunnel must not take an end that is none for one in order.
+    @inline(__always)
+    private mutating func breakTunnel(_ exchange: ExchangePointer) {
+        guard exchange.pointee.stage == .tunnel, let upstream = exchange.pointee.upstream else { return }
+        upstream.pointee.channel.close(&buffers, resetting: true)
+    }
+
     /// Writes the record and gives the exchange back.
     mutating func finish(_ exchange: ExchangePointer) {
         exchange.pointee.record.endedAt = nanoseconds
         if exchange.pointee.marks.contains(.isGRPC) { exchange.pointee.settleGRPCStatus() }
         exchange.pointee.record.requestBytes = exchange.pointee.requestBody.moved
         exchange.pointee.record.responseBytes = exchange.pointee.responseBody.moved
-        let hasHead = exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
+        if exchange.pointee.marks.contains(.relay) { endMeter(exchange) }
+        let hasHead =
+            exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
+            && !exchange.pointee.marks.contains(.relay)
         withUnsafePointer(to: &exchange.pointee.requestFields) { table in
             let text = RequestText(
                 message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head,

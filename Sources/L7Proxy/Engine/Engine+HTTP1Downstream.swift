@@ -79,7 +79,7 @@ extension Engine {
     mutating func refuse(_ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ defect: MalformedMessage) {
         if defect == .unsupportedVersion, HTTP2Preface.begins(downstream.pointee.channel.input.bytes) {
             // RFC 9113 section 3.3: the first bytes of a connection say so, and no later ones.
-            if downstream.pointee.boundSerial == 0, downstream.pointee.channel.input.start == 0 {
+            if !downstream.pointee.hasRequested, downstream.pointee.channel.input.start == 0 {
                 counters.requests -= 1
                 free(exchange)
                 return beginHTTP2(downstream)

@@ -52,10 +52,9 @@ extension Engine {
     mutating func release(_ downstream: DownstreamPointer) {
         guard downstream.pointee.phase == .held else { return }
         heldConnections -= 1
-        downstream.pointee.phase = .open
+        downstream.pointee.phase = .detecting
         downstream.pointee.quietSince = now
-        setTimer(downstream, in: configuration.headTimeout)
-        drive(downstream)
+        begin(downstream)
     }
 
     // MARK: - What is judged, is judged by the newest

@@ -6,6 +6,7 @@ import MeshModel
 extension Engine {
     mutating func route(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
         let head = exchange.pointee.head
+        downstream.pointee.hasRequested = true
         exchange.pointee.stage = .waiting
         exchange.pointee.record.method = head.method
         exchange.pointee.record.routedAt = nanoseconds
@@ -58,6 +59,7 @@ extension Engine {
         downstream.pointee.authorizer = binding.authorizer
         downstream.pointee.source = binding.source
         downstream.pointee.showsClient = binding.showsClient
+        if downstream.pointee.phase == .detecting { downstream.pointee.spoken = binding.spoken }
         downstream.pointee.missing = binding.missing
     }
 

@@ -12,6 +12,7 @@ extension Engine {
         holds.publish(snapshot)
         if holds.olderCount > configuration.heldSnapshots, let oldest = holds.oldest { supersede(oldest) }
         sink._withUnsafeGuaranteedRef { $0.published(snapshot) }
+        judgeRelays()
     }
 
     /// Leaves nobody with a snapshot.

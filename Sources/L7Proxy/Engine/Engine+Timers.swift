@@ -21,14 +21,14 @@ extension Engine {
         switch downstream.pointee.phase {
         case .closed: return
         case .held: return release(downstream)
+        case .detecting: return detectionFired(downstream)
         // What could not be sent by now will not be; a client that does not close is left.
         case .lingering, .discarding: return close(downstream, resetting: !downstream.pointee.channel.output.isEmpty)
         case .open: break
         }
         guard downstream.pointee.session == nil else { return http2Fired(downstream) }
         guard let exchange = downstream.pointee.exchange else {
-            let isFirst = downstream.pointee.boundSerial == 0
-            let limit = isFirst ? configuration.headTimeout : configuration.idleTimeout
+            let limit = downstream.pointee.hasRequested ? configuration.idleTimeout : configuration.headTimeout
             let passed = now - downstream.pointee.quietSince
             if passed < limit { return setTimer(downstream, in: limit - passed) }
             return perform(downstream.pointee.http1.persistence.beginDrain(), on: downstream)
@@ -44,7 +44,7 @@ extension Engine {
     }
 
     /// Ends an exchange of which nothing has moved since the timer was set: after once to twice the limit.
-    private mutating func checkProgress(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
+    mutating func checkProgress(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
         let isTunnel = exchange.pointee.stage == .tunnel || exchange.pointee.marks.contains(.streamTunnel)
         let limit = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
         var mark = downstream.pointee.channel.received &+ downstream.pointee.channel.sent
@@ -58,6 +58,7 @@ extension Engine {
         }
         let passed = now - exchange.pointee.progressAt
         if passed < limit { return setTimer(downstream, in: limit - passed) }
+        if isTunnel, exchange.pointee.marks.contains(.relay) { return cut(exchange, .responseStalled) }
         if exchange.pointee.stage == .discarding || isTunnel { return abandon(exchange, downstream) }
         // Who is it that does not go on? A client whose body is awaited, or the backend.
         let awaitsClient =

@@ -8,7 +8,10 @@ extension Engine {
         /// Nothing more now, or the end was passed on.
         case idle
         case more
-        case broken
+        /// Who sends was reset; all that came before was passed on.
+        case sourceBroken
+        case sinkBroken
+        case noMemory
     }
 
     mutating func beginTunnel(
@@ -77,14 +80,26 @@ extension Engine {
     /// Carries bytes both ways; the end of one direction is passed on and leaves the other open.
     mutating func tunnel(_ exchange: ExchangePointer) {
         guard let downstream = exchange.pointee.downstream, let upstream = exchange.pointee.upstream else { return }
-        let up = Self.copy(from: &downstream.pointee.channel, to: &upstream.pointee.channel, &buffers)
-        let down = Self.copy(from: &upstream.pointee.channel, to: &downstream.pointee.channel, &buffers)
+        let up =
+            exchange.pointee.marks.contains(.uploadBroken)
+            ? .idle : Self.copy(from: &downstream.pointee.channel, to: &upstream.pointee.channel, &buffers)
+        let down =
+            exchange.pointee.marks.contains(.downloadBroken)
+            ? .idle : Self.copy(from: &upstream.pointee.channel, to: &downstream.pointee.channel, &buffers)
         exchange.pointee.requestBody.moved = upstream.pointee.channel.sent &- upstream.pointee.sentBefore
         exchange.pointee.responseBody.moved = upstream.pointee.channel.received &- upstream.pointee.receivedBefore
-        switch (up, down) {
-        case (.broken, _), (_, .broken): return abandon(exchange, downstream)
-        case (.more, _), (_, .more): enqueue(downstream)
-        default: break
+        if up == .more || down == .more { enqueue(downstream) }
+        if up == .noMemory || down == .noMemory { return endTunnel(exchange, .outOfMemory) }
+        if up == .sourceBroken { return endTunnel(exchange, .clientGone) }
+        if down == .sourceBroken { return endTunnel(exchange, .backendReset) }
+        // Who was reset may have sent something before that (an answer to a request that it did not read to its end).
+        if up == .sinkBroken { exchange.pointee.marks.insert(.uploadBroken) }
+        if down == .sinkBroken { exchange.pointee.marks.insert(.downloadBroken) }
+        if exchange.pointee.marks.contains(.uploadBroken), down != .more, upstream.pointee.channel.isExhausted {
+            return endTunnel(exchange, .backendReset)
+        }
+        if exchange.pointee.marks.contains(.downloadBroken), up != .more, downstream.pointee.channel.isExhausted {
+            return endTunnel(exchange, .clientGone)
         }
         passEnd(.upstreamEndSent, from: downstream.pointee.channel, to: &upstream.pointee.channel, exchange)
         passEnd(.downstreamEndSent, from: upstream.pointee.channel, to: &downstream.pointee.channel, exchange)
@@ -96,18 +111,25 @@ extension Engine {
         }
     }
 
+    /// Ends a tunnel, one of whose ends was reset, by a reset of both.
+    private mutating func endTunnel(_ exchange: ExchangePointer, _ reason: ReasonCode) {
+        if exchange.pointee.marks.contains(.relay) { return cut(exchange, reason) }
+        guard let downstream = exchange.pointee.downstream else { return }
+        abandon(exchange, downstream)
+    }
+
     private static func copy(
         from source: inout Channel, to sink: inout Channel, _ pool: inout BufferPool
     ) -> Copied {
         switch sink.flush() {
-        case .broken: return .broken
+        case .broken: return .sinkBroken
         case .blocked: return .idle
         case .done: sink.output.giveBack(&pool)
         }
         for _ in 0..<8 {
             while let bytes = source.input.bytes.baseAddress, !source.input.isEmpty {
                 let count = sink.send(bytes, source.input.count)
-                if count < 0 { return .broken }
+                if count < 0 { return .sinkBroken }
                 if count == 0 { return .idle }
                 source.input.start += count
             }
@@ -116,7 +138,8 @@ extension Engine {
             case .nothing, .ended:
                 source.input.giveBack(&pool)
                 return .idle
-            case .broken, .full, .noMemory: return .broken
+            case .broken: return .sourceBroken
+            case .full, .noMemory: return .noMemory
             }
         }
         return .more

@@ -11,16 +11,16 @@ extension Engine {
         while pool.pointee.neededDials > pool.pointee.dialing,
             pool.pointee.connections < configuration.connectionsPerPool
         {
-            guard let (upstream, handle) = upstreams.take() else {
+            guard let upstream = takeUpstream() else {
                 if pool.pointee.connections == 0 { failFirstWaiting(pool, .tooManyConnections) }
                 return
             }
-            let timer = upstream.pointee.timer
-            upstream.pointee = Upstream()
-            upstream.pointee.http1 = HTTP1UpstreamCodec(limits: limits)
-            upstream.pointee.handle = handle
-            upstream.pointee.timer = timer == .max ? timers.makeTimer(for: 0) : timer
-            guard beginConnection(upstream, pool) else { return upstreams.give(back: handle.index) }
+            let handle = upstream.pointee.handle
+            guard
+                beginConnection(
+                    upstream, pool.pointee.firstWaiting?.pointee.choice.cluster,
+                    isFirst: pool.pointee.connections == 0)
+            else { return upstreams.give(back: handle.index) }
             upstream.pointee.pool = pool
             upstream.pointee.phase = .requested
             pool.pointee.connections += 1
@@ -43,6 +43,17 @@ extension Engine {
                 return
             }
         }
+    }
+
+    /// A connection that is not asked for yet; `nil`: there are too many.
+    mutating func takeUpstream() -> UpstreamPointer? {
+        guard let (upstream, handle) = upstreams.take() else { return nil }
+        let timer = upstream.pointee.timer
+        upstream.pointee = Upstream()
+        upstream.pointee.http1 = HTTP1UpstreamCodec(limits: limits)
+        upstream.pointee.handle = handle
+        upstream.pointee.timer = timer == .max ? timers.makeTimer(for: 0) : timer
+        return upstream
     }
 
     /// Whom a connection is to show to the backend. A port of the client's: of the connection that it is made for.
@@ -75,8 +86,9 @@ extension Engine {
             upstream.pointee.phase = .open
             upstream.pointee.openedAt = now
             timers.cancel(upstream.pointee.timer)
-            if upstream.pointee.pool?.pointee.key.isHTTP2 ?? false { return beginHTTP2(upstream) }
-            upstream.pointee.pool?.pointee.dialing -= 1
+            guard let pool = upstream.pointee.pool else { return relayConnected(upstream) }
+            if pool.pointee.key.isHTTP2 { return beginHTTP2(upstream) }
+            pool.pointee.dialing -= 1
             serve(upstream)
         case .open:
             if upstream.pointee.session != nil { return driveHTTP2(upstream) }
@@ -118,7 +130,7 @@ extension Engine {
 
     /// A connection did not come about: the request that has waited longest is told.
     mutating func dialFailed(_ upstream: UpstreamPointer, _ reason: ReasonCode) {
-        guard let pool = upstream.pointee.pool else { return }
+        guard let pool = upstream.pointee.pool else { return relayFailed(upstream, reason) }
         // Held, so that it does not go with its connection.
         pool.pointee.connections += 1
         close(upstream)

@@ -9,9 +9,11 @@ import MeshModel
 /// access at run time. What is closed is given back at the end of the loop's turn: a pointer that was valid when a method
 /// was called stays valid until it returns.
 ///
-/// Files: accepting and driving (`Engine+Downstream`), routing (`Engine+Routing`), attempts and pools (`Engine+Attempt`,
-/// `Engine+Upstream`), newer configurations (`Engine+Snapshots`) and policy (`Engine+PolicyHold`), heads and the flow of both messages (`Engine+RequestHead`, `Engine+ResponseHead`, `Engine+Flow`),
-/// what is of one protocol (`Engine+HTTP1...`, `Engine+HTTP2...`), how exchanges end (`Engine+Ending`), time
+/// Files: accepting and driving (`Engine+Downstream`), what is spoken (`Engine+Detection`) and what is not HTTP
+/// (`Engine+Relay`), routing (`Engine+Routing`), attempts and pools (`Engine+Attempt`, `Engine+Upstream`), newer
+/// configurations (`Engine+Snapshots`) and policy (`Engine+PolicyHold`), heads and the flow of both messages
+/// (`Engine+RequestHead`, `Engine+ResponseHead`, `Engine+Flow`), what is of one protocol (`Engine+HTTP1...`,
+/// `Engine+HTTP2...`), how exchanges end (`Engine+Ending`), time
 /// (`Engine+Timers`), commands of other threads (`Engine+Commands`).
 struct Engine: ~Copyable {
     let configuration: EngineConfiguration

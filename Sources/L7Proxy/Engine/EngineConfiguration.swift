@@ -42,13 +42,16 @@ public struct EngineConfiguration: Sendable {
     /// configurations change fast. The requests of the oldest go over to the newest.
     public var heldSnapshots = 64
 
+    /// How long the client has to begin where nobody has said what is spoken. Then its backend is asked too: no protocol in
+    /// which the server begins must wait for long, and no client of HTTP is late by it.
+    public var detectTimeout: UInt64 = 50
     /// From a connection, or its first byte of a head, to the head's end: slow heads (Slowloris).
     public var headTimeout: UInt64 = 15_000
     /// A kept connection of a client without a request.
     public var idleTimeout: UInt64 = 60_000
     /// An open request of which nothing moves on either side.
     public var stallTimeout: UInt64 = 300_000
-    /// A tunnel in which nothing moves.
+    /// A tunnel in which nothing moves, of an upgrade or of a connection that is not HTTP.
     public var tunnelIdleTimeout: UInt64 = 3_600_000
     /// From the wish for a connection to its being connected, and of a request that waits for one.
     public var connectTimeout: UInt64 = 5_000

@@ -67,7 +67,13 @@ struct Exchange: ~Copyable {
         /// A WebSocket of a client of HTTP/1.1: its backend is asked by HTTP/1.1, also again.
         static let onlyHTTP1 = Marks(rawValue: 1 << 21)
         /// Its path can be read in one way only, as it was sent (``RequestPath/isPlain(_:)``).
-        static let hasPlainPath = Marks(rawValue: 1 << 22)
+        static let hasPlainPath = Marks(rawValue: 1 << 25)
+        /// No request at all: the bytes of a client's connection, passed on as they are (`Engine+Relay`).
+        static let relay = Marks(rawValue: 1 << 22)
+        /// A relay by which the backend may begin, of a client that may still turn out to speak HTTP.
+        static let tentative = Marks(rawValue: 1 << 23)
+        /// The client takes no more of a tunnel; what it has sent still goes on.
+        static let downloadBroken = Marks(rawValue: 1 << 24)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)
     }
@@ -145,6 +151,8 @@ struct Exchange: ~Copyable {
     var progressAt: UInt64 = 0
 
     var record: RequestRecord
+    /// Of a relay: how the sink counts it, and what it has been told.
+    var meter = RelayMeter()
 
     init(index: UInt32, fieldCount: Int) {
         handle = SlabHandle(index: index, generation: 0)
@@ -217,5 +225,6 @@ struct Exchange: ~Copyable {
         progressAt = milliseconds
         record = RequestRecord(origin: downstream.pointee.origin)
         record.startedAt = now
+        meter = RelayMeter()
     }
 }

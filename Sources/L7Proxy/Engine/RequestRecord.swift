@@ -24,6 +24,10 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
         public static let http2 = Flags(rawValue: 1 << 7)
         /// A copy for a mirror: no client was given the response.
         public static let mirror = Flags(rawValue: 1 << 8)
+        /// No request: a connection whose bytes were passed on as they are. ``sentAt`` is when the backend's was there.
+        public static let tcp = Flags(rawValue: 1 << 9)
+        /// The same, which begins as TLS does, or whose port is said to speak it.
+        public static let tls = Flags(rawValue: 1 << 10)
     }
 
     public var origin: ConnectionOrigin
@@ -89,6 +93,17 @@ open class RequestSink {
     /// What was counted of all records so far; `nil`: nothing is. Called seldom; may allocate.
     open func metrics() -> MetricsSnapshot? { nil }
 
+    /// A connection that is not HTTP has got one to a backend; ``record(_:_:)`` follows when it ends.
+    ///
+    /// - Returns: What it is called in ``relayMoved(_:sent:received:)``; `nil`: it is not counted.
+    open func relayOpened(_ record: borrowing RequestRecord) -> WorkerMetrics.FlowNumber? { nil }
+
+    /// So many bytes have been passed on since the last call, now and then: as the backend sees them.
+    open func relayMoved(_ flow: WorkerMetrics.FlowNumber, sent: UInt64, received: UInt64) {}
+
+    /// A connection that was opened has ended.
+    open func relayClosed(_ flow: WorkerMetrics.FlowNumber) {}
+
     /// Requests are routed by `snapshot` from now on.
     open func published(_ snapshot: ProxySnapshot) {}
 }
@@ -100,6 +115,8 @@ public struct WorkerCounters: Sendable, BitwiseCopyable, Equatable {
     public var refusedConnections: UInt64 = 0
     public var connections: UInt64 = 0
     public var requests: UInt64 = 0
+    /// Connections that are not HTTP, and are connected to a backend now.
+    public var relays: UInt64 = 0
     public var localReplies: UInt64 = 0
     public var dials: UInt64 = 0
     public var failedDials: UInt64 = 0

@@ -65,6 +65,9 @@ struct Channel: BitwiseCopyable {
         if event.isBroken { state.formUnion([.readable, .writable, .endAnnounced, .hungUp]) }
     }
 
+    /// Whether nothing is left of what the peer has sent, and nothing more will come.
+    var isExhausted: Bool { input.isEmpty && !state.isDisjoint(with: [.inputEnded, .broken]) }
+
     var mayRead: Bool {
         @inline(__always) get { state.contains(.readable) && state.isDisjoint(with: [.inputEnded, .broken]) }
     }

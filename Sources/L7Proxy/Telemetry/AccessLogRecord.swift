@@ -34,8 +34,10 @@ public struct AccessLogRecord {
     /// As it was sent, with the query.
     public var path: UnsafeRawBufferPointer?
     public var authority: UnsafeRawBufferPointer?
-    /// `HTTP/1.1`, `HTTP/2`.
+    /// `HTTP/1.1`, `HTTP/2`; `TCP` or `TLS` of a connection that is not HTTP.
     public var protocolName: StaticString = "HTTP/1.1"
+    /// The line is of a connection, and not of a request: it has no status.
+    public var isConnection = false
     /// A copy of another request, for a mirror.
     public var isMirror = false
     /// 0: none was sent.

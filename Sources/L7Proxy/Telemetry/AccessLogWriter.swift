@@ -37,7 +37,7 @@ public struct AccessLogWriter: Sendable, BitwiseCopyable {
             line.add("path", record.path)
             line.add("protocol", record.protocolName)
             if record.isMirror { line.addTrue("mirror") }
-            line.add("status", UInt64(record.status))
+            if !record.isConnection { line.add("status", UInt64(record.status)) }
             if let status = record.grpcStatus { line.add("grpc_status", UInt64(status)) }
             line.add("response_flags", record.reason.responseFlags)
             line.add("reason", record.reason.text)

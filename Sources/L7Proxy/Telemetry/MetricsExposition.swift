@@ -43,10 +43,13 @@ public struct MetricsExposition {
     }
 
     private mutating func add(_ more: WorkerMetrics.Connections, _ labels: String) {
-        guard more.opened > 0 || more.closed > 0 || more.sent > 0 || more.received > 0 else { return }
+        guard more.opened > 0 || more.closed > 0 || more.failed > 0 || more.sent > 0 || more.received > 0 else {
+            return
+        }
         var sum = connections[labels] ?? WorkerMetrics.Connections()
         sum.opened &+= more.opened
         sum.closed &+= more.closed
+        sum.failed &+= more.failed
         sum.sent &+= more.sent
         sum.received &+= more.received
         connections[labels] = sum
@@ -77,6 +80,7 @@ public struct MetricsExposition {
         let counters: [(String, String, KeyPath<WorkerMetrics.Connections, UInt64>)] = [
             ("istio_tcp_connections_opened_total", "Connections opened.", \.opened),
             ("istio_tcp_connections_closed_total", "Connections closed.", \.closed),
+            ("istio_tcp_connections_failed_total", "Connections that were refused or not made.", \.failed),
             ("istio_tcp_sent_bytes_total", "Bytes that servers sent.", \.sent),
             ("istio_tcp_received_bytes_total", "Bytes that servers received.", \.received),
         ]

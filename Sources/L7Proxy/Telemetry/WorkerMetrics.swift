@@ -44,6 +44,8 @@ public struct WorkerMetrics: ~Copyable {
     struct Connections: Sendable, BitwiseCopyable {
         var opened: UInt64 = 0
         var closed: UInt64 = 0
+        /// That never got one to a backend.
+        var failed: UInt64 = 0
         var sent: UInt64 = 0
         var received: UInt64 = 0
     }
@@ -111,6 +113,8 @@ public struct WorkerMetrics: ~Copyable {
     public mutating func countOpened(of flow: FlowNumber) { connections[Int(flow.index)].opened &+= 1 }
 
     public mutating func countClosed(of flow: FlowNumber) { connections[Int(flow.index)].closed &+= 1 }
+
+    public mutating func countFailed(of flow: FlowNumber) { connections[Int(flow.index)].failed &+= 1 }
 
     /// Bytes as the server sees them, on both sides: received are those that the client sent.
     public mutating func count(sent: UInt64, received: UInt64, of flow: FlowNumber) {

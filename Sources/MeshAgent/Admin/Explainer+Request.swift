@@ -33,6 +33,14 @@ extension Explainer {
             (report.outcome, report.explanation) = direct(destinations, answers)
             return report
         }
+        if cookie(source.peer) != 0, let asked = target.flatMap(proxyPort), asked.spoken.isOpaque {
+            report.outcome = .direct
+            report.explanation =
+                "the port is said to speak \(asked.spoken == .tls ? "TLS" : "TCP"): the proxy passes its bytes on as "
+                + "they are, and looks at no request"
+            report.settings = settings(asked)
+            return report
+        }
         if case .mixed = capture {
             report.explanation = "some endpoints are reached without the proxy; of the others: "
         }
@@ -151,6 +159,8 @@ extension Explainer {
     private struct ProxyPort {
         var service: NamespacedName
         var port: CompiledServicePort
+
+        var spoken: PortProtocol { PortProtocol(appProtocol: port.appProtocol, port.settings.detect) }
     }
 
     private func proxyPort(_ target: Target) -> ProxyPort? {

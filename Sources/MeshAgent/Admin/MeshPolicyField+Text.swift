@@ -28,6 +28,10 @@ extension MeshPolicyField {
         case .locality: settings.locality.map(\.rawValue)
         case .rateLimits: settings.rateLimits.map { $0.map(\.text).joined(separator: "; ") }
         case .fault: settings.fault.map(\.text)
+        case .protocolOverrides:
+            settings.protocolOverrides.map { overrides in
+                overrides.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value.rawValue)" }.joined(separator: ", ")
+            }
         case .detect: settings.detect.map(\.rawValue)
         case .detectTimeout: settings.detectTimeout.map { "\($0)" }
         }

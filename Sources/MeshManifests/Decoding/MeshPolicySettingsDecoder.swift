@@ -5,6 +5,8 @@ import MeshModel
 /// The parts of a MeshPolicy's spec beside its targets.
 enum MeshPolicySettingsDecoder {
     private static let maximumRateLimits = 16
+    /// Of a Service, more than any has.
+    private static let maximumPorts = 64
     /// Of a rate and a burst; what a bucket of nanoseconds can count.
     private static let maximumRate: Int64 = 1_000_000
     /// What a proxy could hold at all.
@@ -20,15 +22,41 @@ enum MeshPolicySettingsDecoder {
         if let field = spec["resilience"] { resilience(field, &settings) }
         settings.rateLimits = spec["rateLimit"].map(rateLimits)
         settings.fault = spec["fault"].flatMap(fault)
-        if let fields = spec["protocol"]?.object(strict: ["detect", "detectTimeout"]) {
-            settings.detect = fields["detect"]?.value(of: MeshPolicySettings.Detection.self)
-            settings.detectTimeout = fields["detectTimeout"].flatMap { duration($0) }
-            if let detect = settings.detect, detect != .auto, let field = fields["detectTimeout"] {
-                field.report(
-                    "has no effect: nothing is detected if the protocol is \(detect.rawValue)", remedy: "remove it")
-            }
-        }
+        if let field = spec["protocol"] { protocols(field, &settings) }
         return settings
+    }
+
+    // MARK: - Protocols
+
+    private static func protocols(_ reader: FieldReader, _ settings: inout MeshPolicySettings) {
+        guard let fields = reader.object(strict: ["detect", "appProtocolOverrides", "detectTimeout"]) else { return }
+        settings.detect = fields["detect"]?.value(of: MeshPolicySettings.Detection.self)
+        settings.protocolOverrides = fields["appProtocolOverrides"].flatMap(overrides)
+        settings.detectTimeout = fields["detectTimeout"].flatMap { duration($0) }
+        if let field = fields["detectTimeout"], let detect = settings.detect, detect != .auto,
+            !(settings.protocolOverrides?.values.contains(.auto) ?? false)
+        {
+            field.report(
+                "has no effect: nothing is detected if the protocol is \(detect.rawValue)", remedy: "remove it")
+        }
+    }
+
+    private static func overrides(_ reader: FieldReader) -> [UInt16: MeshPolicySettings.Detection]? {
+        guard let fields = reader.object() else { return nil }
+        if fields.fields.count > maximumPorts {
+            reader.report("has \(fields.fields.count) ports; the limit is \(maximumPorts)")
+        }
+        var result: [UInt16: MeshPolicySettings.Detection] = [:]
+        for field in fields.fields {
+            guard let port = UInt16(field.key), port > 0 else {
+                fields.sink.report(
+                    at: field.keyPosition, field: reader.path.key(field.key),
+                    "the key must be a port between 1 and 65535")
+                continue
+            }
+            result[port] = fields[field.key]?.value(of: MeshPolicySettings.Detection.self)
+        }
+        return result
     }
 
     // MARK: - Connection

@@ -22,6 +22,9 @@ extension MeshCompiler {
     /// What holds for requests to a port of a Service.
     func settings(of service: Service, _ port: Service.Port) -> MeshPolicySettings {
         var settings = meshPolicy(of: service.namespacedName, port: port.name).settings
+        // Of one port there is nothing more to choose.
+        if let own = settings.protocolOverrides?[port.port] { settings.detect = own }
+        settings.protocolOverrides = nil
         // What a policy says is nearer to requests than what the Service says about connections.
         if settings.locality == nil {
             switch service.trafficDistribution {

@@ -26,6 +26,8 @@ public struct MeshPolicySettings: Hashable, Sendable {
     public var fault: Fault?
 
     // protocol
+    /// What is spoken on ports of a Service by their numbers; goes before ``detect``, which is for all of them.
+    public var protocolOverrides: [UInt16: Detection]?
     public var detect: Detection?
     public var detectTimeout: GatewayDuration?
 
@@ -121,6 +123,7 @@ public struct MeshPolicySettings: Hashable, Sendable {
         case auto = "Auto"
         case http1 = "HTTP1"
         case http2 = "HTTP2"
+        case grpc = "gRPC"
         case tcp = "TCP"
         case tls = "TLS"
     }
@@ -143,6 +146,7 @@ public enum MeshPolicyField: String, Hashable, Sendable, CaseIterable {
     case locality = "resilience.loadBalancing.locality"
     case rateLimits = "rateLimit"
     case fault
+    case protocolOverrides = "protocol.appProtocolOverrides"
     case detect = "protocol.detect"
     case detectTimeout = "protocol.detectTimeout"
 
@@ -171,6 +175,7 @@ public enum MeshPolicyField: String, Hashable, Sendable, CaseIterable {
         case .locality: copy(source.locality, &target.locality)
         case .rateLimits: copy(source.rateLimits, &target.rateLimits)
         case .fault: copy(source.fault, &target.fault)
+        case .protocolOverrides: copy(source.protocolOverrides, &target.protocolOverrides)
         case .detect: copy(source.detect, &target.detect)
         case .detectTimeout: copy(source.detectTimeout, &target.detectTimeout)
         }

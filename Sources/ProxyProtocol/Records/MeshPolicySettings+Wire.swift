@@ -2,6 +2,7 @@
 
 public import MeshModel
 
+/// Of one port: ``MeshPolicySettings/protocolOverrides`` has come to rest in `detect`.
 extension MeshPolicySettings: WireValue {
     public func encode(to writer: inout ByteWriter) {
         writer.write(maxConnections, maxPending, connectTimeout, idleTimeout)

@@ -46,11 +46,11 @@ final class Rig: Sendable {
 
     /// - Parameters:
     ///   - backends: Ports on loopback of the endpoints of `shop/web`; of further Services by name.
-    ///   - appProtocol: Of all Services' ports.
+    ///   - appProtocol: Of all Services' ports; `nil`: nobody says what they speak.
     ///   - legs: Instead of plain sockets.
     init(
         _ backends: [UInt16], others: [String: [UInt16]] = [:], rules: [HTTPRoute.Rule]? = nil,
-        appProtocol: String? = nil, policies: Policies = Policies(), destination: StreamEndpoint? = nil,
+        appProtocol: String? = "http", policies: Policies = Policies(), destination: StreamEndpoint? = nil,
         policyGeneration: UInt32 = 0,
         configure: (inout EngineConfiguration) -> Void = { _ in },
         legs: LegSource? = nil

@@ -155,10 +155,12 @@ struct PlanMemory {
             return LimitPlan(subject: subject, isDryRun: limit.isDryRun, name: arena.bytes(Array(name.utf8)))
         }
         return ServicePlan(
-            index: index, port: service.port, isHTTP2: service.isHTTP2, key: key, limits: arena.buffer(limits),
+            index: index, port: service.port, isHTTP2: service.isHTTP2, spoken: service.spoken, key: key,
+            limits: arena.buffer(limits),
             fault: policy.fault, poolsPerClient: policy.poolsPerClient,
-            authorization: find.map { authorization(service, $0) } ?? .none, connectTimeout: policy.connectTimeout,
-            requestTimeout: policy.requestTimeout, backendTimeout: policy.backendTimeout)
+            authorization: find.map { authorization(service, $0) } ?? .none, detectTimeout: policy.detectTimeout,
+            connectTimeout: policy.connectTimeout, requestTimeout: policy.requestTimeout,
+            backendTimeout: policy.backendTimeout)
     }
 
     private static func authorization(

@@ -28,8 +28,11 @@ public struct ProxyService: Sendable {
     /// Addresses in the other family of those of the endpoints' pods that have one, with the same port.
     public var alternates: [ProxyEndpoint: IPAddress]
 
+    /// What clients of the port speak.
+    var spoken: PortProtocol { PortProtocol(appProtocol: appProtocol, policy.detection) }
+
     /// Whether requests are sent to it by HTTP/2 with prior knowledge.
-    var isHTTP2: Bool { appProtocol == "kubernetes.io/h2c" || appProtocol == "grpc" }
+    var isHTTP2: Bool { PortProtocol.ofEndpoints(appProtocol: appProtocol, policy.detection) == .http2 }
 
     public init(
         name: NamespacedName, port: UInt16, addresses: [IPAddress], endpoints: [ClusterEndpoint],
@@ -101,6 +104,9 @@ public final class ProxySnapshot: Sendable {
     private let places: [Place: Int32]
     /// Endpoints of Services whose policy is ``ServicePolicy/poolsPerClient``.
     private let clientPlaces: Set<Place>
+    /// What Services say of those of their endpoints whose pods policies decide about: others are not connected to but by a
+    /// Service.
+    private let spokenPlaces: [Place: PortProtocol]
     /// Of all Services.
     private let alternates: [ProxyEndpoint: IPAddress]
     private let routes: [[String: Int32]]
@@ -144,6 +150,7 @@ public final class ProxySnapshot: Sendable {
         var places: [Place: Int32] = [:]
         var byName: [ClusterKey: Int32] = [:]
         var clientPlaces: Set<Place> = []
+        var spokenPlaces: [Place: PortProtocol] = [:]
         var alternates: [ProxyEndpoint: IPAddress] = [:]
         for (index, service) in services.enumerated() {
             byName[ClusterKey(service)] = Int32(index)
@@ -152,14 +159,22 @@ public final class ProxySnapshot: Sendable {
                 if places[place] == nil { places[place] = Int32(index) }
             }
             alternates.merge(service.alternates) { first, _ in first }
-            guard service.policy.poolsPerClient else { continue }
+            let spoken = service.spoken
+            let isSaid = spoken != .unknown && !destinationPlaces.isEmpty
+            guard isSaid || service.policy.poolsPerClient else { continue }
             for endpoint in service.endpoints.map(\.identity) {
-                clientPlaces.insert(Place(address: endpoint.address, port: endpoint.port))
-                let other = service.alternates[ProxyEndpoint(address: endpoint.address, port: endpoint.port)]
-                if let other { clientPlaces.insert(Place(address: other, port: endpoint.port)) }
+                let known = ProxyEndpoint(address: endpoint.address, port: endpoint.port)
+                for address in [endpoint.address, service.alternates[known]].compactMap(\.self) {
+                    let place = Place(address: address, port: endpoint.port)
+                    if service.policy.poolsPerClient { clientPlaces.insert(place) }
+                    guard isSaid, destinationPlaces[address] != nil else { continue }
+                    // Where two disagree nobody has said anything.
+                    spokenPlaces[place] = spokenPlaces[place, default: spoken] == spoken ? spoken : .unknown
+                }
             }
         }
         self.places = places
+        self.spokenPlaces = spokenPlaces
         self.clientPlaces = clientPlaces
         self.alternates = alternates
 
@@ -202,6 +217,7 @@ public final class ProxySnapshot: Sendable {
         var source: UnsafePointer<RequestSource>?
         /// Whether it meant to go to an endpoint that is to see each client's address.
         var showsClient = false
+        var spoken = PortProtocol.unknown
         /// The family that the pod it came from has no address of; sockets of that one cannot be made there.
         var missing = MissingFamily.none
     }
@@ -221,9 +237,9 @@ public final class ProxySnapshot: Sendable {
             let index = places[Place(address: origin.destination, port: origin.destinationPort)]
         else {
             binding.authorizer = authorizer(of: origin.destination)
-            binding.showsClient =
-                !clientPlaces.isEmpty
-                && clientPlaces.contains(Place(address: origin.destination, port: origin.destinationPort))
+            let place = Place(address: origin.destination, port: origin.destinationPort)
+            binding.showsClient = !clientPlaces.isEmpty && clientPlaces.contains(place)
+            if !spokenPlaces.isEmpty, let spoken = spokenPlaces[place] { binding.spoken = spoken }
             return binding
         }
         var router = producers[Int(index)]
@@ -233,6 +249,7 @@ public final class ProxySnapshot: Sendable {
             router = own
         }
         binding.service = plans.services + Int(index)
+        binding.spoken = plans.services[Int(index)].spoken
         binding.router = router < 0 ? nil : plans.routers + Int(router)
         return binding
     }

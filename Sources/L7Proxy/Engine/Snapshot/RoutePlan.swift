@@ -9,6 +9,8 @@ struct ServicePlan: BitwiseCopyable {
     var port: UInt16
     /// Its backends speak HTTP/2 without being asked.
     var isHTTP2: Bool
+    /// ``ProxyService/spoken``.
+    var spoken: PortProtocol
     var key: KeyPlan
     var limits: UnsafeBufferPointer<LimitPlan>
     var fault: FaultInjection?
@@ -16,6 +18,7 @@ struct ServicePlan: BitwiseCopyable {
     var poolsPerClient: Bool
     var authorization: ServiceAuthorization
     // Milliseconds; 0: none is set.
+    var detectTimeout: UInt64
     var connectTimeout: UInt64
     var requestTimeout: UInt64
     var backendTimeout: UInt64

@@ -34,7 +34,10 @@ public struct ServicePolicy: Hashable, Sendable {
     public var fault: FaultInjection?
     /// Connections to its endpoints carry requests of one client's address only, and show it to them.
     public var poolsPerClient = false
+    /// What its port speaks, whatever else says so; `nil`: its `appProtocol` says.
+    public var detection: MeshPolicySettings.Detection?
     // Milliseconds; 0: that of the engine's configuration, or none.
+    public var detectTimeout: UInt64 = 0
     public var connectTimeout: UInt64 = 0
     public var requestTimeout: UInt64 = 0
     public var backendTimeout: UInt64 = 0
@@ -70,6 +73,8 @@ public struct ServicePolicy: Hashable, Sendable {
         limits = settings.rateLimits.map { $0.compactMap(Limit.init) } ?? []
         fault = settings.fault.map(FaultInjection.init)
         poolsPerClient = settings.poolPerClient ?? false
+        detection = settings.detect
+        detectTimeout = settings.detectTimeout?.milliseconds ?? 0
         connectTimeout = settings.connectTimeout?.milliseconds ?? 0
         requestTimeout = settings.requestTimeout?.milliseconds ?? 0
         backendTimeout = settings.backendRequestTimeout?.milliseconds ?? 0

@@ -120,16 +120,28 @@ extension AuthorizerProgram {
         case .method: text = request.method
         case .path: text = path
         case .authority: text = request.authority
-        case .principal: text = request.source.principal
-        case .namespace: text = request.source.namespace
-        case .account: text = request.source.account
-        case .trustDomain: text = request.source.trustDomain
         case .header: return isHeaderMatch(test, headers)
-        case .sourceAddress: return contains(test.values, request.source.address)
-        case .remoteAddress: return contains(test.values, request.source.remoteAddress)
-        case .destinationAddress: return contains(test.values, request.destinationAddress)
+        default: return isMet(test, request)
+        }
+        guard let text else { return false }
+        return isMatch(test.values, text)
+    }
+
+    /// The same for what a connection can tell; nothing of HTTP is met.
+    @inline(__always)
+    func isMet(_ test: Test, _ connection: AuthorizationRequest) -> Bool {
+        let text: UnsafeRawBufferPointer?
+        switch test.attribute {
+        case .method, .path, .authority, .header: return false
+        case .principal: text = connection.source.principal
+        case .namespace: text = connection.source.namespace
+        case .account: text = connection.source.account
+        case .trustDomain: text = connection.source.trustDomain
+        case .sourceAddress: return contains(test.values, connection.source.address)
+        case .remoteAddress: return contains(test.values, connection.source.remoteAddress)
+        case .destinationAddress: return contains(test.values, connection.destinationAddress)
         case .destinationPort:
-            for index in test.values where ports[Int(index)] == request.destinationPort { return true }
+            for index in test.values where ports[Int(index)] == connection.destinationPort { return true }
             return false
         }
         guard let text else { return false }

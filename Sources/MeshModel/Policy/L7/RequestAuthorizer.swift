@@ -49,7 +49,10 @@ public final class RequestAuthorizer: Sendable {
     private func decide<Fields: RouteHeaderFields & ~Copyable>(
         _ request: AuthorizationRequest, path: UnsafeRawBufferPointer, _ headers: borrowing Fields
     ) -> AuthorizationDecision {
-        let found = program.matches(request, path, headers)
+        decision(program.matches(request, path, headers))
+    }
+
+    func decision(_ found: AuthorizerMatches) -> AuthorizationDecision {
         let enforced = Self.verdict(deny: found.deny, allow: found.allow, hasAllow: program.hasAllow)
         guard program.hasDryRun else {
             return AuthorizationDecision(
