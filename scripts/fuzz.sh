@@ -61,7 +61,8 @@ for target in "${targets[@]}"; do
     printf 'fuzz: %s for %d seconds, from %d inputs of earlier runs and %d directories of seeds\n' \
         "$target" "$share" "$(find "$corpus" -type f | wc -l)" "${#seeds[@]}"
     log=$(mktemp)
-    if ! ".build/fuzz-build/debug/$target" -max_total_time="$share" -timeout=10 -rss_limit_mb=2048 -max_len=16384 \
+    # Swift's own handler of crashes would end the program before libFuzzer has written the input down.
+    if ! SWIFT_BACKTRACE=enable=no ".build/fuzz-build/debug/$target" -max_total_time="$share" -timeout=10 -rss_limit_mb=2048 -max_len=16384 \
         -dict="$dictionary" -artifact_prefix="$failures/" -print_final_stats=1 "$corpus" "${seeds[@]}" \
         >"$log" 2>&1; then
         tail -n 60 "$log" >&2

@@ -244,10 +244,11 @@ public final class HTTPEngine: ProxyEngine {
     /// For the worker of tunnels: to a peer, to a pod of this node, or to whoever decides about requests to it.
     private func makeTunnelLeg(_ request: L7Proxy.LegRequest) {
         guard let tunnelWorker = tunnels.worker else { return }
-        guard request.isForRequests, let origin = request.originOfRequests else {
+        guard request.isForRequests else {
             return makeSocket(
                 request, { tunnelWorker.deliver($0, to: request) }, { tunnelWorker.refuse(request) })
         }
+        guard let origin = request.originOfRequests else { return tunnelWorker.refuse(request) }
         do throws(SystemError) {
             let (near, far) = try LocalEnd.pair()
             tunnelWorker.deliver(near, to: request)

@@ -84,7 +84,10 @@ import Testing
         #expect(tunnel.source == Self.own && tunnel.sourcePort == 9 && tunnel.network == Self.network)
         #expect(tunnel.destination == Self.far && tunnel.port == 80 && tunnel.gateway == nil)
         #expect(plan.denial(tunnel) == nil)
-        #expect(Self.outcome(plan, Self.origin(Self.stranger)) == "direct")
+        #expect(Self.outcome(plan, Self.origin(Self.own)) == "direct")
+        // A node's port, say: the kernel saw a pod of another node behind it, and nobody here would.
+        let nobodys = "the address is of no Service and of no pod that is known here"
+        #expect(Self.outcome(plan, Self.origin(Self.stranger)) == nobodys)
         #expect(Self.outcome(plan, Self.origin(Self.far, 82)) == "egress policy of shop/web denies it")
     }
 

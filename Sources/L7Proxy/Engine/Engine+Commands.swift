@@ -119,7 +119,13 @@ extension Engine {
                 } else {
                     if let exchange = downstream.pointee.exchange {
                         // They end when their ends do, or at the deadline.
-                        if exchange.pointee.marks.contains(.relay) { continue }
+                        if exchange.pointee.marks.contains(.relay), !exchange.pointee.marks.contains(.tentative) {
+                            continue
+                        }
+                        // Nothing has been said yet: it is as silent as if no backend were connected.
+                        dropTentative(downstream)
+                    }
+                    if let exchange = downstream.pointee.exchange {
                         // A head that is not whole is no request: it would outlive its connection.
                         if exchange.pointee.stage == .head { free(exchange) }
                     }

@@ -108,8 +108,9 @@ extension Engine {
         setTimer(downstream, in: configuration.headTimeout)
     }
 
-    private mutating func dropTentative(_ downstream: DownstreamPointer) {
-        guard let exchange = downstream.pointee.exchange else { return }
+    /// The backend's connection that a silent client has goes, if there is one.
+    mutating func dropTentative(_ downstream: DownstreamPointer) {
+        guard let exchange = downstream.pointee.exchange, exchange.pointee.marks.contains(.tentative) else { return }
         counters.requests -= 1
         free(exchange)
     }

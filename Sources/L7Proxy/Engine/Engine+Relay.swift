@@ -93,7 +93,8 @@ extension Engine {
     mutating func confirm(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
         exchange.pointee.marks.remove(.tentative)
         if downstream.pointee.spoken == .tls { exchange.pointee.record.flags.insert(.tls) }
-        guard exchange.pointee.stage == .tunnel else { return }
+        // Nothing has passed yet, and what policy has said since was not asked for its sake.
+        guard exchange.pointee.stage == .tunnel, isStillAdmitted(exchange) else { return }
         openMeter(exchange)
         setTimer(downstream, in: configuration.tunnelIdleTimeout)
     }
@@ -111,8 +112,21 @@ extension Engine {
         for exchange in exchanges.live(where: { $0.marks.contains(.relay) && $0.stage == .tunnel }) {
             // What was done for another may have ended it.
             guard exchange.pointee.stage == .tunnel, let downstream = exchange.pointee.downstream else { continue }
-            _ = judge(exchange, downstream, exchange.pointee.record.endpoint)
+            if isInClear(exchange, downstream) {
+                cut(exchange, .denied)
+            } else {
+                _ = judge(exchange, downstream, exchange.pointee.record.endpoint)
+            }
         }
+    }
+
+    /// Whether a relay goes in clear to a pod of another node that takes tunnels, as it did before the pod joined the mesh.
+    private func isInClear(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
+        guard downstream.pointee.origin.direction == .outbound, exchange.pointee.upstream?.pointee.channel.mark == nil,
+            let snapshot = holds.current?.pointee.snapshot
+        else { return false }
+        let address = exchange.pointee.record.endpoint.address
+        return snapshot._withUnsafeGuaranteedRef { $0.remotePods[address] != nil }
     }
 
     // MARK: - What is counted

@@ -109,6 +109,11 @@ final class TunnelPlan: Sendable {
         if remotes[origin.destination] != nil {
             return tunnel(origin, to: origin.destination, port: origin.destinationPort, service: "")
         }
+        // An address that is nobody's here, a node's port or a Service that is told of later, would lead in clear to
+        // where only the kernel has looked.
+        if hasTunnels, localAddresses[origin.destination] == nil, snapshot.serviceName(at: origin) == nil {
+            return .refused("the address is of no Service and of no pod that is known here")
+        }
         // The kernel has drawn by weight among all endpoints, and has met one of another node: which one is drawn
         // again, of these alone, so that the shares stay what the weights say.
         guard let target = services[SocketEndpoint(origin.destination, origin.destinationPort)],
@@ -146,6 +151,9 @@ final class TunnelPlan: Sendable {
 
     /// The tunnel for a connection that a worker of requests wants to an endpoint.
     func outbound(_ request: L7Proxy.LegRequest) -> Outbound {
+        if hasTunnels, !request.isToPeer, request.port == tunnelPort {
+            return .refused("port \(tunnelPort) of a pod is the mesh's own")
+        }
         guard request.outsider == nil, !request.isToPeer else { return .direct }
         let origin = ConnectionOrigin(
             destination: request.address, destinationPort: request.port, client: request.address,

@@ -253,6 +253,18 @@ import Testing
         #expect(backend.connections == 1)
     }
 
+    /// The backend is connected already, for a client that has said nothing.
+    @Test func aPolicyThatComesBeforeTheFirstWordHolds() throws {
+        let backend = try Self.echo()
+        let rig = try Rig([backend.port], appProtocol: nil) { $0.detectTimeout = 1 }
+        let client = rig.client()
+        #expect(Poll.until { backend.connections == 1 })
+        rig.publish([backend.port], policies: .init(authorization: [Self.policy(.deny) { $0.methods = ["GET"] }]))
+        client.send("anything else\r\n")
+        #expect(client.receive() == .reset)
+        #expect(rig.recorder.wait(for: 1)[0].reason == .denied && Self.isGone(rig))
+    }
+
     @Test func aPolicyThatComesLaterEndsIt() throws {
         let backend = try TestBackend { backend, connection, _ in
             connection.send("x")
