@@ -48,6 +48,7 @@ def nobody(policies):
 
 def test_a_busy_pod_loses_its_own_events_and_no_other(meshed, nobody, family):
     port, count = 8500 + family, 2000
+    time.sleep(1.1)  # a second that nothing of this pod's has begun
     before = workload(meshed, "a")
     quiet = workload(meshed, "c")["lostEvents"]
     seconds = refused(meshed, "a", port, count, family)

@@ -84,7 +84,11 @@ enum Connection {
         } else {
             handler.outcome.failure = session.failure
             // As with a stream that was reset.
-            if session.failure != nil { handler.outcome.bodies = [:] }
+            if session.failure != nil {
+                handler.outcome.bodies = [:]
+                // Nor is the end of a stream told which the same piece breaks.
+                handler.outcome.log.removeAll { $0.hasPrefix("end ") }
+            }
         }
         return handler.outcome
     }
