@@ -23,7 +23,6 @@ SLICE_SECONDS ?= 60
 SLICE_MINUTES ?= 1
 # Test targets of values, which may run side by side. The others load programs, make namespaces or wait for times.
 VALUE_TESTS := MeshModelTests|MeshManifestsTests|ProxyProtocolTests|IdentityTests|TLSEngineTests|IdentityProvidersTests
-VALUE_TESTS := $(VALUE_TESTS)|L7ProxyTests\.(DifferentialTests|PrefixTests|ByteScannerTests|RoundTripTests)
 
 export PYTHON
 
