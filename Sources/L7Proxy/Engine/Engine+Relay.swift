@@ -17,15 +17,7 @@ extension Engine {
         exchange.pointee.stage = .waiting
         exchange.pointee.record.flags.insert(downstream.pointee.spoken == .tls ? [.tcp, .tls] : .tcp)
         exchange.pointee.record.routedAt = nanoseconds
-        guard isCovered(downstream) else { return answer(exchange, .policyPending) }
-        guard let hold = holds.current, let snapshot = hold.pointee.snapshot else {
-            return answer(exchange, .unknownDestination)
-        }
-        hold.pointee.users += 1
-        exchange.pointee.hold = hold
-        exchange.pointee.record.generation = snapshot._withUnsafeGuaranteedRef { $0.generation }
-        bindToNewest(downstream)
-        exchange.pointee.service = downstream.pointee.service
+        guard enterSnapshot(exchange, downstream) else { return }
         guard let endpoint = chooseDestination(exchange, downstream) else { return }
         guard judge(exchange, downstream, endpoint) else { return }
         exchange.pointee.record.endpoint = endpoint
@@ -54,15 +46,7 @@ extension Engine {
             ticket: LegTicket(handle: upstream.pointee.handle), network: origin.network, outsider: origin.outsider,
             address: endpoint.address, port: endpoint.port,
             client: ProxyEndpoint(address: origin.client, port: origin.clientPort))
-        switch legs(request) {
-        case .pending: break
-        case .descriptor(let descriptor):
-            upstream.pointee.channel.descriptor = descriptor
-            adopt(upstream)
-        case .refused:
-            counters.failedDials += 1
-            relayFailed(upstream, .legRefused)
-        }
+        if !askForLeg(request, upstream) { relayFailed(upstream, .legRefused) }
     }
 
     /// The connection to the backend did not come about: as without the proxy, the client's ends too.

@@ -15,15 +15,7 @@ extension Engine {
         if case .length(let length) = head.framing, configuration.bodyBytes > 0, length > configuration.bodyBytes {
             return answer(exchange, .bodyTooLarge)
         }
-        guard isCovered(downstream) else { return answer(exchange, .policyPending) }
-        guard let hold = holds.current, let snapshot = hold.pointee.snapshot else {
-            return answer(exchange, .unknownDestination)
-        }
-        hold.pointee.users += 1
-        exchange.pointee.hold = hold
-        exchange.pointee.record.generation = snapshot._withUnsafeGuaranteedRef { $0.generation }
-        bindToNewest(downstream)
-        exchange.pointee.service = downstream.pointee.service
+        guard enterSnapshot(exchange, downstream) else { return }
 
         let path = normalPath(exchange)
         if let router = downstream.pointee.router {
@@ -47,6 +39,27 @@ extension Engine {
         let timeout = requestTimeout(exchange, downstream)
         if timeout > 0 { exchange.pointee.limitTime(timeout) }
         startAttempt(exchange)
+    }
+
+    /// Begins to use the newest configuration for an exchange, and learns from it where its client has connected to.
+    ///
+    /// - Returns: Whether there is one, and all the policy under which the connection came; otherwise it was answered.
+    @inline(__always)
+    mutating func enterSnapshot(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
+        guard isCovered(downstream) else {
+            answer(exchange, .policyPending)
+            return false
+        }
+        guard let hold = holds.current, let snapshot = hold.pointee.snapshot else {
+            answer(exchange, .unknownDestination)
+            return false
+        }
+        hold.pointee.users += 1
+        exchange.pointee.hold = hold
+        exchange.pointee.record.generation = snapshot._withUnsafeGuaranteedRef { $0.generation }
+        bindToNewest(downstream)
+        exchange.pointee.service = downstream.pointee.service
+        return true
     }
 
     mutating func bind(

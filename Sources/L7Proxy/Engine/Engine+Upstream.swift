@@ -32,16 +32,21 @@ extension Engine {
             let request = LegRequest(
                 ticket: LegTicket(handle: handle), network: key.network, outsider: key.outsider, address: key.address,
                 port: key.port, client: clientToShow(key, pool.pointee.firstWaiting))
-            switch legs(request) {
-            case .pending: break
-            case .descriptor(let descriptor):
-                upstream.pointee.channel.descriptor = descriptor
-                adopt(upstream)
-            case .refused:
-                counters.failedDials += 1
-                dialFailed(upstream, .legRefused)
-                return
-            }
+            guard askForLeg(request, upstream) else { return dialFailed(upstream, .legRefused) }
+        }
+    }
+
+    /// - Returns: Whether the connection has its socket, or will be given it.
+    mutating func askForLeg(_ request: LegRequest, _ upstream: UpstreamPointer) -> Bool {
+        switch legs(request) {
+        case .pending: return true
+        case .descriptor(let descriptor):
+            upstream.pointee.channel.descriptor = descriptor
+            adopt(upstream)
+            return true
+        case .refused:
+            counters.failedDials += 1
+            return false
         }
     }
 

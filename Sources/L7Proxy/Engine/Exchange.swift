@@ -66,14 +66,14 @@ struct Exchange: ~Copyable {
         static let superseded = Marks(rawValue: 1 << 20)
         /// A WebSocket of a client of HTTP/1.1: its backend is asked by HTTP/1.1, also again.
         static let onlyHTTP1 = Marks(rawValue: 1 << 21)
-        /// Its path can be read in one way only, as it was sent (``RequestPath/isPlain(_:)``).
-        static let hasPlainPath = Marks(rawValue: 1 << 25)
         /// No request at all: the bytes of a client's connection, passed on as they are (`Engine+Relay`).
         static let relay = Marks(rawValue: 1 << 22)
         /// A relay by which the backend may begin, of a client that may still turn out to speak HTTP.
         static let tentative = Marks(rawValue: 1 << 23)
         /// The client takes no more of a tunnel; what it has sent still goes on.
         static let downloadBroken = Marks(rawValue: 1 << 24)
+        /// Its path can be read in one way only, as it was sent (``RequestPath/isPlain(_:)``).
+        static let hasPlainPath = Marks(rawValue: 1 << 25)
         static let downstreamEndSent = Marks(rawValue: 1 << 9)
         static let upstreamEndSent = Marks(rawValue: 1 << 10)
     }
