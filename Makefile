@@ -16,6 +16,8 @@ BOOTSTRAP ?= yes
 # Lengths. `make test` runs slices of soak and fuzz of about a minute; alone they run for long.
 SOAK_GIGABYTES ?= 50
 SOAK_MINUTES ?= 30
+# Milliseconds that a client of the soak of requests rests between two. In the slice it leaves the machine to what runs beside.
+SOAK_REST ?= 0
 BODY_MEGABYTES ?= 1024
 FUZZ_SECONDS ?= 600
 SLICE_GIGABYTES ?= 3
@@ -28,7 +30,7 @@ export PYTHON
 
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
-.PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-values-and-fuzz \
+.PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-and-values fuzz-slice \
 	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-routes soak soak-bytes soak-l7 \
 	soak-bodies fuzz kernels lint format presubmit install clean
 
@@ -54,11 +56,11 @@ test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (
 	scripts/bootstrap.sh --test
 	$(MAKE) BOOTSTRAP=no build
 	# The tests of the kernel go one after another, so they leave a core to what needs no quiet.
-	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target test-kernel lint-values-and-fuzz FUZZ_SECONDS=$(SLICE_SECONDS)
+	$(MAKE) BOOTSTRAP=no --jobs 3 --output-sync=target test-kernel lint-and-values fuzz-slice
 	$(MAKE) BOOTSTRAP=no test-integration
 	# None of them measures a time, so they share the machine.
 	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target soak-bytes-and-test-of-tests soak-l7 \
-		SOAK_GIGABYTES=$(SLICE_GIGABYTES) SOAK_MINUTES=$(SLICE_MINUTES)
+		SOAK_GIGABYTES=$(SLICE_GIGABYTES) SOAK_MINUTES=$(SLICE_MINUTES) SOAK_REST=20
 
 test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 	$(SWIFT) test
@@ -83,8 +85,10 @@ test-values:
 	MESH_REQUIRE_ROOT=1 nice $(SWIFT) test --ignore-lock --skip-build --filter '^($(VALUE_TESTS))[./]'
 	nice $(SWIFT) test --package-path Benchmarks
 
-lint-values-and-fuzz: lint test-values
-	nice scripts/fuzz.sh --seconds $(FUZZ_SECONDS)
+lint-and-values: lint test-values
+
+fuzz-slice:
+	nice scripts/fuzz.sh --seconds $(SLICE_SECONDS)
 
 test-integration: need-root
 	# Three for two cores: one of them often waits for an agent, or for what must not come.
@@ -117,7 +121,7 @@ soak-bytes: ## move checksummed traffic through the fast path: SOAK_GIGABYTES=50
 
 soak-l7: ## checked requests while routes, policies, endpoints and backends change: SOAK_MINUTES=30 (root)
 	@$(call bootstrap,--bench)
-	scripts/soak.sh --l7 --minutes $(SOAK_MINUTES)
+	scripts/soak.sh --l7 --minutes $(SOAK_MINUTES) --rest $(SOAK_REST)
 
 soak-bodies: build ## bodies of a gigabyte through the proxy, each way, between all protocols: BODY_MEGABYTES=1024 (root)
 	$(PYTHON) -m pytest Tests/Integration/test_http2.py -rP -k large_bodies --body-megabytes $(BODY_MEGABYTES)

@@ -29,6 +29,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--connections", type=int, default=8, help="of each of two clients")
+    parser.add_argument("--rest", type=float, default=0, metavar="MILLISECONDS", help="of a connection between two requests")
     parser.add_argument("--restart-seconds", type=float, default=2, help="between two restarts of backends, about")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of all random choices")
     parser.add_argument("--access-log", type=Path, help="copy the agent's log with a line for each request here at the end")
@@ -84,7 +85,7 @@ def policy_decides(node):
     """Whether a policy on paths decides requests here, and lets the client's through."""
     policy = request_policy("requests-0", "/none")
     node.agent.apply(policy)
-    failures = Failures(client := node.client(1, 1))
+    failures = Failures(client := node.client(1, 1, 0))
     time.sleep(1)
     client.stdin.close()
     failures.join(60)
@@ -99,7 +100,7 @@ def load(node, options, watched):
     """(failures, kills, what was done in words, findings)."""
     findings = []
     policy = not options.no_churn and policy_decides(node)
-    clients = [node.client(options.connections, options.seed + number) for number in range(2)]
+    clients = [node.client(options.connections, options.seed + number, options.rest) for number in range(2)]
     reports = [Failures(client) for client in clients]
     churn = None if options.no_churn else Churn(node, options.seed, policy)
     restarts = Restarts(node, options.seed)

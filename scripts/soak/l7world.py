@@ -99,9 +99,11 @@ class Node:
             raise RuntimeError(f"the server of {name} did not start")
         self.servers[name] = server
 
-    def client(self, connections, seed):
+    def client(self, connections, seed, rest):
+        """`rest`: milliseconds between two requests of a connection."""
         process = self.meshed.spawn("a", sys.executable, _HERE / "web_client.py", ADDRESSES["web"], str(PORT),
-                                    str(connections), str(seed), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                    str(connections), str(seed), str(rest), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                    text=True)
         if process.stdout.readline() != "ready\n":
             raise RuntimeError("the client did not start")
         return process

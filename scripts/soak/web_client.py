@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests of random shape whose responses are checked: `web_client.py ADDRESS PORT CONNECTIONS SEED`. Says "ready", goes
-on until the end of its input, and then says what it has done, as JSON. A failure is a line of JSON when it happens.
+"""Requests of random shape whose responses are checked: `web_client.py ADDRESS PORT CONNECTIONS SEED REST`, REST being
+milliseconds between two requests of a connection. Says "ready", goes on until the end of its input, and then says what it
+has done, as JSON. A failure is a line of JSON when it happens.
 
 Only the standard library and the pattern of web_server.py: this file runs inside a pod.
 """
@@ -120,11 +121,12 @@ class Request:
 
 
 class Worker(threading.Thread):
-    def __init__(self, address, port, index, seed, ending):
+    def __init__(self, address, port, index, seed, rest, ending):
         super().__init__(daemon=True)
         self._address = (address, port)
         self._source = random.Random(seed * 1000 + index)
         self._index = index
+        self._rest = rest / 1000
         self._ending = ending
         self._connection = None
         self.count = collections.Counter()
@@ -133,7 +135,7 @@ class Worker(threading.Thread):
 
     def run(self):
         number = 0
-        while not self._ending.is_set():
+        while not self._ending.wait(self._rest):
             number += 1
             request = Request(self._source, f"{self._index}-{number}")
             began = time.monotonic()
@@ -186,9 +188,9 @@ class Worker(threading.Thread):
             self._connection = None
 
 
-def main(address, port, connections, seed):
+def main(address, port, connections, seed, rest):
     ending = threading.Event()
-    workers = [Worker(address, int(port), index, int(seed), ending) for index in range(int(connections))]
+    workers = [Worker(address, int(port), index, int(seed), float(rest), ending) for index in range(int(connections))]
     print("ready", flush=True)
     sys.stdin.read()
     ending.set()
