@@ -59,7 +59,7 @@ test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (
 	$(MAKE) BOOTSTRAP=no --jobs 3 --output-sync=target test-kernel lint-and-values fuzz-slice
 	$(MAKE) BOOTSTRAP=no test-integration
 	# None of them measures a time, so they share the machine.
-	$(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target soak-bytes-and-test-of-tests soak-l7 \
+	BUILT=yes $(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target soak-bytes-and-test-of-tests soak-l7 \
 		SOAK_GIGABYTES=$(SLICE_GIGABYTES) SOAK_MINUTES=$(SLICE_MINUTES) SOAK_REST=20
 
 test-unit: bpf ## the Swift tests; without root, those that need it are skipped
