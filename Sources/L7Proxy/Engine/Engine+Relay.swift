@@ -69,7 +69,7 @@ extension Engine {
         // It may last for days: no configuration must be kept for it.
         leaveSnapshot(exchange)
         if !exchange.pointee.marks.contains(.tentative) { openMeter(exchange) }
-        setTimer(downstream, in: configuration.tunnelIdleTimeout)
+        watchRelay(exchange, downstream)
         drive(downstream)
     }
 
@@ -80,7 +80,7 @@ extension Engine {
         // Nothing has passed yet, and what policy has said since was not asked for its sake.
         guard exchange.pointee.stage == .tunnel, isStillAdmitted(exchange) else { return }
         openMeter(exchange)
-        setTimer(downstream, in: configuration.tunnelIdleTimeout)
+        watchRelay(exchange, downstream)
     }
 
     /// Ends a relay by a reset of both ends.
@@ -98,8 +98,8 @@ extension Engine {
             guard exchange.pointee.stage == .tunnel, let downstream = exchange.pointee.downstream else { continue }
             if isInClear(exchange, downstream) {
                 cut(exchange, .denied)
-            } else {
-                _ = judge(exchange, downstream, exchange.pointee.record.endpoint)
+            } else if judge(exchange, downstream, exchange.pointee.record.endpoint) {
+                watchRelaySooner(exchange, downstream)
             }
         }
     }
