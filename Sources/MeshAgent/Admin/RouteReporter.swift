@@ -14,7 +14,7 @@ struct RouteReporter {
                 .conflict, "no node proxy runs, so no routes are read",
                 hint: "start mesh-agent with its proxy: see --proxy")
         }
-        return compiler.routes.statuses.filter { status in
+        return compiler.routeStatuses.filter { status in
             request.namespace.map { $0 == status.route.namespace } ?? true
         }.map { status in
             RouteReport(
