@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Installs a release build: $DESTDIR$PREFIX/bin/{mesh-agent,mesh-proxy,meshctl} and $DESTDIR$PREFIX/lib/sockmesh/*.bpf.o.
-# The programs find the BPF object relative to themselves, so PREFIX may be anything.
+# The programs find the BPF object, and the agent its proxy, relative to themselves, so PREFIX may be anything.
 #
 #   PREFIX=/usr/local DESTDIR= scripts/install.sh
 set -euo pipefail

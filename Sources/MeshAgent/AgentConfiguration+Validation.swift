@@ -73,9 +73,9 @@ extension AgentConfiguration {
         return given
     }
 
-    static func check(_ options: ProxyOptions, hasProxy: Bool) throws(ConfigurationError.Rejection) {
-        guard hasProxy || options == ProxyOptions() else {
-            throw .init("no proxy runs that it could be for", "give --proxy, or leave the flags of the proxy out")
+    static func check(_ options: ProxyOptions, of proxy: ProxyChoice) throws(ConfigurationError.Rejection) {
+        if let lack = proxy.lack, options != ProxyOptions() {
+            throw .init("\(lack.reason), and it is for one", "\(lack.remedy), or leave the flags of the proxy out")
         }
         guard options.workers.map((1...128).contains) ?? true else {
             throw .init("\(options.workers ?? 0) is no number of threads", "choose 1 to 128")

@@ -34,8 +34,8 @@ public struct AgentConfiguration: Equatable, Sendable {
     public var socket: String
     /// Who may use the admin socket.
     public var authorization: AdminAuthorization
-    /// Program of the node proxy; `nil`: none runs.
-    public var proxy: String?
+    /// The node proxy, if one runs.
+    public var proxyChoice: ProxyChoice
     /// What the proxy is told on its command line.
     public var proxyOptions: ProxyOptions
     /// Where Prometheus finds the metrics of the node; `nil`: nowhere.
@@ -102,10 +102,11 @@ public struct AgentConfiguration: Equatable, Sendable {
             try Self.group(options.writeGroup, usual: "sockmesh-admin", on: machine)
         }
         authorization = AdminAuthorization(adminGroup: adminGroup, writeGroup: writeGroup)
-        proxy = options.proxy.map(path)
+        let proxyChoice = ProxyChoice(options.proxy, on: machine, path: path)
+        self.proxyChoice = proxyChoice
         proxyOptions = options.proxyOptions
         value("--proxy-workers", else: ()) { () throws(ConfigurationError.Rejection) in
-            try Self.check(options.proxyOptions, hasProxy: options.proxy != nil)
+            try Self.check(options.proxyOptions, of: proxyChoice)
         }
         metrics = value("--metrics", else: nil) { () throws(ConfigurationError.Rejection) in
             try options.metrics.map(Self.endpoint)
@@ -114,12 +115,15 @@ public struct AgentConfiguration: Equatable, Sendable {
             try Self.trustDomain(options.trustDomain)
         }
         identity = value("--identity", else: nil) { () throws(ConfigurationError.Rejection) in
-            try Self.identity(options.identity, hasProxy: options.proxy != nil)
+            try Self.identity(options.identity, proxy: proxyChoice)
         }
         logFormat = options.logFormat
         logLevel = options.logLevel
         if !problems.isEmpty { throw ConfigurationError(problems: problems) }
     }
+
+    /// Program of the node proxy; `nil`: none runs.
+    public var proxy: String? { proxyChoice.program }
 
     /// Bytes of `sun_path` less the terminating zero, unix(7).
     private static let longestSocketPath = 107
@@ -159,6 +163,7 @@ public struct AgentOptions: Equatable, Sendable {
     public var adminGroup: String?
     /// Name or number of a group.
     public var writeGroup: String?
+    /// Path of a program, or `none`.
     public var proxy: String?
     public var proxyOptions = ProxyOptions()
     /// `127.0.0.1:15020`, `[::1]:15020`.

@@ -2,6 +2,7 @@
 
 import Glibc
 public import LinuxIO
+import SockOps
 
 /// What the defaults of a configuration are found from.
 public struct Machine: Sendable {
@@ -9,18 +10,25 @@ public struct Machine: Sendable {
     /// Where cgroup v2 is mounted.
     public var cgroup2Mount: String?
     public var currentDirectory: String
+    /// Of this process; `nil` if it cannot be found.
+    public var executable: String?
+    /// Whether there is a file that may be executed.
+    public var isProgram: @Sendable (_ path: String) -> Bool
     public var isDirectory: @Sendable (_ path: String) -> Bool
     /// The number of the group called `name`.
     public var groupNumber: @Sendable (_ name: String) -> UInt32?
 
     /// A machine as described: for tests.
     public init(
-        hostname: String, cgroup2Mount: String?, currentDirectory: String,
+        hostname: String, cgroup2Mount: String?, currentDirectory: String, executable: String? = nil,
+        isProgram: @escaping @Sendable (String) -> Bool = { _ in false },
         isDirectory: @escaping @Sendable (String) -> Bool, groupNumber: @escaping @Sendable (String) -> UInt32?
     ) {
         self.hostname = hostname
         self.cgroup2Mount = cgroup2Mount
         self.currentDirectory = currentDirectory
+        self.executable = executable
+        self.isProgram = isProgram
         self.isDirectory = isDirectory
         self.groupNumber = groupNumber
     }
@@ -38,10 +46,13 @@ public struct Machine: Sendable {
             hostname: hostname,
             cgroup2Mount: try Mounts.current().cgroup2,
             currentDirectory: directory.map { String(cString: $0) } ?? "/",
-            isDirectory: { path in
-                var status = stat()
-                return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-            },
+            executable: try? ObjectLocator.ownExecutable(),
+            isProgram: { isOfKind($0, S_IFREG) && access($0, X_OK) == 0 }, isDirectory: { isOfKind($0, S_IFDIR) },
             groupNumber: Accounts.groupNumber)
+    }
+
+    private static func isOfKind(_ path: String, _ kind: mode_t) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == kind
     }
 }

@@ -31,8 +31,8 @@ public final class HTTPEngine: ProxyEngine {
         case released(tag: UInt64)
         case drained(worker: Int)
         case failed(worker: Int, SystemError)
-        /// The worker has put the configuration of that generation in force.
-        case inForce(UInt64)
+        /// One of the threads has done what all of them are asked for in that round.
+        case done(round: UInt64)
         /// One answer to the question for metrics of that number.
         case metrics(question: UInt64, MetricsSnapshot?)
         case log(String)
@@ -68,8 +68,9 @@ public final class HTTPEngine: ProxyEngine {
     /// Listeners that came before the first configuration; `nil`: there has been one.
     private var waiting: [ListenerKey: (Listener, SharedDescriptor)]? = [:]
     private var lastQuestion: UInt64 = 0
-    /// Generations that not all workers have put in force, and whom to tell.
-    private var settling: [UInt64: (left: Int, done: () -> Void)] = [:]
+    /// What not all threads have done, and whom to tell when they have.
+    private var rounds: [UInt64: (left: Int, done: () -> Void)] = [:]
+    private var lastRound: UInt64 = 0
     /// What workers of tunnels publish; `nil`: the agent has sent none.
     public private(set) var identities: TLSIdentities?
 
@@ -149,7 +150,7 @@ public final class HTTPEngine: ProxyEngine {
                 // What it was given waits for nobody: the agent starts another process.
                 log("worker \(worker) cannot serve, so the process ends: \(error)")
                 loop.stop()
-            case .inForce(let generation): isInForce(generation)
+            case .done(let round): isDone(round)
             case .metrics(let question, let snapshot): answered(question, snapshot)
             case .log(let line): log(line)
             case .logEnded: finishDrain()
@@ -161,22 +162,34 @@ public final class HTTPEngine: ProxyEngine {
 
     public func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal) {
         let snapshot = try snapshots.build(configuration)
-        let generation = configuration.generation
-        settling[generation] = (workers.count + 1, inForce)
+        let done = beginRound(inForce)
         // First: what is tunnelled from now on goes nowhere in clear any more.
-        tunnels.apply(TunnelPlan(configuration, snapshot)) { [inbox] in inbox.put(.inForce(generation)) }
+        tunnels.apply(TunnelPlan(configuration, snapshot), done)
         for worker in workers {
             worker.publish(snapshot)
-            worker.whenInForce { [inbox] in inbox.put(.inForce(generation)) }
+            worker.whenInForce(done)
         }
         guard let ready = waiting else { return }
         waiting = nil
         for (listener, socket) in ready.values { serve(listener, socket) }
     }
 
-    private func isInForce(_ generation: UInt64) {
-        guard let (left, done) = settling[generation] else { return }
-        settling[generation] = left > 1 ? (left - 1, done) : nil
+    public func whenAnswering(_ done: @escaping () -> Void) {
+        let answered = beginRound(done)
+        tunnels.whenAnswering(answered)
+        for worker in workers { worker.counters { _ in answered() } }
+    }
+
+    /// - Returns: What each of the threads, that of tunnels too, is to call once; then the loop calls `done`.
+    private func beginRound(_ done: @escaping () -> Void) -> @Sendable () -> Void {
+        lastRound += 1
+        rounds[lastRound] = (workers.count + 1, done)
+        return { [inbox, lastRound] in inbox.put(.done(round: lastRound)) }
+    }
+
+    private func isDone(_ round: UInt64) {
+        guard let (left, done) = rounds[round] else { return }
+        rounds[round] = left > 1 ? (left - 1, done) : nil
         if left == 1 { done() }
     }
 

@@ -15,6 +15,10 @@ public protocol ProxyEngine: AnyObject {
     /// - Throws: ``EngineRefusal``; the generation before stays, and the agent is told why.
     func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal)
 
+    /// Calls `done`, once, from the event loop, when every thread of the engine has shown that it lives: what is applied
+    /// then is in force soon.
+    func whenAnswering(_ done: @escaping () -> Void)
+
     /// What was applied last has the kernel's policy up to this generation. What came under a later one is held.
     func enforce(policy generation: UInt32)
 

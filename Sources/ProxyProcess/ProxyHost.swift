@@ -161,7 +161,7 @@ public final class ProxyHost: LegSource {
         case .leg(let request): legs.finish(request)?(.success(descriptors[0]))
         case .legRefused(let request, let refusal): legs.finish(request)?(.failure(refusal))
         case .drain(let milliseconds): drain(within: .milliseconds(milliseconds), "the agent")
-        case .statusRequest(let number): link?.send(.status(status(number)))
+        case .statusRequest(let number): answer(number)
         case .metricsRequest(let number): writeMetrics(number, into: descriptors[0])
         case .identities(let number): take(identities: number, from: descriptors[0])
         case .identitiesRequest(let number): giveBack(number, into: descriptors[0])
@@ -221,6 +221,14 @@ public final class ProxyHost: LegSource {
             refusal = LegRequests.refusal(ENOTCONN, "the agent is away")
         }
         loop.enqueue { completion(.failure(refusal)) }
+    }
+
+    /// The agent asks before it waits, with its loop standing, for what needs all threads.
+    private func answer(_ number: UInt32) {
+        let send = { [weak self] () -> Void in
+            if let self { link?.send(.status(status(number))) }
+        }
+        if let engine { engine.whenAnswering(send) } else { send() }
     }
 
     private func status(_ number: UInt32) -> ProxyStatus {

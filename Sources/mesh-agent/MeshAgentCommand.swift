@@ -67,7 +67,9 @@ struct MeshAgentCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Program of the node proxy, which the agent starts and supervises. (default: no proxy)", valueName: "path"))
+            "Program of the node proxy, which the agent starts and supervises; none: no proxy runs, and routes and policy "
+                + "of requests are refused. (default: mesh-proxy beside mesh-agent or in /usr/local/bin; if it is in "
+                + "neither, none with a warning)", valueName: "path|none"))
     var proxy: String?
 
     @Option(

@@ -14,7 +14,7 @@ from harness.secrets import dumpable_memory, find_private_key, scalar_of
 from harness.world import eventually
 
 DOMAIN = "mesh.test"
-OPTIONS = ["--proxy", binary("mesh-proxy"), "--identity", "local", "--trust-domain", DOMAIN]
+OPTIONS = ["--identity", "local", "--trust-domain", DOMAIN]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def node():
     made = Meshed(pods=("a", "b"), starts=False)
     agent = made.agent
     agent.directory.chmod(0o755)  # the proxy is another user
-    agent.options = OPTIONS
+    agent.proxy, agent.options = None, OPTIONS
     agent.start()
     serving(agent)
     yield made
@@ -221,5 +221,6 @@ def test_without_the_option_nothing_changes():
         assert "identity" not in made.agent.json("status")
     finally:
         made.remove()
-    refused = subprocess.run([binary("mesh-agent"), "--node", "n1", "--identity", "local"], capture_output=True, text=True)
-    assert refused.returncode == 2 and "--identity: no proxy runs" in refused.stderr
+    words = ["--node", "n1", "--proxy", "none", "--identity", "local"]
+    refused = subprocess.run([binary("mesh-agent"), *words], capture_output=True, text=True)
+    assert refused.returncode == 2 and "--identity: no node proxy runs (--proxy none)" in refused.stderr

@@ -85,7 +85,7 @@ def test_a_new_program_takes_over_without_a_failed_request(routed):
     directory.mkdir()
     program = directory / "mesh-proxy"
     shutil.copy(binary("mesh-proxy"), program)
-    options, routed.agent.options = routed.agent.options, ["--proxy", program]
+    routed.agent.proxy = program
     running = routed.serving()
     routed.agent.stop()
     os.kill(running, signal.SIGKILL)  # of another file
@@ -113,6 +113,6 @@ def test_a_new_program_takes_over_without_a_failed_request(routed):
     finally:
         routed.routes()
         routed.agent.stop()
-        routed.agent.options = options
+        routed.agent.proxy = None
         routed.agent.start()
         routed.serving()

@@ -315,7 +315,15 @@ def outcome(talk, listener, service):
         return b"reset"
 
 
+def passed_by(routed, name):
+    """What `meshctl routes` says of connections that pass by a route."""
+    [route] = [one for one in routed.agent.json("routes") if one["name"] == name]
+    return [one["message"] for one in route["parents"][0]["conditions"] if one["type"] == "PassedBy"]
+
+
 def test_a_mesh_policy_says_what_a_port_speaks(routed, listener, talk):
+    assert passed_by(routed, "raw") == [f"connections to port {PORT} of Service test/raw pass by the route, for it "
+                                        "speaks TCP: its appProtocol is tcp"]
     routed.agent.write_config("mesh.yaml", {
         "apiVersion": "sockmesh.io/v1alpha1", "kind": "MeshPolicy",
         "metadata": {"name": "raw-is-http", "namespace": manifests.NAMESPACE},
@@ -323,9 +331,23 @@ def test_a_mesh_policy_says_what_a_port_speaks(routed, listener, talk):
 
     try:
         eventually(lambda: outcome(talk, listener, "raw").startswith(b"HTTP/1.1 400"), what="the policy")
+        assert passed_by(routed, "raw") == []
     finally:
         routed.agent.write_config("mesh.yaml")
     eventually(lambda: outcome(talk, listener, "raw") == b"server", what="the end of the policy")
+
+
+def test_who_applies_a_policy_is_told_what_it_has_passed_by(routed):
+    policy = {"apiVersion": "sockmesh.io/v1alpha1", "kind": "MeshPolicy",
+              "metadata": {"name": "any-is-raw", "namespace": manifests.NAMESPACE},
+              "spec": {"targetRefs": [{"kind": "Service", "name": "any"}], "protocol": {"detect": "TCP"}}}
+    try:
+        report = routed.agent.apply(policy)
+        told = [(one["severity"], one["object"]) for one in report["findings"]]
+        assert told == [("warning", "HTTPRoute test/any")]
+        assert "MeshPolicy test/any-is-raw says so in spec.protocol.detect" in report["findings"][0]["message"]
+    finally:
+        routed.agent.delete(policy)
 
 
 def test_connections_are_counted_and_explained(routed, talk):

@@ -6,7 +6,6 @@ import signal
 
 import pytest
 
-from harness.agent import binary
 from harness.meshed import Meshed
 from harness.processes import is_running, run
 from harness.world import eventually
@@ -18,7 +17,7 @@ def node():
     agent = made.agent
     # The proxy is another user, and looks for the agent's socket there.
     agent.directory.chmod(0o755)
-    agent.options = ["--proxy", binary("mesh-proxy")]
+    agent.proxy = None
     agent.start()
     serving(agent)
     pids = set()

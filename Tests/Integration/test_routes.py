@@ -203,7 +203,7 @@ def test_routes_outlive_the_agent(routed, routes, client):
 def test_an_agent_without_a_proxy_leads_nothing_to_the_old_one(routed, routes, client):
     routes(http_route("left", [{"backendRefs": [to("v2")]}]))
     becomes(lambda: answer(client.ask())["pod"] == "c", "the route")
-    options, routed.agent.options = routed.agent.options, []
+    routed.agent.proxy = "none"
     routed.agent.stop()
     routed.agent.start()
     try:
@@ -211,7 +211,7 @@ def test_an_agent_without_a_proxy_leads_nothing_to_the_old_one(routed, routes, c
         assert "routes need the node proxy" in routed.agent.log_tail(50)
     finally:
         routed.agent.stop()
-        routed.agent.options = options
+        routed.agent.proxy = None
         routed.agent.start()
         routed.serving()
     becomes(lambda: answer(client.ask())["pod"] == "c", "the route again")

@@ -7,10 +7,12 @@ import Testing
 @testable import MeshAgent
 
 @Suite struct AgentConfigurationTests {
-    private static func machine(hostname: String = "Node-1.example", cgroup2: String? = "/cg") -> Machine {
+    private static func machine(
+        hostname: String = "Node-1.example", cgroup2: String? = "/cg", programs: Set<String> = []
+    ) -> Machine {
         Machine(
-            hostname: hostname, cgroup2Mount: cgroup2, currentDirectory: "/here",
-            isDirectory: { ["/etc/sockmesh/node-1.example", "/here/demo"].contains($0) },
+            hostname: hostname, cgroup2Mount: cgroup2, currentDirectory: "/here", executable: "/opt/mesh-agent",
+            isProgram: programs.contains, isDirectory: { ["/etc/sockmesh/node-1.example", "/here/demo"].contains($0) },
             groupNumber: { ["sockmesh": 500, "ops": 600][$0] })
     }
 
@@ -101,8 +103,44 @@ import Testing
         }
         #expect(problems.map(\.flag) == ["--trust-domain", "--identity"])
         #expect(problems[0].message.contains("upper-case letter 'M'"))
-        #expect(problems[1].message.contains("no proxy runs"))
+        #expect(problems[1].message.contains("no node proxy runs"))
         #expect(problems.allSatisfy { !$0.hint.isEmpty })
+    }
+
+    private static func choice(_ words: String?, programs: Set<String> = []) throws -> ProxyChoice {
+        var options = AgentOptions()
+        options.proxy = words
+        return try AgentConfiguration(options, on: machine(programs: programs)).proxyChoice
+    }
+
+    @Test func aProxyRunsUnlessTheOperatorWantsNone() throws {
+        let both: Set = ["/opt/mesh-proxy", "/usr/local/bin/mesh-proxy"]
+        #expect(try Self.choice(nil, programs: both) == .program("/opt/mesh-proxy"))
+        #expect(try Self.choice(nil, programs: ["/usr/local/bin/mesh-proxy"]) == .program("/usr/local/bin/mesh-proxy"))
+        #expect(try Self.choice("none", programs: both) == .off)
+        #expect(try Self.choice("./none", programs: both) == .program("/here/none"))
+        // Named, it is not replaced by another that exists.
+        #expect(try Self.choice("p", programs: both).program == "/here/p")
+    }
+
+    @Test func aProxyThatIsNotThereIsReported() throws {
+        let missing = try Self.choice(nil)
+        #expect(missing == .missing(["/opt/mesh-proxy", "/usr/local/bin/mesh-proxy"]) && missing.program == nil)
+        let finding = try #require(missing.finding)
+        #expect(finding.severity == .warning)
+        #expect(finding.message.contains("not at /opt/mesh-proxy or /usr/local/bin/mesh-proxy"))
+        #expect(finding.hint?.contains("--proxy none") == true)
+        // What was declined, and what runs, is no finding.
+        #expect(try Self.choice("none").finding == nil && Self.choice("/p").finding == nil)
+        let problems = Self.problems {
+            $0.proxyOptions = ProxyOptions(workers: 2)
+            $0.identity = .local
+        }
+        #expect(problems.map(\.flag) == ["--proxy-workers", "--identity"])
+        #expect(problems.allSatisfy { $0.message.contains("/opt/mesh-proxy") && $0.hint.contains("install it") })
+        var alone = Self.machine()
+        alone.executable = nil
+        #expect(ProxyChoice(nil, on: alone) { $0 } == .missing(["/usr/local/bin/mesh-proxy"]))
     }
 
     @Test func theRootOfTheHierarchyIsNotOurs() {

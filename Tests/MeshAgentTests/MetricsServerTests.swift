@@ -84,12 +84,12 @@ import Testing
 
     @Test func theProxysFlagsNeedAProxy() {
         #expect(throws: ConfigurationError.Rejection.self) {
-            try AgentConfiguration.check(ProxyOptions(workers: 2), hasProxy: false)
+            try AgentConfiguration.check(ProxyOptions(workers: 2), of: .off)
         }
         #expect(throws: ConfigurationError.Rejection.self) {
-            try AgentConfiguration.check(ProxyOptions(workers: 0), hasProxy: true)
+            try AgentConfiguration.check(ProxyOptions(workers: 0), of: .program("/p"))
         }
-        #expect(throws: Never.self) { try AgentConfiguration.check(ProxyOptions(), hasProxy: false) }
+        #expect(throws: Never.self) { try AgentConfiguration.check(ProxyOptions(), of: .missing([])) }
         #expect(ProxyOptions(workers: 2, accessLog: .off).arguments == ["--workers", "2", "--access-log", "off"])
         #expect(ProxyOptions().arguments.isEmpty)
     }

@@ -165,7 +165,7 @@ enum RouteDecoding {
             let refused = Decoding.manifest(text)
             #expect(refused.objects.isEmpty)
             #expect(refused.errors.map(\.reason) == ["the kind \"\(name)\" is not read: routes need the node proxy"])
-            #expect(refused.errors.first?.remedy == "start mesh-agent with --proxy")
+            #expect(refused.errors.first?.remedy == "start mesh-agent with its proxy: see --proxy")
             let ignored = Decoding.manifest(text, unknownKinds: .warn)
             #expect(ignored.objects.isEmpty && ignored.errors.isEmpty)
             #expect(ignored.warnings.map(\.reason) == ["the kind \"\(name)\" is not read: routes need the node proxy"])

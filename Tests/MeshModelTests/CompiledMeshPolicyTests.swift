@@ -70,13 +70,13 @@ import Testing
     @Test func whatNobodyActsOnIsSaid() {
         var compiler = CompiledRouteTests.compiler()
         let policy = Self.policy("p", .pods(LabelSelector(matchLabels: ["app": "s"]))) {
-            $0.idleTimeout = GatewayDuration(milliseconds: 1)
+            $0.maxConcurrentStreams = 1
             $0.maxPending = 1
         }
         _ = compiler.update(MeshChange(changed: [policy]))
         #expect(
             compiler.findings(for: [policy.reference]).map { "\($0.path ?? "") \($0.reason)" } == [
-                "spec.connection.idleTimeout notSupported", "spec.targetRefs[0] notSupported",
+                "spec.connection.http.maxConcurrentStreams notSupported", "spec.targetRefs[0] notSupported",
             ])
     }
 

@@ -79,10 +79,16 @@ import Testing
 
     @Test func routes() {
         let alone = RouteReport(kind: "GRPCRoute", namespace: "shop", name: "edge", parents: [])
+        var raw = Samples.route
+        raw.name = "raw"
+        raw.parents[0].conditions = [("Accepted", "attached"), ("PassedBy", "it speaks TCP")].map {
+            RouteConditionReport(type: $0, status: "True", reason: "r", message: $1)
+        }
         #expect(
-            RouteText.render([Samples.route, alone]) == """
+            RouteText.render([Samples.route, raw, alone]) == """
                 ROUTE                  PARENT               ACCEPTED  RESOLVED             MESSAGE
                 HTTPRoute shop/canary  Service shop/web:80  yes       no: BackendNotFound  Service shop/v2 not found
+                HTTPRoute shop/raw     Service shop/web:80  yes       -                    it speaks TCP
                 GRPCRoute shop/edge    none is a Service    -         -                    -
 
                 """)

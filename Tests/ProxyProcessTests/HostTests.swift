@@ -23,11 +23,16 @@ import Testing
         /// What has not been said yet, if the test says when it is.
         var settling: [() -> Void]?
         var policies: [UInt32] = []
+        /// Who waits for threads that do not answer; `nil`: they do.
+        var waiting: [() -> Void]?
 
         func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal) {
             if let refusal { throw refusal }
             configurations.append(configuration)
             if settling == nil { inForce() } else { settling?.append(inForce) }
+        }
+        func whenAnswering(_ done: @escaping () -> Void) {
+            if waiting == nil { done() } else { waiting?.append(done) }
         }
         func enforce(policy generation: UInt32) { policies.append(generation) }
         func use(_ identities: TLSIdentities) { self.identities = identities }
@@ -136,6 +141,18 @@ import Testing
         #expect(!world.heard.contains(.acknowledge(1)))
         world.engine.settling?.first?()
         try world.turn { world.heard.contains(.acknowledge(1)) }
+    }
+
+    /// Whoever has asked waits for the threads next, and nothing else goes on there.
+    @Test func itAnswersWhenAllThreadsDo() throws {
+        let world = try World()
+        try world.connect()
+        world.engine.waiting = []
+        world.agent?.send(.statusRequest(1))
+        try world.turn { world.engine.waiting?.count == 1 }
+        #expect(!world.heard.contains { if case .status = $0 { true } else { false } })
+        world.engine.waiting?.first?()
+        try world.turn { if case .status = world.heard.last { true } else { false } }
     }
 
     /// A policy holds where the configuration that has it was taken, and not where it was refused.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Identity
-import L7Proxy
 import MeshModel
 import ProxyProtocol
 import Testing
 
+@testable import L7Proxy
 @testable import ProxyProcess
 
 /// Which connections go through tunnels, to whom, and who may.
@@ -141,6 +141,60 @@ import Testing
             )
         )
         #expect(Self.outcome(try Self.plan(records + [route]), Self.origin(Self.vip, 5432)) == "direct")
+    }
+
+    private static func leg(
+        _ address: IPAddress, _ port: UInt16, outsider: UInt32? = nil, client: ProxyEndpoint? = nil
+    ) -> L7Proxy.LegRequest {
+        L7Proxy.LegRequest(
+            ticket: LegTicket(handle: SlabHandle(index: 0, generation: 0)), network: network, outsider: outsider,
+            address: address, port: port, client: client)
+    }
+
+    /// Whoever asks for it, and by whatever name.
+    @Test func thePortOfTunnelsLeadsNowhere() throws {
+        let ownPort = "port 15008 of a pod is the mesh's own"
+        func service(_ port: UInt16, target: UInt16) -> ProxyRecord {
+            .service(
+                ServiceRecord(
+                    service: Self.name("s\(port)"), port: port, addresses: [Self.vip],
+                    endpoints: [.init(address: Self.far, port: target, weight: 1)]))
+        }
+        let plan = try Self.plan(Self.base + [service(5432, target: 15008), service(15008, target: 8081)])
+        #expect(Self.outcome(plan, Self.origin(Self.far, 15008)) == ownPort)
+        #expect(Self.outcome(plan, Self.origin(Self.own, 15008)) == ownPort)
+        #expect(Self.outcome(plan, Self.origin(Self.vip, 5432)) == ownPort)
+        // A Service's port is only a number.
+        #expect(Self.outcome(plan, Self.origin(Self.vip, 15008)).hasPrefix("10.0.9.1:8081 "))
+        func outcome(_ plan: TunnelPlan, _ request: L7Proxy.LegRequest) -> String {
+            switch plan.outbound(request) {
+            case .direct: "direct"
+            case .refused(let reason): reason
+            case .tunnel(let tunnel): "\(tunnel.destination):\(tunnel.port)"
+            }
+        }
+        #expect(outcome(plan, Self.leg(Self.far, 15008)) == ownPort)
+        #expect(outcome(plan, Self.leg(Self.own, 15008)) == ownPort)
+        #expect(outcome(plan, Self.leg(Self.far, 8081)) == "10.0.9.1:8081")
+        var toPeer = Self.leg(Self.far, 15008)
+        toPeer.isToPeer = true
+        #expect(outcome(plan, toPeer) == "direct")
+        // Where there are no tunnels it is a port as any.
+        let none = try Self.plan(Array(Self.base.prefix(2)))
+        #expect(Self.outcome(none, Self.origin(Self.own, 15008)) == "direct")
+        #expect(outcome(none, Self.leg(Self.own, 15008)) == "direct")
+    }
+
+    /// Without one of its halves it would be a request of nobody, or of the pod itself: it is refused.
+    @Test func aLegForRequestsNeedsWholeItComesFrom() throws {
+        let client = ProxyEndpoint(address: Self.far, port: 7)
+        #expect(Self.leg(Self.own, 80).originOfRequests == nil)
+        #expect(Self.leg(Self.own, 80, client: client).originOfRequests == nil)
+        #expect(Self.leg(Self.own, 80, outsider: 301).originOfRequests == nil)
+        let origin = try #require(Self.leg(Self.own, 80, outsider: 301, client: client).originOfRequests)
+        #expect(origin.isProved && origin.sourceIdentity == 301 && origin.sourceNetwork == 0)
+        #expect(origin.direction == .inbound && origin.network == Self.network)
+        #expect(origin.client == Self.far && origin.clientPort == 7 && origin.destination == Self.own)
     }
 
     private static func ask(

@@ -4,7 +4,7 @@
 import json
 import shlex
 
-from harness.agent import Agent, binary
+from harness.agent import Agent
 from harness.processes import root_of_repository, run
 from terminal import command, output
 
@@ -16,7 +16,7 @@ class Mesh:
     def __init__(self, node):
         self.node = node
         self.agent = Agent(node)
-        self.agent.options = ["--proxy", binary("mesh-proxy")]
+        self.agent.proxy = None
         self.policies = self.agent.directory / "policies"
         self.policies.mkdir()
 

@@ -22,6 +22,8 @@ struct EndpointChoice: BitwiseCopyable {
         static let delayed = Marks(rawValue: 1 << 7)
         /// Limits and faults have had their say.
         static let admitted = Marks(rawValue: 1 << 8)
+        /// Nothing is counted at the moment but the endpoint's connection (`Engine+RestingRelay`).
+        static let resting = Marks(rawValue: 1 << 9)
     }
 
     /// Of the backend's Service; `nil`: it has none, or no attempt was made yet.
@@ -168,6 +170,7 @@ extension Engine {
         endAttempt(exchange, exchange.pointee.record.outcome)
         if exchange.pointee.choice.marks.contains(.nextRetry) { cluster.pointee.cluster.circuit.end(.retry) }
         if exchange.pointee.choice.marks.contains(.request) { cluster.pointee.cluster.circuit.end(.request) }
+        if exchange.pointee.choice.marks.contains(.resting) { leaveRest(exchange, cluster) }
         exchange.pointee.choice = EndpointChoice()
         holds.clusters.leave(cluster)
     }

@@ -115,12 +115,14 @@ extension Engine {
         free(exchange)
     }
 
-    /// The time is over that was set when the connection came, when its client's first bytes did, or for an idle relay.
+    /// The time is over that was set when the connection came, when its client's first bytes did, for either side to begin,
+    /// or for an idle relay.
     mutating func detectionFired(_ downstream: DownstreamPointer) {
         if !downstream.pointee.channel.input.isEmpty {
             // Neither a request nor the rest of its begin has come: whoever waits for an answer must get one.
             if pass(downstream) { drive(downstream) }
         } else if let exchange = downstream.pointee.exchange {
+            rest(exchange)
             checkProgress(exchange, downstream)
         } else if !downstream.pointee.isSilent {
             downstream.pointee.isSilent = true

@@ -4,11 +4,13 @@
 extension Engine {
     mutating func http2Fired(_ upstream: UpstreamPointer) {
         let isOwed = upstream.pointee.firstIncomplete != nil
-        if upstream.pointee.exchange == nil, now - upstream.pointee.idleSince >= configuration.upstreamIdleTimeout {
-            return retire(upstream)
+        let kept = keptTime(upstream)
+        var next = nextLook(in: kept)
+        if upstream.pointee.exchange == nil {
+            let passed = now - upstream.pointee.idleSince
+            if passed >= kept { return retire(upstream) }
+            next = nextLook(in: kept - passed)
         }
-        var next = configuration.upstreamIdleTimeout
-        if upstream.pointee.exchange == nil { next -= now - upstream.pointee.idleSince }
         guard configuration.keepAlive.quiet > 0 else { return setTimer(upstream, in: next) }
         let channel = upstream.pointee.channel
         switch upstream.pointee.life.look(

@@ -60,7 +60,7 @@ extension Engine {
     /// The connection to the backend is there.
     mutating func relayConnected(_ upstream: UpstreamPointer) {
         guard let exchange = upstream.pointee.exchange, let downstream = exchange.pointee.downstream,
-            isStillAdmitted(exchange)
+            mayStillGo(exchange, downstream)
         else { return }
         endWaiting(exchange)
         exchange.pointee.stage = .tunnel
@@ -68,8 +68,12 @@ extension Engine {
         exchange.pointee.record.reason = .tunnelEnded
         // It may last for days: no configuration must be kept for it.
         leaveSnapshot(exchange)
-        if !exchange.pointee.marks.contains(.tentative) { openMeter(exchange) }
-        setTimer(downstream, in: configuration.tunnelIdleTimeout)
+        if exchange.pointee.marks.contains(.tentative) {
+            setTimer(downstream, in: configuration.headTimeout)
+        } else {
+            openMeter(exchange)
+            watchRelay(exchange, downstream)
+        }
         drive(downstream)
     }
 
@@ -78,9 +82,21 @@ extension Engine {
         exchange.pointee.marks.remove(.tentative)
         if downstream.pointee.spoken == .tls { exchange.pointee.record.flags.insert(.tls) }
         // Nothing has passed yet, and what policy has said since was not asked for its sake.
-        guard exchange.pointee.stage == .tunnel, isStillAdmitted(exchange) else { return }
+        guard exchange.pointee.stage == .tunnel, mayStillGo(exchange, downstream), endRest(exchange) else { return }
         openMeter(exchange)
-        setTimer(downstream, in: configuration.tunnelIdleTimeout)
+        watchRelay(exchange, downstream)
+    }
+
+    /// Looks at a relay again before anything passes, if a configuration has come meanwhile: whether it may, and whether it
+    /// may in clear.
+    ///
+    /// - Returns: Whether it goes on; otherwise it was answered.
+    private mutating func mayStillGo(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
+        if exchange.pointee.judgedBy != holds.current?.pointee.serial, isInClear(exchange, downstream) {
+            answer(exchange, .denied)
+            return false
+        }
+        return isStillAdmitted(exchange)
     }
 
     /// Ends a relay by a reset of both ends.
@@ -98,8 +114,8 @@ extension Engine {
             guard exchange.pointee.stage == .tunnel, let downstream = exchange.pointee.downstream else { continue }
             if isInClear(exchange, downstream) {
                 cut(exchange, .denied)
-            } else {
-                _ = judge(exchange, downstream, exchange.pointee.record.endpoint)
+            } else if judge(exchange, downstream, exchange.pointee.record.endpoint) {
+                watchRelaySooner(exchange, downstream)
             }
         }
     }

@@ -46,7 +46,9 @@ extension Engine {
     /// Ends an exchange of which nothing has moved since the timer was set: after once to twice the limit.
     mutating func checkProgress(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) {
         let isTunnel = exchange.pointee.stage == .tunnel || exchange.pointee.marks.contains(.streamTunnel)
-        let limit = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
+        let isRelay = isTunnel && exchange.pointee.marks.contains(.relay)
+        let turn = isTunnel ? configuration.tunnelIdleTimeout : configuration.stallTimeout
+        let limit = isRelay ? relayIdleTime(exchange) : turn
         var mark = downstream.pointee.channel.received &+ downstream.pointee.channel.sent
         if let upstream = exchange.pointee.upstream {
             mark = mark &+ upstream.pointee.channel.received &+ upstream.pointee.channel.sent
@@ -54,11 +56,11 @@ extension Engine {
         if mark != exchange.pointee.progressMark {
             exchange.pointee.progressMark = mark
             exchange.pointee.progressAt = now
-            return setTimer(downstream, in: limit)
+            return setTimer(downstream, in: min(limit, turn))
         }
         let passed = now - exchange.pointee.progressAt
-        if passed < limit { return setTimer(downstream, in: limit - passed) }
-        if isTunnel, exchange.pointee.marks.contains(.relay) { return cut(exchange, .responseStalled) }
+        if passed < limit { return setTimer(downstream, in: min(limit - passed, turn)) }
+        if isRelay { return cut(exchange, .responseStalled) }
         if exchange.pointee.stage == .discarding || isTunnel { return abandon(exchange, downstream) }
         // Who is it that does not go on? A client whose body is awaited, or the backend.
         let awaitsClient =
@@ -115,8 +117,9 @@ extension Engine {
             // In use: it is set again when the connection becomes idle.
             guard upstream.pointee.isIdle else { return }
             let passed = now - upstream.pointee.idleSince
-            if passed >= configuration.upstreamIdleTimeout { return close(upstream) }
-            setTimer(upstream, in: configuration.upstreamIdleTimeout - passed)
+            let kept = keptTime(upstream)
+            if passed >= kept { return close(upstream) }
+            setTimer(upstream, in: nextLook(in: kept - passed))
         }
     }
 

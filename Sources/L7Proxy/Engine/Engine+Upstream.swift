@@ -120,7 +120,7 @@ extension Engine {
         upstream.pointee.idleSince = now
         pool.pointee.pushIdle(upstream)
         // Set once; when it fires it looks at the time since which the connection has been idle.
-        if !timers.isSet(upstream.pointee.timer) { setTimer(upstream, in: configuration.upstreamIdleTimeout) }
+        if !timers.isSet(upstream.pointee.timer) { setTimer(upstream, in: nextLook(in: keptTime(upstream))) }
     }
 
     /// The response is complete and the connection can carry another request.

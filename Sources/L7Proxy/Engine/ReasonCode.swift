@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MeshModel
+
 /// Why a request ended as it did. One per request, in its record; never told to the client, who gets the status.
 public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// The backend's response was passed on, whatever its status.
@@ -41,22 +43,24 @@ public enum ReasonCode: UInt8, CaseIterable, Sendable, BitwiseCopyable {
             }
     }
 
-    /// The status of the local reply; 0 if there is none to give. The one table of statuses: logs and metrics have that
-    /// of the record.
+    /// The status of the local reply; 0 if there is none to give. The one table of statuses, but for those of
+    /// ``MeshModel/RouteAnswer``: logs and metrics have that of the record.
     public var status: UInt16 {
         switch self {
         case .forwarded, .tunnelEnded, .redirected, .clientGone, .responseCut, .drainDeadline, .mirrorDropped: 0
-        case .preflight, .hopsExhausted: 204
+        case .preflight: RouteAnswer.preflight.status
+        case .hopsExhausted: RouteAnswer.hopsExhausted.status
         case .malformedRequest, .bodyMalformed, .ambiguousPath: 400
         case .denied: 403
-        case .noRoute: 404
+        case .noRoute: RouteAnswer.noRoute.status
         case .headTimeout, .bodyTimeout: 408
         case .bodyTooLarge: 413
         case .targetTooLong: 414
         case .rateLimited: 429
         case .headTooLarge: 431
-        case .ruleNotSupported, .invalidBackend, .noWeight: 500
-        case .methodNotSupported: 501
+        case .ruleNotSupported, .invalidBackend: RouteAnswer.ruleNotSupported.status
+        case .noWeight: RouteAnswer.noWeight.status
+        case .methodNotSupported: RouteAnswer.methodNotSupported.status
         case .backendReset, .backendMalformed, .responseHeadTooLarge: 502
         case .policyPending, .noEndpoint, .unknownDestination, .legRefused, .connectFailed, .tooManyWaiting,
             .tooManyConnections,

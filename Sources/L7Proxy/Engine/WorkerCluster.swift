@@ -34,6 +34,9 @@ struct WorkerCluster: ~Copyable {
         circuit.release()
     }
 
+    /// ``ServicePolicy/idleTimeout`` of the newest configuration.
+    var idleTimeout: UInt64 { service.policy.idleTimeout }
+
     /// Follows a newer configuration. What is known of endpoints and clients that stay is kept.
     mutating func update(_ new: ProxyService) {
         let old = service

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MeshModel
+
 /// The bytes and classes of bytes of HTTP's grammar (RFC 9110 section 5.6, RFC 3986 appendix A).
 ///
-/// Classes are bit masks of the 128 ASCII characters, compiled into two constants each.
+/// A class is a bit mask of the 128 ASCII characters, compiled into two constants.
 enum ASCII {
     static let tab: UInt8 = 0x09
     static let lineFeed: UInt8 = 0x0a
@@ -18,9 +20,9 @@ enum ASCII {
     static let asterisk: UInt8 = 0x2a
     static let at: UInt8 = 0x40
 
-    /// `tchar`: letters, digits and ``!#$%&'*+-.^_`|~`` (RFC 9110 section 5.6.2).
+    /// A character of a `token`.
     @inline(__always)
-    static func isToken(_ byte: UInt8) -> Bool { member(byte, 0x03ff_6cfa_0000_0000, 0x57ff_ffff_c7ff_fffe) }
+    static func isToken(_ byte: UInt8) -> Bool { HTTPToken.isCharacter(byte) }
 
     /// Characters of a `reg-name` (RFC 3986 section 3.2.2), `%` included: unreserved, sub-delims, percent.
     @inline(__always)

@@ -65,6 +65,11 @@ struct TimerWheel: ~Copyable {
 
     func isSet(_ timer: ID) -> Bool { nodes[Int(timer)].isSet }
 
+    /// Whether the timer fires without being set to `deadline` (milliseconds), or earlier.
+    func isSet(_ timer: ID, by deadline: UInt64) -> Bool {
+        isSet(timer) && nodes[Int(timer)].deadline <= (deadline &+ Self.tick &- 1) / Self.tick
+    }
+
     /// Sets the timer, or changes it. It fires at the first tick that begins at or after `deadline` (milliseconds).
     mutating func set(_ timer: ID, deadline: UInt64, owner: UInt64) {
         cancel(timer)

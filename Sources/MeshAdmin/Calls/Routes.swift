@@ -56,7 +56,7 @@ public struct RouteParentReport: Codable, Equatable, Sendable {
 
 /// As in the status of a route of the Gateway API.
 public struct RouteConditionReport: Codable, Equatable, Sendable {
-    /// `Accepted`, `ResolvedRefs` or `PartiallyInvalid`.
+    /// `Accepted`, `ResolvedRefs`, `PartiallyInvalid` or `PassedBy`.
     public var type: String
     /// `True` or `False`.
     public var status: String

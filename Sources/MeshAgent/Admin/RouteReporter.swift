@@ -11,9 +11,10 @@ struct RouteReporter {
     func reports(_ request: RoutesRequest) throws(AdminError) -> [RouteReport] {
         guard compiler.configuration.hasProxy else {
             throw AdminError(
-                .conflict, "no node proxy runs, so no routes are read", hint: "start mesh-agent with --proxy")
+                .conflict, "no node proxy runs, so no routes are read",
+                hint: "start mesh-agent with its proxy: see --proxy")
         }
-        return compiler.routes.statuses.filter { status in
+        return compiler.routeStatuses.filter { status in
             request.namespace.map { $0 == status.route.namespace } ?? true
         }.map { status in
             RouteReport(

@@ -115,7 +115,8 @@ struct StatusReporter {
     /// Objects that are refused, and what of the others is not enforced here.
     private func findings() -> [MeshAdmin.Finding] {
         let state = node.state
-        var findings = state.store.findings.map { MeshAdmin.Finding($0) }
+        var findings = [configuration.proxyChoice.finding].compactMap(\.self)
+        findings += state.store.findings.map { MeshAdmin.Finding($0) }
         for status in state.store.statuses {
             switch status.state {
             case .inForce: break

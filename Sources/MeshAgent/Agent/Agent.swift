@@ -28,7 +28,7 @@ public final class Agent {
     /// `nil` once the node has been uninstalled.
     private(set) var node: Node?
     private var server: AdminServer?
-    /// `nil` where no proxy was asked for.
+    /// `nil` where no proxy runs.
     private(set) var supervisor: ProxySupervisor?
     /// `nil` where nobody asked for metrics.
     private(set) var metricsServer: MetricsServer?
@@ -80,6 +80,7 @@ public final class Agent {
             throw AgentError("cannot serve the admin socket: \(error)")
         }
         if let program = configuration.proxy { supervisor = try startProxy(program, for: node) }
+        if let finding = configuration.proxyChoice.finding { logger.warning("\(finding)") }
         if let endpoint = configuration.metrics { metricsServer = try startMetrics(at: endpoint) }
         Self.goBeforePods(logger)
         Agent.onHangup = { [weak self] in

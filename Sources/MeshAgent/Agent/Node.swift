@@ -286,8 +286,11 @@ final class Node {
             parameters.members = members
             parameters.storeHighWater(in: writer.plane.maps.control)
         }
-        if let addresses = try? Self.nodeAddresses() { state.setNodeAddresses(addresses) }
-        state.retry()
+        let addresses = try? Self.nodeAddresses()
+        perform { [weak self] in
+            if let addresses { self?.state.setNodeAddresses(addresses) }
+            self?.state.retry()
+        }
         lookOutside()
     }
 

@@ -14,7 +14,7 @@ extension Agent {
         guard let keeper = supervisor?.identities?.keeper else {
             throw AdminError(
                 .conflict, "pods of this node have no certificates",
-                hint: "start mesh-agent with --proxy and --identity")
+                hint: "start mesh-agent with --identity")
         }
         return keeper
     }

@@ -35,11 +35,11 @@ extension AgentConfiguration {
     }
 
     static func identity(
-        _ given: IdentityChoice?, hasProxy: Bool
+        _ given: IdentityChoice?, proxy: ProxyChoice
     ) throws(ConfigurationError.Rejection) -> IdentitySource? {
         guard let given else { return nil }
-        guard hasProxy else {
-            throw .init("no proxy runs that could use certificates", "give --proxy, or leave --identity out")
+        if let lack = proxy.lack {
+            throw .init("\(lack.reason), which could use certificates", "\(lack.remedy), or leave --identity out")
         }
         switch given {
         case .local: return .local

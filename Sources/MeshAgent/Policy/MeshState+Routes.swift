@@ -21,7 +21,7 @@ extension MeshState {
             switch object {
             case .route, .meshPolicy:
                 logger.warning(
-                    "\(object.kind) not in force: it needs the node proxy (--proxy)",
+                    "\(object.kind) not in force: it needs the node proxy, and none runs (see --proxy)",
                     metadata: ["object": "\(object.reference)"])
             default: break
             }

@@ -14,7 +14,7 @@ extension Agent {
     func startProxy(_ program: String, for node: Node) throws(AgentError) -> ProxySupervisor {
         guard access(program, X_OK) == 0 else {
             throw AgentError(
-                "--proxy: \(program) is no program that can be started (install it, or leave the flag out)")
+                "--proxy: \(program) is no program that can be started (install it, or say --proxy none)")
         }
         let own: String
         do throws(BPFError) { own = try ObjectLocator.ownExecutable() } catch {

@@ -62,7 +62,7 @@ final class ProxyFeed {
         loop.enqueue { [weak self] in
             guard let self else { return }
             mustLook = false
-            node.state.refreshEnrolment()
+            node.perform { [weak self] in self?.node.state.refreshEnrolment() }
         }
     }
 

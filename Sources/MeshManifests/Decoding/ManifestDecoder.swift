@@ -175,7 +175,7 @@ public struct ManifestDecoder: Sendable {
             let need = kind == ObjectKind.meshPolicy.rawValue ? "it needs" : "routes need"
             field.report(
                 "the kind \"\(kind)\" is not read: \(need) the node proxy",
-                remedy: "start mesh-agent with --proxy", severity: unknown)
+                remedy: "start mesh-agent with its proxy: see --proxy", severity: unknown)
             return
         }
         let kinds = ObjectKind.allCases.filter(self.kinds.contains).map(\.rawValue)

@@ -29,6 +29,8 @@ public struct Finding: Hashable, Sendable {
         case notSupported
         /// An older policy of the same target sets the field.
         case conflicted
+        /// The route is attached to a port that is said not to speak HTTP.
+        case passedBy
     }
 
     public let policy: ObjectReference

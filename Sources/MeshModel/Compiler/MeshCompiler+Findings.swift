@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension MeshCompiler {
-    /// What the policies select or say that this node does not enforce, sorted.
+    /// What the policies and routes select or say that this node does not enforce, sorted.
     ///
     /// Pods of other nodes are no finding: their nodes enforce. Costs as much as there are policies times pods
     /// of this node; ask about single policies where it matters.
     ///
-    /// - Parameter references: The policies to examine; `nil` for all.
+    /// - Parameter references: The policies and routes to examine; `nil` for all.
     public func findings(for references: Set<ObjectReference>? = nil) -> [Finding] {
         let local = pods.pods.values.filter(isOfThisNode)
         var findings: [Finding] = []
@@ -21,7 +21,7 @@ extension MeshCompiler {
                 findings += danglingEgressPorts(of: policy)
             }
         }
-        return findings.sorted()
+        return (findings + routeFindings(references)).sorted()
     }
 
     private func isOfThisNode(_ pod: Pod) -> Bool {

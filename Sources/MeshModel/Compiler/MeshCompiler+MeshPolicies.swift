@@ -21,9 +21,10 @@ extension MeshCompiler {
 
     /// What holds for requests to a port of a Service.
     func settings(of service: Service, _ port: Service.Port) -> MeshPolicySettings {
-        var settings = meshPolicy(of: service.namespacedName, port: port.name).settings
+        let resolution = meshPolicy(of: service.namespacedName, port: port.name)
+        var settings = resolution.settings
         // Of one port there is nothing more to choose.
-        if let own = settings.protocolOverrides?[port.port] { settings.detect = own }
+        settings.detect = resolution.detection(ofPort: port.port)?.detection
         settings.protocolOverrides = nil
         // What a policy says is nearer to requests than what the Service says about connections.
         if settings.locality == nil {

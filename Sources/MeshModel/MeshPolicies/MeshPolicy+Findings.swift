@@ -3,9 +3,9 @@
 extension MeshPolicyField {
     /// Those that the node proxy of this version acts on.
     static let enforced: Set<MeshPolicyField> = [
-        .maxConnections, .maxPending, .connectTimeout, .poolPerClient, .requestTimeout, .backendRequestTimeout,
-        .retryBudget, .outlierDetection, .algorithm, .locality, .rateLimits, .fault, .protocolOverrides, .detect,
-        .detectTimeout,
+        .maxConnections, .maxPending, .connectTimeout, .idleTimeout, .poolPerClient, .requestTimeout,
+        .backendRequestTimeout, .retryBudget, .outlierDetection, .algorithm, .locality, .rateLimits, .fault,
+        .protocolOverrides, .detect, .detectTimeout,
     ]
 }
 

@@ -74,6 +74,14 @@ public struct MeshPolicyResolution: Equatable, Sendable {
         }
     }
 
+    /// What is said of a port of the Service by its number, which goes before what is said of all; and where.
+    func detection(
+        ofPort port: UInt16
+    ) -> (detection: MeshPolicySettings.Detection, field: MeshPolicyField)? {
+        if let own = settings.protocolOverrides?[port] { return (own, .protocolOverrides) }
+        return settings.detect.map { ($0, .detect) }
+    }
+
     /// How near a target is to a subject; `nil`: it is about something else.
     static func level(
         of target: MeshPolicy.Target, in namespace: String, for subject: Subject, _ rootNamespace: String

@@ -21,7 +21,7 @@ public struct AskedRequest: Hashable, Sendable {
     ///   - authority: for a request whose lines have no Host.
     /// - Throws: ``AskedRequestError``, which says what is no request.
     public init(method: String, target: String, lines: [String], authority: String) throws(AskedRequestError) {
-        guard Self.isToken(method) else {
+        guard HTTPToken.isToken(method) else {
             throw AskedRequestError("'\(method)' is no method", "write a name such as GET; methods have no spaces")
         }
         guard method != "CONNECT" else {
@@ -54,7 +54,7 @@ public struct AskedRequest: Hashable, Sendable {
         let hint = "write 'Name: value'"
         guard let colon = line.firstIndex(of: ":") else { throw AskedRequestError("'\(line)' is no header", hint) }
         let name = String(line[..<colon])
-        guard isToken(name) else { throw AskedRequestError("'\(name)' is no name of a header", hint) }
+        guard HTTPToken.isToken(name) else { throw AskedRequestError("'\(name)' is no name of a header", hint) }
         let blanks: [UInt8] = [0x20, 0x09]
         let value = line[line.index(after: colon)...].utf8.drop { blanks.contains($0) }
         let end = value.lastIndex { !blanks.contains($0) }.map { value.index(after: $0) } ?? value.startIndex
@@ -63,17 +63,6 @@ public struct AskedRequest: Hashable, Sendable {
             throw AskedRequestError("the value of \(name) has a control character", hint)
         }
         return HeaderField(name, text)
-    }
-
-    /// RFC 9110 section 5.6.2.
-    private static func isToken(_ text: String) -> Bool {
-        !text.isEmpty
-            && text.utf8.allSatisfy { byte in
-                switch byte {
-                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-                default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-                }
-            }
     }
 
     /// The values of a header's lines.

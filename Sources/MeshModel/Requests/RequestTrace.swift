@@ -10,6 +10,14 @@ public struct RequestTrace: Sendable {
         public let sentence: String
         /// Of a redirection.
         public var location: String?
+
+        init(status: UInt16, sentence: String, location: String? = nil) {
+            self.status = status
+            self.sentence = sentence
+            self.location = location
+        }
+
+        init(_ answer: RouteAnswer, _ sentence: String) { self.init(status: answer.status, sentence: sentence) }
     }
 
     /// Who may get the request.
@@ -42,7 +50,7 @@ public struct RequestTrace: Sendable {
         path = String(decoding: normal, as: UTF8.self)
         if let router {
             guard let found = request.borrowed(path: normal, { router.match($0, headers: $1) }) else {
-                answer = Answer(status: 404, sentence: "routes are attached, and no rule of them matches the request")
+                answer = Answer(.noRoute, "routes are attached, and no rule of them matches the request")
                 return
             }
             match = found
@@ -56,7 +64,7 @@ public struct RequestTrace: Sendable {
         }
         let total = rule.backends.reduce(0) { $0 + Double($1.weight) }
         guard total > 0 else {
-            answer = Answer(status: 500, sentence: "every backend of the rule has the weight 0")
+            answer = Answer(.noWeight, "every backend of the rule has the weight 0")
             return
         }
         backends = rule.backends.map {
@@ -70,8 +78,8 @@ public struct RequestTrace: Sendable {
             request.values(of: "max-forwards").contains(where: { !$0.isEmpty && $0.utf8.allSatisfy { $0 == 0x30 } })
         else { return nil }
         return Answer(
-            status: request.method == "TRACE" ? 501 : 204,
-            sentence: "Max-Forwards is 0, so that the proxy is who the \(request.method) is for")
+            request.method == "TRACE" ? .methodNotSupported : .hopsExhausted,
+            "Max-Forwards is 0, so that the proxy is who the \(request.method) is for")
     }
 
     /// Rules that answer.
@@ -79,7 +87,7 @@ public struct RequestTrace: Sendable {
         of rule: CompiledRouteRule, to request: AskedRequest, _ normal: [UInt8], _ port: UInt16
     ) -> Answer? {
         if let failure = rule.failure {
-            return Answer(status: 500, sentence: "the rule has a filter that the mesh does not have: \(failure)")
+            return Answer(.ruleNotSupported, "the rule has a filter that the mesh does not have: \(failure)")
         }
         if let cors = rule.actions.cors {
             let asked = CORSPolicy.Request(
@@ -88,8 +96,7 @@ public struct RequestTrace: Sendable {
                 requestHeaders: request.values(of: "access-control-request-headers").first)
             if case .preflight(let fields) = cors.answer(asked) {
                 let isAllowed = fields.contains { $0.name == "Access-Control-Allow-Origin" }
-                return Answer(
-                    status: 204, sentence: "a CORS preflight, which is \(isAllowed ? "allowed" : "not allowed")")
+                return Answer(.preflight, "a CORS preflight, which is \(isAllowed ? "allowed" : "not allowed")")
             }
         }
         guard let redirect = rule.actions.redirect else { return nil }

@@ -55,10 +55,6 @@ final class TunnelGate: Sendable {
             worker.serve(place, OwnedDescriptor(adopting: socket.descriptor))
         case .outbound:
             guard let plan else { return false }
-            if worker != nil, origin.destinationPort == tunnelPort, plan.snapshot.serviceName(at: origin) == nil {
-                reset(socket, origin, "port \(tunnelPort) of a pod is the mesh's own")
-                return true
-            }
             switch plan.outbound(origin, random: { .random(in: 0..<$0) }) {
             case .direct: return false
             case .refused(let reason): reset(socket, origin, reason)

@@ -106,6 +106,9 @@ final class TunnelPlan: Sendable {
     ///
     /// - Parameter random: for the choice of a Service's endpoint.
     func outbound(_ origin: ConnectionOrigin, random: (UInt64) -> UInt64) -> Outbound {
+        if hasTunnels, origin.destinationPort == tunnelPort, snapshot.serviceName(at: origin) == nil {
+            return .refused(Self.ownPort)
+        }
         if remotes[origin.destination] != nil {
             return tunnel(origin, to: origin.destination, port: origin.destinationPort, service: "")
         }
@@ -133,6 +136,8 @@ final class TunnelPlan: Sendable {
 
     private func tunnel(_ origin: ConnectionOrigin, to address: IPAddress, port: UInt16, service: String) -> Outbound {
         guard let pod = remotes[address] else { return .direct }
+        // Of a Service's endpoint.
+        guard port != tunnelPort else { return .refused(Self.ownPort) }
         guard let source = locals[origin.sourceNetwork], let id = source.id else {
             return .refused("the pod that it comes from has no identity here")
         }
@@ -152,7 +157,7 @@ final class TunnelPlan: Sendable {
     /// The tunnel for a connection that a worker of requests wants to an endpoint.
     func outbound(_ request: L7Proxy.LegRequest) -> Outbound {
         if hasTunnels, !request.isToPeer, request.port == tunnelPort {
-            return .refused("port \(tunnelPort) of a pod is the mesh's own")
+            return .refused(Self.ownPort)
         }
         guard request.outsider == nil, !request.isToPeer else { return .direct }
         let origin = ConnectionOrigin(
@@ -160,6 +165,8 @@ final class TunnelPlan: Sendable {
             clientPort: request.client?.port ?? 0, sourceNetwork: request.network, network: request.network)
         return tunnel(origin, to: request.address, port: request.port, service: "")
     }
+
+    private static let ownPort = "port \(tunnelPort) of a pod is the mesh's own"
 
     /// Why the pod's own policy does not allow a tunnel; `nil`: it does.
     func denial(_ outbound: HBONEOutbound) -> String? {

@@ -67,7 +67,13 @@ final class TunnelService {
         guard let worker else { return inForce() }
         worker.policyChanged()
         // Carried out after it.
-        worker.counters { _ in inForce() }
+        whenAnswering(inForce)
+    }
+
+    /// Calls `done`, on the worker's thread if there is one, when that has shown that it lives.
+    func whenAnswering(_ done: @escaping @Sendable () -> Void) {
+        guard let worker else { return done() }
+        worker.counters { _ in done() }
     }
 
     /// What becomes of a worker's wish for a connection.

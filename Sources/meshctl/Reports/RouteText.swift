@@ -20,6 +20,9 @@ enum RouteText {
         return table.rendered(empty: "No routes.")
     }
 
+    /// Conditions that are not as they should be if they are true.
+    private static let bad = ["PartiallyInvalid", "PassedBy"]
+
     private static func add(_ parent: RouteParentReport, _ head: String, to table: inout Table) {
         let port = parent.port.map { ":\($0)" } ?? ""
         let section = parent.sectionName.map { " (\($0))" } ?? ""
@@ -27,7 +30,7 @@ enum RouteText {
             guard let found = parent.conditions.first(where: { $0.type == type }) else { return "-" }
             return found.status == "True" ? "yes" : "no: \(found.reason)"
         }
-        var messages = parent.conditions.filter { $0.status != "True" || $0.type == "PartiallyInvalid" }.map(\.message)
+        var messages = parent.conditions.filter { $0.status != "True" || bad.contains($0.type) }.map(\.message)
         if messages.isEmpty { messages = parent.conditions.filter { $0.type == "Accepted" }.map(\.message) }
         let columns = [
             "Service \(parent.namespace)/\(parent.name)\(port)\(section)", reason("Accepted"), reason("ResolvedRefs"),

@@ -52,6 +52,7 @@ class Agent:
         self.bpffs = Path("/sys/fs/bpf") / node.id
         self.log = self.directory / "agent.log"
         self.process = None
+        self.proxy = "none"  # what --proxy says; None: nothing, so that the agent takes the mesh-proxy beside it
         self.options = []  # further words of the command line
         self.environment = {}  # variables that differ from our own
         atexit.register(self.remove)
@@ -64,7 +65,7 @@ class Agent:
     def argv(self):
         return [binary("mesh-agent"), "--node", self.node.id, "--config-dir", self.config, "--state-dir", self.state,
                 "--cgroup", self.cgroup, "--bpffs", self.bpffs, "--socket", self.socket,
-                *self.options]
+                *(["--proxy", self.proxy] if self.proxy else []), *self.options]
 
     def start(self, wait=True):
         with self.log.open("ab") as log:

@@ -20,7 +20,8 @@ class NodeProxy:
         self.agent.stop()
         # The proxy is another user, and looks for the agent's socket there.
         self.agent.directory.chmod(0o755)
-        self.agent.options = ["--proxy", binary("mesh-proxy"), *words]
+        binary("mesh-proxy")  # says so if it is not built: the agent would do without
+        self.agent.proxy, self.agent.options = None, list(words)
         write()
         self.agent.start()
 

@@ -10,7 +10,7 @@ import socket
 import threading
 
 from . import manifests
-from .agent import Agent, binary
+from .agent import Agent
 from .meshed import OTHER, Meshed
 from .node import Node
 from .nodeproxy import NodeProxy
@@ -86,8 +86,8 @@ class Side(Meshed):
         self.agent = Agent(self.node, objects)
         self.proxy = NodeProxy(self.agent)
         self.agent.directory.chmod(0o755)  # the proxy is another user
-        self.agent.options = ["--proxy", binary("mesh-proxy"), "--identity", "local", "--trust-domain", DOMAIN,
-                              *options]
+        self.agent.proxy = None
+        self.agent.options = ["--identity", "local", "--trust-domain", DOMAIN, *options]
 
 
 class TwoNodes:

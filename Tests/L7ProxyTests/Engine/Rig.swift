@@ -96,6 +96,8 @@ final class Rig: Sendable {
         var service = ServicePolicy()
         /// Of who listens on loopback.
         var authorization: [AuthorizationPolicy] = []
+        /// Addresses of enrolled pods of other nodes.
+        var remote: [IPAddress] = []
     }
 
     /// Returns when the worker has it: it may be reading a request that is sent after this already.
@@ -157,6 +159,10 @@ final class Rig: Sendable {
                 network: ProxyWorkload(
                     name: NamespacedName(namespace: "shop", name: "client"), serviceAccount: "default")
             ],
+            remotePods: Dictionary(
+                uniqueKeysWithValues: policies.remote.map {
+                    ($0, ProxyWorkload(name: NamespacedName(namespace: "shop", name: "far"), serviceAccount: "far"))
+                }),
             destinations: policies.authorization.isEmpty
                 ? []
                 : [

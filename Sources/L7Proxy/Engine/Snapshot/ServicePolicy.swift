@@ -41,6 +41,8 @@ public struct ServicePolicy: Hashable, Sendable {
     public var connectTimeout: UInt64 = 0
     public var requestTimeout: UInt64 = 0
     public var backendTimeout: UInt64 = 0
+    /// Of connections to its endpoints that carry nothing; ``UInt64/max``: they may stay.
+    public var idleTimeout: UInt64 = 0
 
     /// Without a policy nothing is limited that the engine does not limit anyway.
     public init() {
@@ -78,6 +80,7 @@ public struct ServicePolicy: Hashable, Sendable {
         connectTimeout = settings.connectTimeout?.milliseconds ?? 0
         requestTimeout = settings.requestTimeout?.milliseconds ?? 0
         backendTimeout = settings.backendRequestTimeout?.milliseconds ?? 0
+        idleTimeout = settings.idleTimeout.map { $0.milliseconds == 0 ? .max : $0.milliseconds } ?? 0
     }
 }
 

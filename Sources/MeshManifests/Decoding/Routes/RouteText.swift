@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MeshModel
+
 /// The syntax rules of the Gateway API for texts in routes. Each returns what is wrong, or `nil`.
 ///
 /// https://github.com/kubernetes-sigs/gateway-api/blob/v1.4.0/apis/v1/httproute_types.go
@@ -53,8 +55,7 @@ enum RouteText {
     static func headerName(_ text: String) -> String? {
         if text.isEmpty { return "must not be empty" }
         if text.utf8.count > 256 { return "has \(text.utf8.count) characters; the limit is 256" }
-        let isToken = text.utf8.allSatisfy { $0.isLetter || $0.isDigit || "!#$%&'*+-.^_`|~".utf8.contains($0) }
-        return isToken
+        return HTTPToken.isToken(text)
             ? nil : "\"\(text.clipped)\" is not a name: use letters, digits and !#$%&'*+-.^_`|~"
     }
 

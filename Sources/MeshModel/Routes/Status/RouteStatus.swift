@@ -7,9 +7,12 @@ public struct RouteCondition: Hashable, Sendable {
         case resolvedRefs = "ResolvedRefs"
         /// Present only if it is true.
         case partiallyInvalid = "PartiallyInvalid"
+        /// Not of the Gateway API; present only if it is true: connections to a port of the parent are passed on without a
+        /// look at the route, because the port is said not to speak HTTP.
+        case passedBy = "PassedBy"
     }
 
-    /// The reasons of the Gateway API that can come up for the parents of a mesh.
+    /// The reasons of the Gateway API that can come up for the parents of a mesh, and our own.
     public enum Reason: String, Hashable, Sendable {
         case accepted = "Accepted"
         case noMatchingParent = "NoMatchingParent"
@@ -21,6 +24,8 @@ public struct RouteCondition: Hashable, Sendable {
         case invalidKind = "InvalidKind"
         case backendNotFound = "BackendNotFound"
         case unsupportedProtocol = "UnsupportedProtocol"
+        /// Of ``Kind/passedBy``.
+        case opaquePort = "OpaquePort"
     }
 
     public let kind: Kind
