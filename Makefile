@@ -29,7 +29,7 @@ export PYTHON
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
 .PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-values-and-fuzz \
-	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-routes soak soak-bytes soak-l7 \
+	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-mtls bench-routes soak soak-bytes soak-l7 \
 	soak-bodies fuzz kernels lint format presubmit install clean
 
 help: ## list the targets
@@ -105,6 +105,10 @@ bench: ## measure all, fail if a limit is missed; docs/benchmarks keeps the resu
 bench-l7: ## measure the proxy beside Envoy, HAProxy and nginx, and fail if a limit is missed (root)
 	@$(call bootstrap,--bench-l7)
 	scripts/bench-l7.sh --check
+
+bench-mtls: ## measure mutual TLS between two nodes beside Envoy and HAProxy, and fail if a limit is missed (root)
+	@$(call bootstrap,--bench-l7)
+	scripts/bench-mtls.sh --check
 
 bench-routes: ## measure the router alone: time and allocations of a match, 10 and 10 000 routes
 	$(SWIFT) run -c release --package-path Benchmarks/Parts routebench
