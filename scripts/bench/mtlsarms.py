@@ -75,10 +75,10 @@ class TwoNodesBench(Bench):
         authority = Authority.of_file(self.directory / "state" / "authority.pem", DOMAIN, "test", place=1)
         place = self.directory / "trust"
         place.mkdir()
-        self.trust = mtlspeers.Trust(*(place / f"{name}.pem" for name in ("near", "far", "root")))
-        self.trust.near.write_text(authority.svid("near"))
-        self.trust.far.write_text(authority.svid("far"))
-        self.trust.root.write_text(authority.root)
+        files = [place / f"{name}.pem" for name in ("near", "far", "root")]
+        for file, text in zip(files, (authority.svid("near"), authority.svid("far"), authority.root)):
+            file.write_text(text)
+        self.trust = mtlspeers.Trust(*map(str, files))
 
     @staticmethod
     def _addresses(address, ports, stream, tunnel):

@@ -170,7 +170,7 @@ def cipher(seconds):
     total = 0.0
     for direction in ([], ["-decrypt"]):
         output = subprocess.run(
-            ["openssl", "speed", "-elapsed", "-seconds", str(max(1, round(seconds))), "-bytes", str(RECORD), *direction,
+            ["openssl", "speed", "-seconds", str(max(1, round(seconds))), "-bytes", str(RECORD), *direction,
              "-evp", "aes-128-gcm"], capture_output=True, text=True, check=True).stdout
         kilobytes, = re.findall(r"^AES-128-GCM\s+([\d.]+)k", output, re.MULTILINE | re.IGNORECASE)
         total += 1e6 / (float(kilobytes) * 1000 / 1024)
