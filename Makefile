@@ -42,7 +42,7 @@ bpf: ## build the BPF object with the toolchain's own clang
 	@$(call bootstrap)
 	scripts/build-bpf.sh
 
-demo: ## show the mesh at work on this machine: 10 seconds, once built (root)
+demo: ## show the mesh at work on this machine: half a minute, once built (root)
 	@$(call bootstrap,--demo)
 	@scripts/build-bpf.sh
 	@$(SWIFT) build --product mesh-agent

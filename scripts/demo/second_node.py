@@ -26,7 +26,7 @@ ORDERS = "10.96.0.20"
 DOMAIN = "cluster.local"
 # What the authority's intermediate lives in the demo, in seconds: 60 days otherwise. No certificate of a pod lives longer, and
 # each is renewed at half of its life.
-LIFE = 14
+LIFE = 12
 
 
 class SecondNodeSteps:
@@ -48,17 +48,18 @@ class SecondNodeSteps:
             mesh.write_manifests({"demo": self.node, "other": self.other}, "mesh", "second-node")
             mesh.agent.directory.chmod(0o755)  # the proxy is another user, and comes back to an agent that was restarted
             mesh.agent.options += ["--identity", "local"]
-        self._make_authority()
-        self.mesh.start()
+        words = ["ca", "init", "--node", self.node.id, "--state-dir", str(self.mesh.agent.state)]
+        command("meshctl " + " ".join(words))
+        output(run(binary("meshctl"), *words).stdout, 3)
         share_authority(self.mesh.agent, self.second.agent)
-        command("cp state/authority.pem state-2/authority.pem")
-        self.second.start()
+        command(f"cp {self.mesh.agent.state}/authority.pem {self.second.agent.state}/")
+        self.first_serials, self._due = {}, {}
         for mesh in self.meshes:
-            self._wait(lambda: self._certificates(mesh), "certificates in the proxy")
+            self._start(mesh)
         for mesh in self.meshes:
             mesh.ctl("identity")
-        self.first_serials = self._serials()
-        check(len(self.first_serials) == 5, "each service account has a certificate on its node", str(self.first_serials))
+        check(sum(map(len, self.first_serials.values())) == 5, "each service account has a certificate on its node",
+              str(self.first_serials))
         self._serve("orders", nginx_words(self.directory, "orders", flaky=False), 8080, "nginx -c orders/nginx.conf",
                     self.second)
         self._serve("ledger", redis_words(self.directory, "ledger"), 6379, "redis-server --port 6379", self.second)
@@ -68,6 +69,7 @@ class SecondNodeSteps:
         self.clients.append(self.steady)
         self.steady.line()
         say("It asks without pause, each time by a new connection, until the certificates have changed.")
+        self._rotate_if_due()
 
     def across_nodes(self):
         self._rotate_if_due()
@@ -146,8 +148,7 @@ class SecondNodeSteps:
         say(f"The authority's intermediate lives {LIFE} s here, and certificates no longer, so that this can be seen.")
         while not self._rotate_if_due():
             time.sleep(0.05)
-        self._wait(lambda: all(self._serials().get(key) not in (None, old) for key, old in self.first_serials.items()),
-                   "another certificate for each identity")
+        self._wait(self._has_other_certificates, "another certificate for each identity")
         for mesh in self.meshes:
             mesh.ctl("identity")
         self.second.ctl("policy", "delete", "AuthorizationPolicy", "demo/orders-are-read")
@@ -183,25 +184,29 @@ class SecondNodeSteps:
     def ledger(self):
         return self.other.pods["ledger"]
 
-    def _make_authority(self):
-        state = self.mesh.agent.state
-        words = ["ca", "init", "--node", self.node.id, "--state-dir", str(state)]
-        command("meshctl " + " ".join(words))
-        output(run(binary("meshctl"), *words).stdout, 3)
-        made = time.time()
-        Authority.of_file(state / "authority.pem", DOMAIN, "demo").renew_intermediate(state / "authority.pem", LIFE)
-        self._due = made + LIFE / 2 + 1
+    def _start(self, mesh):
+        """The agent, with an intermediate that begins to live now."""
+        file = mesh.agent.state / "authority.pem"
+        Authority.of_file(file, DOMAIN, "demo").renew_intermediate(file, LIFE)
+        self._due[mesh] = time.time() + LIFE / 2 + 1
+        mesh.start()
+        self._wait(lambda: self._certificates(mesh), "certificates in the proxy")
+        self.first_serials[mesh] = self._serials(mesh)
 
     def _rotate_if_due(self):
-        """The intermediate is replaced when it is asked for at half of its life; in time, however long the steps take."""
-        if self._due and time.time() > self._due:
-            self._due = None
-            for mesh in self.meshes:
-                mesh.ctl("ca", "rotate", limit=3)
-        return self._due is None
+        """Whether both intermediates are replaced: they are when a change of root begins after half of their life."""
+        for mesh in [mesh for mesh, due in self._due.items() if time.time() > due]:
+            del self._due[mesh]
+            mesh.ctl("ca", "rotate", limit=3)
+        return not self._due
 
-    def _serials(self):
-        return {one["identity"]: one.get("serial") for mesh in self.meshes for one in mesh.json("identity")}
+    @staticmethod
+    def _serials(mesh):
+        return {one["identity"]: one.get("serial") for one in mesh.json("identity")}
+
+    def _has_other_certificates(self):
+        return all(self._serials(mesh).get(identity) not in (None, serial)
+                   for mesh, serials in self.first_serials.items() for identity, serial in serials.items())
 
     def _certificates(self, mesh):
         """Whether the proxy that serves has one for each identity."""

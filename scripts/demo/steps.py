@@ -142,7 +142,7 @@ class Demo(RequestSteps, SecondNodeSteps):
 
     def latency(self):
         heading("Latency with the mesh on and off")
-        count, rounds = 10_000, 4
+        count, rounds = 5_000, 4
         say(f"""redis PING on one connection, client and server on one core; {rounds} rounds of {count} in turns:
             plain-client to plain-redis outside the mesh, client to redis inside.""")
         command(f"meshctl run --pod demo/client -- client.py ping {self.redis.ipv4} 6379 {count}")
