@@ -70,7 +70,7 @@ def echo(host: str, port: int, text: str) -> None:
 
 
 def keep(url: str) -> None:
-    answered = failed = 0
+    answered, failures = 0, []
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], 0.002)[0]:
@@ -78,9 +78,9 @@ def keep(url: str) -> None:
             with opener.open(url, timeout=5) as reply:
                 reply.read()
             answered += 1
-        except OSError:  # an HTTPError too
-            failed += 1
-    print(f"{answered} answered, {failed} failed", flush=True)
+        except OSError as error:  # an HTTPError too
+            failures.append(f"{time.strftime('%H:%M:%S')} {error}")
+    print(f"{answered} answered, {len(failures)} failed {'; '.join(failures[:5])}".rstrip(), flush=True)
 
 
 def ping(connection: socket.socket) -> None:

@@ -190,10 +190,9 @@ class Demo(RequestSteps, SecondNodeSteps):
         talker.line()
         return talker
 
-    def _apply(self, name, kind="policies", mesh=None):
-        mesh = mesh or self.mesh
-        mesh.ctl("policy", "apply", "-f", str(mesh.policies / f"{kind}-{name}"),
-                 shown_as=f"policy apply -f examples/demo/{kind}/{name}")
+    def _apply(self, name, kind="policies"):
+        self.mesh.ctl("policy", "apply", "-f", str(self.mesh.policies / f"{kind}-{name}"),
+                      shown_as=f"policy apply -f examples/demo/{kind}/{name}")
 
     def _get(self, url, count, weights):
         """Asks `count` times, and checks who answered."""
