@@ -31,8 +31,8 @@ export PYTHON
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
 .PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-and-values fuzz-slice \
-	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-routes soak soak-bytes soak-l7 \
-	soak-bodies fuzz kernels lint format presubmit install clean
+	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-mtls bench-routes soak soak-bytes \
+	soak-l7 soak-bodies fuzz kernels lint format presubmit install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -44,7 +44,7 @@ bpf: ## build the BPF object with the toolchain's own clang
 	@$(call bootstrap)
 	scripts/build-bpf.sh
 
-demo: ## show the mesh at work on this machine: 10 seconds, once built (root)
+demo: ## show the mesh at work on this machine: half a minute, once built (root)
 	@$(call bootstrap,--demo)
 	@scripts/build-bpf.sh
 	@$(SWIFT) build --product mesh-agent
@@ -109,6 +109,10 @@ bench: ## measure all, fail if a limit is missed; docs/benchmarks keeps the resu
 bench-l7: ## measure the proxy beside Envoy, HAProxy and nginx, and fail if a limit is missed (root)
 	@$(call bootstrap,--bench-l7)
 	scripts/bench-l7.sh --check
+
+bench-mtls: ## measure mutual TLS between two nodes beside Envoy and HAProxy, and fail if a limit is missed (root)
+	@$(call bootstrap,--bench-l7)
+	scripts/bench-mtls.sh --check
 
 bench-routes: ## measure the router alone: time and allocations of a match, 10 and 10 000 routes
 	$(SWIFT) run -c release --package-path Benchmarks/Parts routebench

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Builds the mesh in release configuration, installs Envoy into .build/envoy, and measures the node's proxy beside Envoy,
-# HAProxy and nginx. Options: see scripts/bench/l7.py --help.
+# HAProxy and nginx. Options: see scripts/bench/l7.py --help. BENCH=mtls: two nodes, scripts/bench/mtls.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -24,4 +24,4 @@ scripts/build-bpf.sh
 "${SWIFT:-swift}" build -c release --product mesh-proxy
 "${SWIFT:-swift}" build -c release --product meshctl
 "${SWIFT:-swift}" build -c release --package-path Benchmarks --product meshload
-exec "$python" scripts/bench/l7.py "$@"
+exec "$python" "scripts/bench/${BENCH:-l7}.py" "$@"

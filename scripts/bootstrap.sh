@@ -8,18 +8,19 @@
 #   scripts/bootstrap.sh --test     and what `make test` runs
 #   scripts/bootstrap.sh --kernels  and what `make kernels` runs: QEMU; it downloads the kernels itself
 #   scripts/bootstrap.sh --bench    and what `make bench` runs
-#   scripts/bootstrap.sh --bench-l7 and what `make bench-l7` runs, but Envoy, which scripts/bench-l7.sh installs
+#   scripts/bootstrap.sh --bench-l7 and what `make bench-l7` and `make bench-mtls` run, but Envoy, which scripts/bench-l7.sh installs
 #
 # It installs nothing that is there already, leaves no service running, and says what it does. It mounts the BPF file
 # system at /sys/fs/bpf where that is missing. Exit codes: 0 ready, 1 a finding has to be remedied first, 2 usage.
 set -euo pipefail
 
 build_packages=(libbpf-dev libelf-dev zlib1g-dev linux-libc-dev libnghttp2-dev libssl-dev pkg-config)
-demo_packages=(iproute2 procps nginx-light redis-server python3 python3-yaml)
-test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-h2 python3-grpcio
+demo_packages=(iproute2 procps nginx-light redis-server python3 python3-yaml python3-h2 python3-cryptography)
+test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-grpcio
     python3-prometheus-client nghttp2-client nghttp2-server nodejs apache2 ethtool curl openssl)
 bench_packages=(iproute2 procps python3 python3-yaml ethtool)
-bench_l7_packages=("${bench_packages[@]}" nginx-light haproxy wrk nghttp2-client curl binutils python3-venv)
+bench_l7_packages=("${bench_packages[@]}" nginx-light haproxy wrk nghttp2-client curl binutils python3-venv python3-h2
+    python3-cryptography openssl)
 kernels_packages=(qemu-system-x86 cpio kmod binutils iproute2 util-linux python3 python3-yaml)
 minimum_swift=6.3
 minimum_kernel=5.18

@@ -2,11 +2,14 @@
 """Tunnels that peers open (HBONE), on loopback: the worker's own loop against Python's ssl and h2."""
 
 import socket
+import subprocess
+import sys
 
 import h2.errors
 import pytest
 
 from harness.hbone import exactly, to_end
+from harness.processes import own_memory, root_of_repository, spawn, stop
 from harness.tunnels import application, dial, mesh, probes, server  # noqa: F401 (fixtures)
 
 
@@ -149,3 +152,24 @@ def test_pings(probes, mesh):
     end.until(lambda: end.pings >= 3, "three pings")
     # From now on nothing is read, so nothing is answered.
     assert server.wait("failure")["reason"] == "peerSilent"
+
+
+def test_an_idle_connection_takes_little(probes, mesh, tmp_path):
+    """Nearly all of it is OpenSSL 3.0's session with the peer's certificates, and nghttp2's."""
+    server = probes(identity=mesh.id("db"), limits={"pingInterval": 100, "pingTimeout": 60_000})
+    (tmp_path / "own").write_text(mesh.svid("web"))
+    (tmp_path / "root").write_text(mesh.root)
+
+    def held(count):
+        process = spawn(sys.executable, root_of_repository() / "scripts/bench/mtlsclient.py", "idle", "127.0.0.1", server.peers,
+                        tmp_path / "own", tmp_path / "root", count, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout.readline() == "ready\n"
+            return own_memory(server.pid)
+        finally:
+            process.stdin.close()
+            stop(process)
+    few, many = held(10), held(70)
+    each = (many - few) / 60
+    print(f"{each:.0f} bytes for an idle connection")
+    assert each <= 40 << 10

@@ -3,24 +3,15 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from harness.processes import root_of_repository, stop
+from harness.processes import own_memory, root_of_repository, stop
 from harness.routed import ADDRESSES, PORT, http_route, to
 from harness.world import eventually
 
 _PROGRAM = root_of_repository() / "scripts" / "bench" / "idle.py"
 COUNT = 2000
-
-
-def resident(pid):
-    """Bytes of memory that are the process's alone: no file, nothing shared."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Private_Dirty:"):
-            return int(line.split()[1]) << 10
-    raise RuntimeError("no Private_Dirty")
 
 
 def held(routed, version, count, pid):
@@ -29,7 +20,7 @@ def held(routed, version, count, pid):
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "ready\n"
-        return resident(pid)
+        return own_memory(pid)
     finally:
         process.stdin.close()
         stop(process)

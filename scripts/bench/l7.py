@@ -30,24 +30,31 @@ IDLE, ALLOCATIONS = "idle-connections", "allocations"
 LOAD = 0.5
 
 
-def parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(arguments, description, peers, output):
+    """output: the file that a whole run writes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short, nothing is written: whether it runs")
     parser.add_argument("--cases", default="*", help="names with wildcards, separated by commas")
-    parser.add_argument("--peers", default=",".join(l7cases.PEERS), help="which of them")
+    parser.add_argument("--peers", default=",".join(peers), help="which of them")
     parser.add_argument("--blocks", type=int, help="blocks of each case (10, quick 2)")
     parser.add_argument("--seconds", type=float, help="seconds of each run (2, quick 1)")
-    parser.add_argument("--output", type=Path, help="JSON file (docs/benchmarks/l7.json, quick: none)")
+    parser.add_argument("--output", type=Path, help=f"JSON file ({output}, quick: none)")
     parser.add_argument("--check", action="store_true", help="exit 1 if a limit is missed")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.peers = [name for name in peers if name in options.peers.split(",")]
+    options.blocks = options.blocks or (2 if options.quick else 10)
+    options.seconds = options.seconds or (1 if options.quick else 2)
+    if not options.output and not options.quick and options.cases == "*":
+        options.output = ROOT / output
+    return options
 
 
 def prove(bench, case):
     """That the arms can do the case, and that each answers by itself. Raises NotSupported for the mesh's."""
     if case.name == "h1-policy":
         bench.guard()
-    if case.protocol == "h1":
+    if case.protocol == "h1" or case.load:
         return
     for name in case.arms:
         if name not in bench.arms:
@@ -85,7 +92,7 @@ def run_case(bench, case, count, seconds):
     for figure, (unit, key) in l7cases.FIGURES.items():
         if key in done[0][names[0]][0]:
             series = {name: [statistics.fmean(result[key] for result in block[name]) for block in done] for name in names}
-            entries.append(entry(case, figure, unit, series))
+            entries.append(entry(case, figure, unit.replace("request", case.unit), series))
     rest = {name: [result for block in done for result in block[name]] for name in names}
     for key in ("half_per_second", "proxy_busy", "closed_p50_us", "closed_p99_us"):
         if key in rest[names[0]][0]:
@@ -103,10 +110,8 @@ def entry(case, figure, unit, series):
     """series: arm -> a value for each block."""
     result = {"case": case.name, "figure": figure, "metric": unit,
               "arms": {name: round(statistics.median(values), 3) for name, values in series.items()}, "ratios": []}
-    for other in series:
-        arm = "mesh" if other not in ("mesh", "mesh-policy", "mesh-10000") else other
-        base = other if arm == "mesh" else "mesh"
-        if arm not in series or arm == base or not all(series[base]):
+    for arm, base in case.pairs or pairs_of_the_mesh(series):
+        if arm not in series or base not in series or arm == base or not all(series[base]):
             continue
         ratio, spread = blocks.ratio(series[arm], series[base])
         ratios = {"arm": arm, "other": base, "ratio": ratio, "spread": spread}
@@ -115,6 +120,11 @@ def entry(case, figure, unit, series):
                 ratios |= {"limit": limit.text(), "kept": limit.kept(ratio, spread)}
         result["ratios"].append(ratios)
     return result
+
+
+def pairs_of_the_mesh(names):
+    """The mesh to each other arm, and the mesh with a burden to the mesh."""
+    return [(other, "mesh") if other in ("mesh-policy", "mesh-10000") else ("mesh", other) for other in names]
 
 
 def show(result):
@@ -172,8 +182,7 @@ def allocations(bench, case, seconds):
 
 def plan(options):
     """(name, what makes its entries of a Bench, whether it needs the many routes)."""
-    count = options.blocks or (2 if options.quick else 10)
-    seconds = options.seconds or (1 if options.quick else 2)
+    count, seconds = options.blocks, options.seconds
     cases = l7cases.all_cases()
     steps = [(case.name, lambda bench, case=case: run_case(bench, case, count, seconds),
               "mesh-10000" in case.arms) for case in cases]
@@ -183,30 +192,28 @@ def plan(options):
             return [allocations(bench, case, seconds)]
         steps.append((f"{ALLOCATIONS}-{case.protocol}", step, False))
     steps.append((IDLE, lambda bench: [idle(bench, 200 if options.quick else 2000)], False))
+    return steps
+
+
+def run_all(options, steps, benches):
+    """Exit status and a line that sums up. steps: name, what makes its entries of a bench, which bench; benches: what makes
+    each, in this order."""
     patterns = options.cases.split(",")
-    return [step for step in steps if any(fnmatch.fnmatch(step[0], pattern) for pattern in patterns)], count, seconds
-
-
-def main(arguments=None):
-    """Exit status and a line that sums up."""
-    options = parse(arguments)
-    steps, count, seconds = plan(options)
+    steps = [step for step in steps if any(fnmatch.fnmatch(step[0], pattern) for pattern in patterns)]
     if options.list:
         print("\n".join(name for name, *_ in steps))
         return 0, f"{len(steps)} cases"
     if not steps:
         sys.exit(f"no case is called {options.cases}; --list prints them")
-    peers = [name for name in l7cases.PEERS if name in options.peers.split(",")]
-    if "envoy" in peers and not l7peers.envoy_program():
-        sys.exit("Envoy is not installed: scripts/bench-l7.sh installs it; --peers haproxy,nginx does without")
+    if "envoy" in options.peers and not l7peers.envoy_program():
+        sys.exit("Envoy is not installed: scripts/bench-l7.sh installs it; --peers haproxy does without")
     started = time.monotonic()
     results, missed, absent = [], [], []
-    # The many routes are a burden on what has nothing to do with them (memory), so they are last and apart.
-    for is_large in (False, True):
-        chosen = [step for step in steps if step[2] == is_large]
+    for number, make in enumerate(benches):
+        chosen = [step for step in steps if step[2] == number]
         if not chosen:
             continue
-        bench = Bench([] if is_large else peers, MANY if is_large else 0)
+        bench = make()
         try:
             for name, step, _ in chosen:
                 try:
@@ -220,14 +227,20 @@ def main(arguments=None):
                 results += entries
         finally:
             bench.remove()
-    output = options.output or (None if options.quick or options.cases != "*" else ROOT / "docs/benchmarks/l7.json")
-    if output:
-        save(output, results + absent, {"blocks": count, "seconds": seconds, "peers": peers})
-        print(f"written to {output}")
+    if options.output:
+        save(options.output, results + absent,
+             {"blocks": options.blocks, "seconds": options.seconds, "peers": options.peers})
+        print(f"written to {options.output}")
     line = summary(len(steps) - len(absent), time.monotonic() - started, missed)
     if absent:
         line += f"; not supported yet: {', '.join(one['case'] for one in absent)}"
     return 1 if missed and options.check else 0, line
+
+
+def main(arguments=None):
+    options = parse(arguments, __doc__, l7cases.PEERS, "docs/benchmarks/l7.json")
+    # The many routes are a burden on what has nothing to do with them (memory), so they are last and apart.
+    return run_all(options, plan(options), [lambda: Bench(options.peers, 0), lambda: Bench([], MANY)])
 
 
 if __name__ == "__main__":

@@ -83,18 +83,22 @@ class Arm:
     def idle(self, count, path):
         """Bytes of the proxy's memory that an idle connection of a client takes."""
         address, port = self.address("h1")
-        argv = self.argv("/usr/bin/python3", Path(__file__).with_name("idle.py"), address, str(port), path)
-        self._hold(argv, count // 10, lambda: None)  # what the first connections make once
+        return self.growth(count, "/usr/bin/python3", Path(__file__).with_name("idle.py"), address, str(port), path)
+
+    def growth(self, count, *words, settle=0.2):
+        """The same of what a program holds that says "ready" and ends with its input. settle: seconds from then on."""
+        argv = self.argv(*words)
+        self._hold(argv, count // 10, lambda: None, 0)  # what the first connections make once
         before = accounts.resident(self.pids())
-        return (self._hold(argv, count, lambda: accounts.resident(self.pids())) - before) / count
+        return (self._hold(argv, count, lambda: accounts.resident(self.pids()), settle) - before) / count
 
     @staticmethod
-    def _hold(argv, count, look):
+    def _hold(argv, count, look, settle):
         process = spawn(*argv, str(count), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             if process.stdout.readline() != "ready\n":
                 raise RuntimeError(f"{count} idle connections were not made")
-            time.sleep(0.2)
+            time.sleep(settle)
             return look()
         finally:
             stop(process)
@@ -103,6 +107,28 @@ class Arm:
 def by_protocol(address, ports):
     h1, h2 = ports
     return {"h1": (address, h1), "h2": (address, h2), "grpc": (address, h2)}
+
+
+def services(targets):
+    """Services by name: (pod, port) of their backend."""
+    for name, (pod, port) in targets.items():
+        service = manifests.service(name, manifests.app(pod)["matchLabels"], [(80, port)], [SERVICES[name]])
+        if name in ("h2", "grpc"):
+            service["spec"]["ports"][0]["appProtocol"] = "kubernetes.io/h2c"
+        yield service
+
+
+def rules(service, numbers):
+    return [{"matches": [{"path": {"type": "PathPrefix", "value": f"/r{number}"}}], "backendRefs": [to(service)]}
+            for number in numbers]
+
+
+def routes(*names):
+    """Of Services of HTTP, and that of gRPC."""
+    for service in names:
+        yield http_route(service, rules(service, range(l7peers.ROUTES)), parent=service)
+    yield {**http_route("grpc", [{"matches": [{"method": {"service": "mesh.Bench", "method": "Unary"}}],
+                                  "backendRefs": [to("grpc")]}], parent="grpc"), "kind": "GRPCRoute"}
 
 
 class Bench:
@@ -168,20 +194,10 @@ class Bench:
     def _services(self):
         targets = {"web": ("b", MESHED[0]), "h2": ("b", MESHED[1]), "many": ("b", MESHED[0]),
                    "guarded": ("d", MESHED[0]), "grpc": ("b", MESHED[1])}
-        for name, (pod, port) in targets.items():
-            service = manifests.service(name, manifests.app(pod)["matchLabels"], [(80, port)], [SERVICES[name]])
-            if name in ("h2", "grpc"):
-                service["spec"]["ports"][0]["appProtocol"] = "kubernetes.io/h2c"
-            yield service
+        return services(targets)
 
     def _routes(self):
-        def rules(service, numbers):
-            return [{"matches": [{"path": {"type": "PathPrefix", "value": f"/r{number}"}}],
-                     "backendRefs": [to(service)]} for number in numbers]
-        for service in ("web", "guarded", "h2"):
-            yield http_route(service, rules(service, range(l7peers.ROUTES)), parent=service)
-        yield {**http_route("grpc", [{"matches": [{"method": {"service": "mesh.Bench", "method": "Unary"}}],
-                                      "backendRefs": [to("grpc")]}], parent="grpc"), "kind": "GRPCRoute"}
+        yield from routes("web", "guarded", "h2")
         for first in range(0, self._many, 10):
             yield http_route(f"many-{first}", rules("many", range(first, first + 10)), parent="many")
 
@@ -227,8 +243,11 @@ class Bench:
             return arm.get(protocol, "/r1/small")[0] == 200 and arm.get(protocol, "/none")[0] in (404, 503)
         eventually(serves, timeout=20, what=f"an answer by {name}")
 
-    def remove(self):
+    def stop_processes(self):
         for process in self._processes:
             stop(process, grace=1)
+
+    def remove(self):
+        self.stop_processes()
         self.meshed.remove()
         self._proxy.end()

@@ -26,13 +26,16 @@ class Limit:
 @dataclass(frozen=True)
 class Case:
     name: str
-    protocol: str  # h1, h2, grpc
+    protocol: str  # h1, h2, grpc, or what `load` makes of it
     path: str
     body: int      # bytes of the response's body
     arms: tuple
     limits: tuple
     half: bool = True   # measured at half load, too
     routes: tuple = ()  # (arm, to how many of its routes the requests go); else all go to `path`
+    pairs: tuple = ()   # (arm, other) whose ratios are shown; else those of the mesh
+    load: object = None  # load(arm, case, seconds) in place of requests
+    unit: str = "request"
 
 
 # Figure -> unit and key of a measurement.

@@ -71,13 +71,7 @@ def nginx(directory, upstreams):
               location / {{ return 404; }} location = {GRPC_PATH} {{ grpc_pass grpc://two; }} }}""")
 
 
-def haproxy(directory, upstreams):
-    directory.mkdir(parents=True)
-    chosen = "\n".join(f"    use_backend {{0}} if {{{{ path_beg {path}/ }}}}" for path in [*paths(), GRPC_PATH])
-    chosen = chosen.replace(f"{GRPC_PATH}/", GRPC_PATH)
-    (h1, h1_port), (h2, h2_port) = upstreams
-    configuration = directory / "haproxy.cfg"
-    configuration.write_text(f"""
+HAPROXY = """
 global
     nbthread 1
     maxconn 8000
@@ -90,6 +84,14 @@ defaults
     timeout http-keep-alive 600s
     http-reuse always
     option forwardfor
+"""
+
+
+def haproxy(directory, upstreams):
+    chosen = "\n".join(f"    use_backend {{0}} if {{{{ path_beg {path}/ }}}}" for path in [*paths(), GRPC_PATH])
+    chosen = chosen.replace(f"{GRPC_PATH}/", GRPC_PATH)
+    (h1, h1_port), (h2, h2_port) = upstreams
+    return haproxy_words(directory, f"""{HAPROXY}
 frontend h1
     bind :{H1}
 {chosen.format('one')}
@@ -101,6 +103,12 @@ backend one
 backend two
     server two {h2}:{h2_port} proto h2
 """)
+
+
+def haproxy_words(directory, text):
+    directory.mkdir(parents=True)
+    configuration = directory / "haproxy.cfg"
+    configuration.write_text(text)
     return ["haproxy", "-f", configuration, "-db"]
 
 
@@ -110,44 +118,59 @@ def envoy_program():
     return found[0] if found else None
 
 
-def _envoy_listener(port, cluster, codec):
-    kind = "type.googleapis.com/envoy.extensions.filters"
-    routes = [{"match": {"prefix": f"{path}/"}, "route": {"cluster": cluster, "timeout": "0s"}} for path in paths()]
-    routes.append({"match": {"path": GRPC_PATH}, "route": {"cluster": cluster, "timeout": "0s"}})
-    manager = {
-        "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": cluster,
+KIND = "type.googleapis.com/envoy.extensions"
+
+
+def envoy_routes(cluster, grpc_cluster=None):
+    """Those of one virtual host."""
+    found = [{"match": {"prefix": f"{path}/"}, "route": {"cluster": cluster, "timeout": "0s"}} for path in paths()]
+    return found + [{"match": {"path": GRPC_PATH}, "route": {"cluster": grpc_cluster or cluster, "timeout": "0s"}}]
+
+
+def envoy_manager(name, codec, routes, **more):
+    """The filter that speaks HTTP. routes: of all hosts, or the virtual hosts."""
+    hosts = routes if "domains" in routes[0] else [{"name": "all", "domains": ["*"], "routes": routes}]
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": {
+        "@type": f"{KIND}.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": name,
         "codec_type": codec, "use_remote_address": True, "generate_request_id": False,
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        "route_config": {"virtual_hosts": hosts},
         "http_filters": [{"name": "envoy.filters.http.router",
-                          "typed_config": {"@type": f"{kind}.http.router.v3.Router"}}]}
-    return {"name": cluster, "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},
-            "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager",
-                                            "typed_config": manager}]}]}
+                          "typed_config": {"@type": f"{KIND}.filters.http.router.v3.Router"}}], **more}}
 
 
-def _envoy_cluster(name, upstream, is_h2):
+def envoy_listener(name, port, filter, **chain):
+    return {"name": name, "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},
+            "filter_chains": [{"filters": [filter], **chain}]}
+
+
+def envoy_cluster(name, upstream, is_h2, **more):
     address, port = upstream
     cluster = {
         "name": name, "type": "STATIC", "connect_timeout": "5s",
         "circuit_breakers": {"thresholds": [{"max_connections": 8000, "max_pending_requests": 8000,
                                              "max_requests": 8000}]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
-            {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}]}]}}
+            {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}]}]}, **more}
     if is_h2:
         cluster["typed_extension_protocol_options"] = {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "@type": f"{KIND}.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {"http2_protocol_options": {}}}}
     return cluster
 
 
 def envoy(directory, upstreams):
-    directory.mkdir(parents=True)
     h1, h2 = upstreams
+    return envoy_words(directory, [
+        envoy_listener(name, port, envoy_manager(name, codec, envoy_routes(name)))
+        for name, port, codec in (("one", H1, "HTTP1"), ("two", H2, "HTTP2"))],
+        [envoy_cluster("one", h1, False), envoy_cluster("two", h2, True)])
+
+
+def envoy_words(directory, listeners, clusters):
+    directory.mkdir(parents=True)
     configuration = directory / "envoy.json"
-    configuration.write_text(json.dumps({"static_resources": {
-        "listeners": [_envoy_listener(H1, "one", "HTTP1"), _envoy_listener(H2, "two", "HTTP2")],
-        "clusters": [_envoy_cluster("one", h1, False), _envoy_cluster("two", h2, True)]}}))
+    configuration.write_text(json.dumps({"static_resources": {"listeners": listeners, "clusters": clusters}}))
     return [envoy_program(), "-c", configuration, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
 
 

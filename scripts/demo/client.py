@@ -5,6 +5,9 @@
     client.py ask METHOD URL COUNT ['NAME: VALUE']...    the same by another method, with headers
     client.py try HOST PORT      20 attempts to connect; how each ended and how long it took
     client.py ping HOST PORT N   the median time of N redis PINGs on one connection, on one core
+    client.py echo HOST PORT TEXT    what redis answers to ECHO TEXT
+    client.py keep URL           requests without pause, each on a new connection, until standard input ends; then how many
+                                 were answered and how many failed
     client.py hold HOST PORT     a busy and an idle redis connection, until they break or standard input ends
 """
 
@@ -57,6 +60,27 @@ def try_connect(host: str, port: int) -> None:
     times = sorted(microseconds for _, microseconds in attempts)
     ends = ", ".join(f"{result} x{number}" for result, number in results.items())
     print(f"connect {host}:{port}: {ends}; median {times[len(times) // 2]:.0f} us, slowest {times[-1]:.0f} us")
+
+
+def echo(host: str, port: int, text: str) -> None:
+    with socket.create_connection((host, port), timeout=5) as connection:
+        connection.sendall(f"ECHO {text}\r\n".encode())
+        with connection.makefile("r") as answer:
+            print(answer.readline().strip(), answer.readline().strip())
+
+
+def keep(url: str) -> None:
+    answered, failures = 0, []
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0.002)[0]:
+        try:
+            with opener.open(url, timeout=5) as reply:
+                reply.read()
+            answered += 1
+        except OSError as error:  # an HTTPError too
+            failures.append(f"{time.strftime('%H:%M:%S')} {error}")
+    print(f"{answered} answered, {len(failures)} failed {'; '.join(failures[:5])}".rstrip(), flush=True)
 
 
 def ping(connection: socket.socket) -> None:
@@ -129,6 +153,10 @@ def main() -> None:
         try_connect(words[1], int(words[2]))
     elif len(words) == 4 and words[0] == "ping":
         ping_many(words[1], int(words[2]), int(words[3]))
+    elif len(words) == 4 and words[0] == "echo":
+        echo(words[1], int(words[2]), words[3])
+    elif len(words) == 2 and words[0] == "keep":
+        keep(words[1])
     elif len(words) == 3 and words[0] == "hold":
         hold(words[1], int(words[2]))
     else:

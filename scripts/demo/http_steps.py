@@ -84,9 +84,9 @@ class RequestSteps:
 
     # Their parts
 
-    def _ask(self, method, path, count, *headers):
+    def _ask(self, method, path, count, *headers, pod="client"):
         words = " ".join(f"'{header}'" for header in headers)
-        return self.mesh.in_pod("client", sys.executable, CLIENT, "ask", method, f"http://{WEB}{path}", str(count), *headers,
+        return self.mesh.in_pod(pod, sys.executable, CLIENT, "ask", method, f"http://{WEB}{path}", str(count), *headers,
                                 shown_as=f"client.py ask {method} http://{WEB}{path} {count} {words}".rstrip())
 
     def _wait_until(self, answer, path, count):

@@ -43,7 +43,8 @@ def main():
         demo.run()
         status = 0
     except (StepFailed, CommandFailed, RuntimeError) as error:
-        failed(f"{error}\nThe last lines of the agent's log:\n{log_tail(mesh)}")
+        failed("\n".join([str(error), *(f"The last lines of the log of an agent:\n{log_tail(each)}"
+                                        for each in (mesh, demo and demo.second) if each)]))
     except SystemExit as stop:
         status = stop.code
         failed("stopped; cleaning up")
@@ -57,7 +58,7 @@ def main():
 
 
 def log_tail(mesh):
-    return mesh.agent.log_tail(20) if mesh is not None and mesh.agent.log.exists() else "(it was not started)"
+    return mesh.agent.log_tail(20) if mesh.agent.log.exists() else "(it was not started)"
 
 
 if __name__ == "__main__":

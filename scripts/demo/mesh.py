@@ -13,20 +13,25 @@ NAMESPACE = "demo"
 
 
 class Mesh:
-    def __init__(self, node):
+    def __init__(self, node, word="meshctl"):
+        """word: what stands for meshctl with this agent's socket in what is shown."""
         self.node = node
+        self.word = word
         self.agent = Agent(node)
         self.agent.proxy = None
         self.policies = self.agent.directory / "policies"
         self.policies.mkdir()
 
-    def write_manifests(self):
-        """Copies examples/demo with the names of this node's namespaces."""
-        for source, target in ((EXAMPLES / "mesh", self.agent.config), (EXAMPLES / "policies", self.policies),
-                               (EXAMPLES / "routes", self.policies)):
-            for file in source.glob("*.yaml"):
-                text = file.read_text().replace("/run/netns/demo-", f"/run/netns/{self.node.id}-")
-                (target / file.name).write_text(text.replace("demo-node", self.node.id))
+    def write_manifests(self, nodes, *directories):
+        """Copies directories of examples/demo to the agent's configuration, and what is to be applied later. nodes: how the
+        manifests call them -> node, by whose names theirs and those of their namespaces are replaced."""
+        places = [(name, self.agent.config) for name in directories] + [(name, self.policies) for name in ("policies", "routes")]
+        for source, target in places:
+            for file in (EXAMPLES / source).glob("*.yaml"):
+                text = file.read_text()
+                for name, node in nodes.items():
+                    text = text.replace(f"/run/netns/{name}-", f"/run/netns/{node.id}-").replace(f"{name}-node", node.id)
+                (target / f"{source}-{file.name}").write_text(text)
 
     def start(self):
         command(_without_path(self.agent.argv()) + " &")
@@ -35,7 +40,7 @@ class Mesh:
 
     def ctl(self, *words, shown_as=None, limit=40):
         """Runs meshctl and returns what it prints."""
-        command(shown_as or "meshctl " + shlex.join(words))
+        command(f"{self.word} {shown_as or shlex.join(words)}")
         text = self.agent.ctl(*words).stdout
         output(text, limit)
         return text
@@ -49,7 +54,7 @@ class Mesh:
         return self.agent.run_argv(self.node.pods[pod], *words, namespace=NAMESPACE)
 
     def in_pod(self, pod, *words, shown_as):
-        command(f"meshctl run --pod {NAMESPACE}/{pod} -- {shown_as}")
+        command(f"{self.word} run --pod {NAMESPACE}/{pod} -- {shown_as}")
         text = run(*self.pod_argv(pod, *words)).stdout
         output(text)
         return text

@@ -75,5 +75,10 @@ class Talker:
             raise StepFailed(f"the client ended with exit code {self._process.wait()}")
         return text.rstrip("\n")
 
+    def ask(self):
+        """What it says when it is told to end."""
+        self._process.stdin.close()
+        return self.line()
+
     def stop(self):
         stop(self._process, grace=1)

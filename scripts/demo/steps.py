@@ -8,6 +8,7 @@ import time
 
 from harness.processes import run
 from http_steps import CLIENT, WEB, WEB6, WEB_WEIGHTS, RequestSteps
+from second_node import SecondNodeSteps
 from services import Server, Talker, nginx_words, redis_words
 from terminal import StepFailed, check, command, heading, output, say, shown
 
@@ -15,7 +16,7 @@ PODS = {"client": 10, "web-a": 11, "web-b": 12, "redis": 13}
 OUTSIDE = {"plain-client": 20, "plain-redis": 21}
 
 
-class Demo(RequestSteps):
+class Demo(RequestSteps, SecondNodeSteps):
     def __init__(self, node, mesh):
         self.node = node
         self.mesh = mesh
@@ -26,6 +27,7 @@ class Demo(RequestSteps):
     def remove(self):
         for process in self.clients + self.servers:
             process.stop()
+        self.remove_second_node()
 
     def run(self):
         self.make_pods()
@@ -41,6 +43,12 @@ class Demo(RequestSteps):
         self.deny_ingress()
         self.cut()
         self.latency()
+        self.second_node()
+        self.across_nodes()
+        self.routes_across_nodes()
+        self.nothing_in_clear()
+        self.strangers()
+        self.rotation()
         self.uninstall()
 
     # The steps
@@ -51,9 +59,9 @@ class Demo(RequestSteps):
             self.node.add_pod(pod, number)
         say(f"""{', '.join(PODS)}: pods of the namespace demo, to be enrolled.
             {', '.join(OUTSIDE)}: stay outside the mesh, to compare with.""")
-        self.mesh.write_manifests()
+        self.mesh.write_manifests({"demo": self.node}, "mesh")
         say("What opts a pod in, from examples/demo/mesh/pods.yaml:")
-        lines = (self.mesh.agent.config / "pods.yaml").read_text().splitlines()
+        lines = (self.mesh.agent.config / "mesh-pods.yaml").read_text().splitlines()
         begin = lines.index("  annotations:")
         output("\n".join(lines[begin:begin + 4]))
 
@@ -134,7 +142,7 @@ class Demo(RequestSteps):
 
     def latency(self):
         heading("Latency with the mesh on and off")
-        count, rounds = 10_000, 4
+        count, rounds = 5_000, 4
         say(f"""redis PING on one connection, client and server on one core; {rounds} rounds of {count} in turns:
             plain-client to plain-redis outside the mesh, client to redis inside.""")
         command(f"meshctl run --pod demo/client -- client.py ping {self.redis.ipv4} 6379 {count}")
@@ -152,9 +160,9 @@ class Demo(RequestSteps):
 
     def uninstall(self):
         heading("Uninstall leaves nothing, and breaks no connection")
-        agent = self.mesh.agent
-        self.mesh.ctl("uninstall", "--purge")
-        self.mesh.ctl("uninstall", "--check", "--cgroup", str(agent.cgroup), "--bpffs", str(agent.bpffs))
+        for mesh in self.meshes:
+            mesh.ctl("uninstall", "--purge")
+            mesh.ctl("uninstall", "--check", "--cgroup", str(mesh.agent.cgroup), "--bpffs", str(mesh.agent.bpffs))
         shown("nothing is left")
         ended = [server.name for server in self.servers if not server.running]
         check(not ended, "nginx and redis still run", f"{ended} ended")
@@ -168,10 +176,11 @@ class Demo(RequestSteps):
     def redis(self):
         return self.node.pods["redis"]
 
-    def _serve(self, pod, words, port, shown_as):
-        command(f"meshctl run --pod demo/{pod} -- {shown_as} &")
-        argv = self.mesh.pod_argv(pod, *words)
-        self.servers.append(Server(self.node.pods[pod], argv, port, self.directory))
+    def _serve(self, pod, words, port, shown_as, mesh=None):
+        mesh = mesh or self.mesh
+        command(f"{mesh.word} run --pod demo/{pod} -- {shown_as} &")
+        argv = mesh.pod_argv(pod, *words)
+        self.servers.append(Server(mesh.node.pods[pod], argv, port, self.directory))
 
     def _hold(self):
         """Opens a busy and an idle connection to redis in the client pod."""
@@ -182,8 +191,8 @@ class Demo(RequestSteps):
         return talker
 
     def _apply(self, name, kind="policies"):
-        path = self.mesh.policies / name
-        self.mesh.ctl("policy", "apply", "-f", str(path), shown_as=f"meshctl policy apply -f examples/demo/{kind}/{name}")
+        self.mesh.ctl("policy", "apply", "-f", str(self.mesh.policies / f"{kind}-{name}"),
+                      shown_as=f"policy apply -f examples/demo/{kind}/{name}")
 
     def _get(self, url, count, weights):
         """Asks `count` times, and checks who answered."""

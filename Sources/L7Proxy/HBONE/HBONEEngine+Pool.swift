@@ -90,6 +90,8 @@ extension HBONEEngine {
         connection.pointee.secure.channel = Channel()
         connection.pointee.secure.channel.descriptor = descriptor
         connection.pointee.phase = .connecting
+        // Small records of one tunnel must not wait until the peer acknowledges another's.
+        guard StreamSocket.prepare(descriptor) == 0 else { return close(connection, .noSocket) }
         if !watch(connection, descriptor) { close(connection, .noSocket, "the worker has no more descriptors") }
     }
 

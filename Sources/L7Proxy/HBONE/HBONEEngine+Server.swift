@@ -100,6 +100,8 @@ extension HBONEEngine {
     /// Waits for the socket to the application to be connected.
     private mutating func connect(_ tunnel: HBONETunnelPointer) {
         tunnel.pointee.phase = .connecting
+        // What the client has sent in pieces goes on in pieces, at once.
+        guard StreamSocket.prepare(tunnel.pointee.leg.descriptor) == 0 else { return refuse(tunnel, .connectFailed) }
         if !watch(tunnel) { refuse(tunnel, .connectFailed, "the worker has no more descriptors") }
     }
 

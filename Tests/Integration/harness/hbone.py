@@ -35,6 +35,12 @@ for _state in (h2.connection.ConnectionState.CLIENT_OPEN, h2.connection.Connecti
 _DAY = datetime.timedelta(days=1)
 
 
+def _blocks(text, label):
+    """Those of a PEM text whose label ends so."""
+    return [block.encode() for block in re.findall(
+        rf"-----BEGIN [A-Z ]*{label}-----.*?-----END [A-Z ]*{label}-----\n", text, re.S)]
+
+
 def _pem(certificate):
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
@@ -45,6 +51,8 @@ class Authority:
     def __init__(self, domain="mesh.test", namespace="shop"):
         self.domain = domain
         self.namespace = namespace
+        # Certificates between leaves and the root.
+        self._between = ""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"root {os.urandom(4).hex()}")])
         builder = self._builder(self._name, self._key.public_key()).add_extension(
@@ -56,31 +64,41 @@ class Authority:
         """The certificate at a place of an authority's file: the root, or at 1 the intermediate, which signs for agents."""
         made = cls(domain, namespace)
         text = Path(path).read_text()
-        def blocks(label):
-            return [block.encode() for block in re.findall(
-                rf"-----BEGIN [A-Z ]*{label}-----.*?-----END [A-Z ]*{label}-----\n", text, re.S)]
-        certificates = [x509.load_pem_x509_certificate(block) for block in blocks("CERTIFICATE")]
-        keys = [serialization.load_pem_private_key(block, None) for block in blocks("PRIVATE KEY")]
+        certificates = [x509.load_pem_x509_certificate(block) for block in _blocks(text, "CERTIFICATE")]
+        keys = [serialization.load_pem_private_key(block, None) for block in _blocks(text, "PRIVATE KEY")]
         made._key, made._name, made.root = keys[place], certificates[place].subject, _pem(certificates[0])
+        made._between = "".join(map(_pem, certificates[1:place + 1]))
         return made
 
-    def _builder(self, subject, key):
+    def renew_intermediate(self, path, seconds):
+        """Signs the intermediate in an authority's file, whose root this is, once more: it lives so long from now on."""
+        text = Path(path).read_text()
+        block = _blocks(text, "CERTIFICATE")[1]
+        old = x509.load_pem_x509_certificate(block)
+        # Agents date certificates back by as much (CertificateIssuer.backdating).
+        builder = self._builder(old.subject, old.public_key(), datetime.timedelta(seconds=300),
+                                datetime.timedelta(seconds=seconds))
+        for extension in old.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        Path(path).write_text(text.replace(block.decode(), _pem(builder.sign(self._key, hashes.SHA256()))))
+
+    def _builder(self, subject, key, before=_DAY, after=_DAY):
         now = datetime.datetime.utcnow()
         return (x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
-                .serial_number(x509.random_serial_number()).not_valid_before(now - _DAY).not_valid_after(now + _DAY))
+                .serial_number(x509.random_serial_number()).not_valid_before(now - before).not_valid_after(now + after))
 
     def id(self, account):
         return f"spiffe://{self.domain}/ns/{self.namespace}/sa/{account}"
 
     def svid(self, account):
-        """Certificate and key as one PEM text."""
+        """The certificate, those up to the root, and the key as one PEM text."""
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         leaf = (self._builder(x509.Name([]), key.public_key())
                 .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(self.id(account))]), True)
                 .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
                 .add_extension(x509.ExtendedKeyUsage(usages), False).sign(self._key, hashes.SHA256()))
-        return _pem(leaf) + key.private_bytes(
+        return _pem(leaf) + self._between + key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
     def revoked(self, svid):
@@ -124,6 +142,10 @@ class Probe:
         self.do("start", **start)
         started = self.wait("started")
         self.peers, self.pods = started["peers"], started["pods"]
+
+    @property
+    def pid(self):
+        return self._process.pid
 
     def _read(self):
         for line in self._process.stdout:

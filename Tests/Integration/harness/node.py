@@ -3,10 +3,12 @@
 
 import atexit
 import contextlib
+import ctypes
 import itertools
 import os
 import re
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from .processes import PATIENCE, is_running, run
 PREFIX = "meshtest"
 _NETNS = Path("/run/netns")
 _numbers = itertools.count(1)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
 
 # Deterministic and fast: the kernel's own buffer limits whatever this machine's are (the agent's high-water mark is
 # their sum), no ports held by TIME_WAIT, fast open both ways.
@@ -117,6 +121,27 @@ class Node:
 
     def _ip(self, *commands):
         run("ip", "-n", self.netns, "-batch", "-", text="".join(f"{words}\n" for words in commands))
+
+
+def in_namespace(path, make):
+    """What `make()` returns, called by a thread in the network namespace: a socket is of it wherever it is used."""
+    result = []
+
+    def work():
+        try:
+            with open(path) as namespace:
+                if _LIBC.setns(namespace.fileno(), _CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            result.append((make(), None))
+        except Exception as error:
+            result.append((None, error))
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    made, error = result[0]
+    if error:
+        raise error
+    return made
 
 
 def cgroup2_mount():

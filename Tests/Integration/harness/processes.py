@@ -81,3 +81,11 @@ def root_of_repository():
 
 def is_running(pid):
     return os.path.exists(f"/proc/{pid}")
+
+
+def own_memory(pid):
+    """Bytes of memory that are the process's alone: no file, nothing shared."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) << 10
+    raise RuntimeError("no Private_Dirty")

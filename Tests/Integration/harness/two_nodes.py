@@ -1,68 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two nodes with agents, proxies and one authority, and a wire between them that is listened to."""
 
-import ctypes
+import errno
 import itertools
 import json
 import os
 import shutil
 import socket
-import threading
 
 from . import manifests
 from .agent import Agent
 from .meshed import OTHER, Meshed
 from .node import Node
 from .nodeproxy import NodeProxy
-from .processes import PATIENCE, run
+from .processes import PATIENCE
+from .wire import TUNNELS, cable, records, segments
 from .world import eventually
 
 DOMAIN = "mesh.test"
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_ETH_P_ALL = 3
 
 
-def in_namespace(path, make):
-    """What `make()` returns, called by a thread in the network namespace: a socket is of it wherever it is used."""
-    result = []
-
-    def work():
-        with open(path) as namespace:
-            if _LIBC.setns(namespace.fileno(), 0x40000000):  # CLONE_NEWNET
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        result.append(make())
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return result[0]
-
-
-class Wire:
-    """Everything that passes between the nodes."""
-
-    def __init__(self, node, device):
-        def listen():
-            listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-            listener.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-            listener.bind((device, 0))
-            return listener
-        self._listener = in_namespace(f"/run/netns/{node.netns}", listen)
-        self._listener.setblocking(False)
-        self._frames = []
-
-    def frames(self):
-        """All so far."""
-        while True:
-            try:
-                self._frames.append(self._listener.recv(1 << 17))
-            except BlockingIOError:
-                return self._frames
-
-    def has(self, marker):
-        return any(marker in frame for frame in self.frames())
-
-    def close(self):
-        self._listener.close()
+def share_authority(first, second):
+    """Gives the second node's agent, which has not started yet, the first's authority: the mesh does not join nodes yet."""
+    second.state.mkdir(mode=0o700)
+    shutil.copy2(first.state / "authority.pem", second.state / "authority.pem")
 
 
 class Side(Meshed):
@@ -95,24 +56,25 @@ class TwoNodes:
 
     def __init__(self, *objects, options=((), ())):
         self.here = self.there = self.wire = None
+        self._markers = []
         try:
             self.here, self.there = Side(("a", "b", "u"), 10), Side(("x", "z"), 40)
-            self._join()
+            self.wire = cable(self.here.node, self.there.node)
+            self._enrolled = {pod.address(family) for side in self.sides for name, pod in side.node.pods.items()
+                              if name[0] != "u" for family in (4, 6)}
             self.objects = [manifests.namespace(manifests.NAMESPACE, {"team": "red"}),
                             manifests.namespace(OTHER, {"team": "blue"}),
                             *self.here.objects(), *self.there.objects(), *objects]
             for side, words in zip(self.sides, options):
                 side.start(self.objects, *words)
             self.here.agent.start()
-            # Joining a node to an authority is not done by the mesh yet.
-            self.there.agent.state.mkdir(mode=0o700)
-            shutil.copy2(self.here.agent.state / "authority.pem", self.there.agent.state / "authority.pem")
+            share_authority(self.here.agent, self.there.agent)
             self.there.agent.start()
             for side in self.sides:
                 side.proxy.serving()
                 eventually(lambda: self._has_certificates(side), what="certificates in the proxy")
         except BaseException:
-            self.close()
+            self.remove()
             raise
 
     @property
@@ -130,16 +92,10 @@ class TwoNodes:
         wanted = sum(name[0] != "u" for name in side.node.pods)
         return any(one.get("identities") == wanted for one in side.proxy.report()["proxies"])
 
-    def _join(self):
-        """The bridges become one network; the second node has other addresses of its own on it."""
-        near, far = self.here.node, self.there.node
-        run("ip", "-n", near.netns, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", far.netns)
-        run("ip", "-n", far.netns, "-batch", "-", text="".join(f"{words}\n" for words in (
-            "addr del 10.81.0.1/16 dev br0", "addr add 10.81.0.2/16 dev br0",
-            "addr del fd81::1/64 dev br0", "addr add fd81::2/64 dev br0 nodad")))
-        for node in (near, far):
-            run("ip", "-n", node.netns, "-batch", "-", text="link set wire master br0 up\n")
-        self.wire = Wire(near, "wire")
+    def marker(self):
+        """Bytes that an application of an enrolled pod sends to another: `close` looks for them on the wire."""
+        self._markers.append(b"in clear " + os.urandom(24).hex().encode())
+        return self._markers[-1]
 
     def connect(self, source, destination, family=4, port=None):
         """(client, server) sockets of a connection through a tunnel, if both pods are enrolled."""
@@ -154,6 +110,20 @@ class TwoNodes:
         listener.close()
         return client, server
 
+    def say(self, pod, address, text):
+        """What a server answers to these bytes and their end, up to its own."""
+        client = self.side(pod).peer(pod).socket(socket.AF_INET, socket.SOCK_STREAM)
+        client.settimeout(PATIENCE)
+        try:
+            client.connect(address)
+            client.send(text.encode())
+            client.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: client.recv(1 << 16), b""))
+        except ConnectionResetError:
+            return b""
+        finally:
+            client.close()
+
     def log(self, side, detail="", **values):
         """The newest line of the access log with these values, and words of its detail, once there is one."""
         def look():
@@ -166,7 +136,31 @@ class TwoNodes:
             return None
         return eventually(look, what=f"a line of a tunnel with {values} {detail}")
 
+    def check_wire(self):
+        """That of what enrolled pods of different nodes have said to each other by TCP nothing passed the wire but TLS, and
+        that this has looked at everything."""
+        seen, lost = self.wire.counts()
+        frames = self.wire.frames()
+        assert lost == 0 and len(frames) >= seen > 0, f"{lost} of {seen} frames were lost, {len(frames)} looked at"
+        found = [one for one in segments(frames) if {one.source, one.destination} <= self._enrolled]
+        clear = [one for one in found if one.payload and TUNNELS not in one.ports]
+        assert not clear, f"{len(clear)} segments outside of tunnels, the first: {clear[0]}"
+        counts = records(found)
+        assert counts["handshake"] and counts["application_data"], counts
+        for marker in self._markers:
+            # A marker that is cut in two by frames is found by its half.
+            for part in (marker[:len(marker) // 2], marker[len(marker) // 2:]):
+                assert not any(part in frame for frame in frames), f"{part} passed in clear"
+        return counts
+
     def close(self):
+        """Looks at what has passed the wire, and takes everything down."""
+        try:
+            self.check_wire()
+        finally:
+            self.remove()
+
+    def remove(self):
         for side in self.sides:
             if side.agent:
                 try:
@@ -178,3 +172,38 @@ class TwoNodes:
                 side.proxy.end()
         if self.wire:
             self.wire.close()
+
+
+def received(end, count):
+    data = b""
+    while len(data) < count and (more := end.recv(count - len(data))):
+        data += more
+    return data
+
+
+def outcome(mesh, source, destination, port=None):
+    """What becomes of a connection: "ok", or the error of connect(2) or of the first recv(2)."""
+    listener, found = mesh.side(destination).listen(destination, port=port)
+    client = mesh.side(source).peer(source).socket(socket.AF_INET, socket.SOCK_STREAM)
+    client.settimeout(PATIENCE)
+    try:
+        client.connect(found)
+        pending = listener.later("accept")
+        # A reset says it before anybody accepts.
+        end = client.later("recv", 1)
+        eventually(lambda: pending.done() or end.done(), what="an end")
+        if not pending.done():
+            end.result()
+        server, _ = pending.result()
+        sent = mesh.marker()
+        client.send(sent)
+        client.shutdown(socket.SHUT_WR)
+        assert received(server, len(sent) + 1) == sent
+        server.close()
+        assert end.result() == b""
+        return "ok"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    finally:
+        client.close()
+        listener.close()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two nodes with mutual TLS between them: the mesh's proxies beside Envoys and HAProxys in the same places, and OpenSSL alone.
+
+Exit status 1 with --check if a limit is missed. See docs/benchmarks/README.md.
+"""
+
+import statistics
+import subprocess
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import l7  # first: it makes the harness importable
+import blocks
+import mtlscases
+from harness.processes import run_program, spawn, stop
+from mtlsarms import TwoNodesBench
+from report import printing
+
+
+def request_step(bench, case, options):
+    entries = l7.run_case(bench, case, options.blocks, options.seconds)
+    for one in list(entries):
+        if one.get("figure", "").endswith("at half load") and one["figure"][:3] in ("p50", "p99"):
+            direct = one["arms"]["direct"]
+            entries.append({**one, "figure": f"added {one['figure'][:3]}", "ratios": [], "arms": {
+                name: round(value - direct, 3) for name, value in one["arms"].items() if name != "direct"}})
+    return entries
+
+
+def bulk_step(bench, options):
+    arms = {**bench.arms, **mtlscases.references(bench, options.seconds)}
+    return l7.run_case(SimpleNamespace(arms=arms), mtlscases.bulk(), options.blocks, options.seconds)
+
+
+def handshake_step(bench, options):
+    arms = {**bench.servers, **mtlscases.references(bench, options.seconds)}
+    return l7.run_case(SimpleNamespace(arms=arms), mtlscases.accepted(bench), options.blocks, options.seconds)
+
+
+def idle_step(bench, options):
+    """Memory of connections that are there and say nothing: of the far proxy alone, then of both for tunnels."""
+    count = 200 if options.quick else 2000
+    connections = {name: arm.growth(count, *bench.client(arm, "idle"), settle=mtlscases.SETTLE)
+                   for name, arm in bench.servers.items()}
+    result = l7.single("idle-mtls", "memory", "bytes", connections, mtlscases.IDLE_BYTES)
+    if "haproxy" in connections:
+        ratio = connections["mesh"] / connections["haproxy"]
+        result["ratios"] = [{"arm": "mesh", "other": "haproxy", "ratio": round(ratio, 4), "spread": [ratio, ratio],
+                             "limit": f"<= {mtlscases.IDLE_SHARE:.2f}", "kept": ratio <= mtlscases.IDLE_SHARE}]
+    names = [name for name in bench.arms if name.endswith("-tunnel")]
+    tunnels = {name: round(bench.arms[name].idle(count, "/r5/small"), 4) for name in names}
+    return [result, {"case": "idle-tunnel", "figure": "memory", "metric": "bytes", "arms": tunnels}]
+
+
+@contextmanager
+def strangers(bench, what, number):
+    """While somebody of no name dials the far proxy, at the lowest priority."""
+    process = spawn("nice", "-n", "19", *bench.arms["direct"].argv(*bench.client(bench.servers["mesh"], what, number)),
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"mtlsclient.py {what} has not begun")
+        yield
+        process.stdin.close()
+        if what == "flood" and not int(process.stdout.readline()):
+            raise RuntimeError("no handshake of the flood has succeeded")
+    finally:
+        stop(process)
+
+
+def established_step(bench, options):
+    """p99 of requests at a fixed rate, alone, in a flood of handshakes, and beside handshakes that never end."""
+    case, arm = mtlscases.ESTABLISHED, bench.arms["mesh-tunnel"]
+    burdens = {"mesh-flood": ("flood", mtlscases.FLOOD_RATE), "mesh-slow": ("slow", mtlscases.SLOW_COUNT)}
+
+    def measure(name):
+        if name not in burdens:
+            return mtlscases.at_rate(arm, options.seconds)
+        with strangers(bench, *burdens[name]):
+            return mtlscases.at_rate(arm, options.seconds)
+    done, _ = blocks.interleave(list(case.arms), options.blocks, measure)
+    series = {name: [statistics.fmean(result["p99_us"] for result in block[name]) for block in done] for name in case.arms}
+    return [l7.entry(case, "p99", "us", series)]
+
+
+def plan(options):
+    steps = [(case.name, lambda bench, case=case: request_step(bench, case, options), 0) for case in mtlscases.requests()]
+    for name, step in (("bulk", bulk_step), ("handshakes", handshake_step), ("established", established_step),
+                       ("idle", idle_step)):
+        steps.append((name, lambda bench, step=step: step(bench, options), 0))
+    return steps
+
+
+def main(arguments=None):
+    options = l7.parse(arguments, __doc__, mtlscases.PEERS, "docs/benchmarks/mtls.json")
+    return l7.run_all(options, plan(options), [lambda: TwoNodesBench(options.peers)])
+
+
+if __name__ == "__main__":
+    run_program(printing(main))
