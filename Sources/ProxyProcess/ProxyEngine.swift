@@ -15,6 +15,11 @@ public protocol ProxyEngine: AnyObject {
     /// - Throws: ``EngineRefusal``; the generation before stays, and the agent is told why.
     func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal)
 
+    /// A configuration was not taken. What it might deny is not begun until ``apply(_:inForce:)`` has taken another.
+    ///
+    /// - Parameter reason: for the log of whatever is refused for it.
+    func missed(_ reason: String)
+
     /// What was applied last has the kernel's policy up to this generation. What came under a later one is held.
     func enforce(policy generation: UInt32)
 

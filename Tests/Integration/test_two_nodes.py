@@ -3,6 +3,7 @@
 
 import errno
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import pytest
 
 from harness.hbone import Authority, End, tls
-from harness.manifests import app, authorization_policy, network_policy, service
+from harness.manifests import app, authorization_policy, network_policy, peer_authentication, service
 from harness.meshed import Applied
 from harness.processes import PATIENCE, stop
 from harness.routed import PROGRAM, Client, http_route, to
@@ -175,6 +176,31 @@ def test_network_policies_of_both_ends(mesh, policies):
         mesh.here.agent.delete(network_policy("a-speaks-to-z", app("a"), egress=[]))
 
 
+def test_strict_is_met_by_tunnels_alone(mesh, policies):
+    policies(peer_authentication("x", "STRICT", {"app": "x"}, ports={8484: "PERMISSIVE"}))
+    assert outcome(mesh, "a", "x", 8485) == "ok"
+    assert outcome(mesh, "u", "x", 8485) == "ECONNREFUSED"
+    assert outcome(mesh, "u", "x", 8484) == "ok"
+
+    def explain(source, port):
+        report = mesh.there.agent.json("policy", "explain", f"test/{source}", f"test/x:{port}")
+        assert not any(finding["severity"] == "error" for finding in report["findings"]), report
+        return report["answers"][0]
+    refused = explain("u", 8485)
+    assert refused["verdict"] == "deny" and [one["name"] for one in refused["ingress"]["policies"]] == ["x"]
+    assert refused["peerAuthentication"] == "STRICT by PeerAuthentication test/x"
+    assert explain("u", 8484)["peerAuthentication"] == "PERMISSIVE by PeerAuthentication test/x, its portLevelMtls"
+    passed = explain("a", 8485)
+    assert passed["verdict"] == "allow"
+    assert passed["ingress"]["explanation"].endswith(
+        ", through a tunnel with mutual TLS; in clear it would be refused")
+    # The switch of the whole mesh.
+    assert outcome(mesh, "u", "z", 8485) == "ok"
+    policies(peer_authentication("default", "STRICT", namespace="sockmesh-system"))
+    assert outcome(mesh, "u", "z", 8485) == "ECONNREFUSED"
+    assert outcome(mesh, "a", "z", 8485) == "ok"
+
+
 def test_a_service_whose_endpoint_is_elsewhere(mesh):
     client = mesh.here.peer("b").socket(socket.AF_INET, socket.SOCK_STREAM)
     listener = mesh.there.server("x", TARGET)
@@ -256,7 +282,7 @@ def test_strangers(mesh):
     listener.close()
 
 
-def test_metrics(mesh):
+def test_metrics(mesh, client):
     def page():
         def get():
             plain = socket.create_connection(("127.0.0.1", METRICS), timeout=PATIENCE)
@@ -281,7 +307,40 @@ def test_metrics(mesh):
     server.close()
     eventually(lambda: value(names[0]) == bytes_before + 7, what="the bytes in the metrics")
     assert value(names[2]) == closed + 1
+    # One that a worker of requests reads, and does not understand, is one connection too.
+    plain = mesh.here.peer("a").socket(socket.AF_INET, socket.SOCK_STREAM)
+    plain.settimeout(PATIENCE)
+    plain.connect((WEB, VIP_PORT))
+    plain.send(b"\0no request\n")
+    plain.shutdown(socket.SHUT_WR)
+    try:
+        while plain.recv(1 << 16):
+            pass
+    except ConnectionResetError:
+        pass
+    plain.close()
+    eventually(lambda: value(names[2]) == closed + 2, what="its end in the metrics")
+    assert value(names[1]) == opened + 2
     assert 'sockmesh_proxy_tunnels_failed_total{direction="outbound",reason="peer_unavailable"}' in page()
+
+
+def test_a_proxy_that_ends_still_reaches_other_nodes(mesh, client):
+    """A request that came before needs its first connection after."""
+    old = mesh.here.proxy.serving()
+    plain = mesh.here.peer("b").socket(socket.AF_INET, socket.SOCK_STREAM)
+    plain.settimeout(PATIENCE)
+    plain.connect((WEB, VIP_PORT))
+    plain.send(b"GET /other HTTP/1.1\r\nHost: web\r\n\r\nGET /routed HTTP/1.1\r\nHost: web\r\n")
+    assert b" 404 " in plain.recv(1 << 16)
+    os.kill(old, signal.SIGTERM)
+    eventually(lambda: "draining for at most" in mesh.here.agent.log.read_text(errors="replace"), what="a drain")
+    plain.send(b"\r\n")
+    answer = b""
+    while more := plain.recv(1 << 16):
+        answer += more
+    plain.close()
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    mesh.here.proxy.serving(but=old)
 
 
 def test_a_revoked_certificate_ends_the_connections_that_it_has(mesh):

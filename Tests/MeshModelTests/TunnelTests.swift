@@ -132,6 +132,42 @@ import Testing
         #expect(explained.ingress.verdict == .allow)
     }
 
+    /// STRICT is about who comes in clear: whoever comes through a tunnel has proved who it is.
+    @Test func aTunnelSatisfiesStrict() throws {
+        let compiler = Self.compiler([
+            Fixture.peerAuthentication(.strict, namespace: "root"),
+            Fixture.peerAuthentication(.unset, name: "web", on: Fixture.app("web"), ports: [81: .permissive]),
+        ])
+        let far = try #require(compiler.mesh.remotePods[Self.far.namespacedName])
+        func verdict(_ peer: IdentityNumber, _ port: UInt16, _ transport: TransportProtocol = .tcp) throws
+            -> PolicyVerdict
+        {
+            try Self.verdict(compiler, .ingress, of: Fixture.web, peer, port, transport)
+        }
+        for port: UInt16 in [80, 81] {
+            #expect(try verdict(far.proven.ipv4, port) == .allow && verdict(far.proven.ipv6, port) == .allow)
+            #expect(try verdict(far.identity.ipv4, port) == (port == 81 ? .allow : .deny))
+            #expect(try verdict(.world, port) == (port == 81 ? .allow : .deny))
+            // Which tunnels do not carry.
+            #expect(try verdict(far.identity.ipv4, port, .udp) == (port == 81 ? .allow : .deny))
+        }
+        func explained(_ transport: TransportProtocol = .tcp, isInClear: Bool = false) throws -> PolicyExplanation.Side
+        {
+            try compiler.explain(
+                PolicyQuestion(
+                    source: .pod(Self.far.namespacedName), destination: .pod(Fixture.web.namespacedName), port: 80,
+                    transport: transport, isInClear: isInClear)
+            ).ingress
+        }
+        let side = try explained()
+        #expect(side.verdict == .allow && side.sentence.hasSuffix(", through a tunnel with mutual TLS"))
+        for refused in [try explained(isInClear: true), try explained(.udp)] {
+            #expect(refused.verdict == .deny && refused.stage == .peerAuthentication)
+            #expect(refused.policies.map(\.name) == ["pa"] && !refused.sentence.contains("tunnel"))
+        }
+        #expect(compiler.findings().isEmpty, "with tunnels STRICT shuts nobody out for good")
+    }
+
     @Test func whoLeavesTheMeshOrComesToThisNodeTakesNoTunnelAnyMore() throws {
         var compiler = Self.compiler()
         var pod = Self.far

@@ -18,6 +18,7 @@ extension HBONEEngine {
         tunnel.pointee.phase = .requested
         attach(tunnel, stream, connection)
         if isWhole { tunnel.pointee.marks.insert(.peerEnded) }
+        tunnel.pointee.share = tunnelSources.enter(network: 0, origin.client)
         let request = stream.withFields { fields, message in
             tunnel.pointee.service = Self.service(fields, in: message)
             return port(stream.request, message, origin)
@@ -26,6 +27,10 @@ extension HBONEEngine {
         case .failure(let refusal): return refuse(tunnel, refusal)
         case .success(let port): tunnel.pointee.port = port
         }
+        guard tunnel.pointee.share != nil else {
+            return refuse(tunnel, .tooMany, "\(origin.client) has \(configuration.tunnelsPerSource) tunnels already")
+        }
+        if let reason = composition.closed() { return refuse(tunnel, .denied, reason) }
         switch composition.authorize(HBONEInbound(peer: peer, origin: origin, port: tunnel.pointee.port)) {
         case .deny(let reason): refuse(tunnel, .denied, reason)
         case .allow(let identity): requestLeg(tunnel, origin, identity)

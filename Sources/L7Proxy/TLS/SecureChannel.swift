@@ -9,7 +9,7 @@ import TLSEngine
 /// Plaintext is never kept here: it is decrypted into memory of the worker that is used up at once, and encrypted from
 /// it into the channel's output, for which there must be room before. What an idle connection keeps is the session's
 /// state alone: blocks go back to the pool in ``relax(_:)``, after each turn, and OpenSSL's own buffers to the heap in
-/// ``rest()``, when nothing has moved for a while.
+/// ``rest()``, while nothing moves but signs of life.
 ///
 /// A socket whose keys the kernel has (kTLS) would be read and written in clear by ``receive(into:_:)`` and
 /// ``send(_:)``; nothing else would change for whoever uses them.
@@ -43,9 +43,6 @@ struct SecureChannel: ~Copyable {
 
     var channel = Channel()
     private var session: TLSSession?
-    /// Something has gone through the session since ``rest()``.
-    private var isWarm = false
-    private var hasRested = false
 
     /// Whose the other end is; `nil` before its certificate was accepted.
     var peer: SPIFFEID? {
@@ -60,8 +57,6 @@ struct SecureChannel: ~Copyable {
         channel = Channel()
         channel.descriptor = descriptor
         self.session = consume session
-        isWarm = true
-        hasRested = false
     }
 
     /// Goes on with the handshake: one step, in which OpenSSL takes what has come and writes what that asks for.
@@ -121,8 +116,6 @@ struct SecureChannel: ~Copyable {
     private mutating func decrypt(
         into buffer: UnsafeMutableRawBufferPointer, _ count: inout Int, _ pool: inout BufferPool
     ) -> Input {
-        isWarm = true
-        hasRested = false
         var wire = wire(hasEnded: false)
         defer { take(wire) }
         do throws(TLSError) {
@@ -169,8 +162,6 @@ struct SecureChannel: ~Copyable {
 
     /// Encrypts bytes into the output. - Precondition: They are not more than ``room(_:)``.
     mutating func send(_ bytes: UnsafeRawBufferPointer) -> TLSError? {
-        isWarm = true
-        hasRested = false
         var wire = TLSWire(input: UnsafeRawBufferPointer(start: nil, count: 0), output: channel.output.space)
         defer { channel.output.end &+= wire.produced }
         do throws(TLSError) {
@@ -193,13 +184,10 @@ struct SecureChannel: ~Copyable {
     /// Gives blocks back that hold nothing.
     mutating func relax(_ pool: inout BufferPool) { channel.relax(&pool) }
 
-    /// Gives OpenSSL's buffers back if nothing has gone through the session since the last call.
+    /// Gives OpenSSL's buffers back, until the next record: some 33 KiB.
     mutating func rest() {
-        if !isWarm, !hasRested, channel.input.isEmpty {
-            session?.releaseBuffers()
-            hasRested = true
-        }
-        isWarm = false
+        // What has come and was not lent yet would only ask for them again.
+        if channel.input.isEmpty { session?.releaseBuffers() }
     }
 
     /// Why the peer would not be accepted any more; `nil` if it would.

@@ -161,6 +161,9 @@ final class TunnelPlan: Sendable {
         return tunnel(origin, to: request.address, port: request.port, service: "")
     }
 
+    /// Whether it is known of the address that nothing behind it takes tunnels: it is a pod's of this node.
+    func isHere(_ address: IPAddress) -> Bool { localAddresses[address] != nil }
+
     /// Why the pod's own policy does not allow a tunnel; `nil`: it does.
     func denial(_ outbound: HBONEOutbound) -> String? {
         guard let source = locals[outbound.network], let verdicts = source.verdicts else {

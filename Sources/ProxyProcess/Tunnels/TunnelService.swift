@@ -2,6 +2,7 @@
 
 import L7Proxy
 import LinuxIO
+import Synchronization
 
 /// The tunnels of a proxy: a worker of its own, which there is when the first identities have come, and not before.
 ///
@@ -12,6 +13,8 @@ final class TunnelService {
     /// `nil`: there are no identities.
     private(set) var worker: HBONEWorker?
     private let failures: TunnelFailures
+    /// What the worker had counted when metrics were asked for.
+    private let counts = Mutex(HBONECounters())
     private let complaints: Complaints
     private let log: (log: AccessLog, form: AccessLogWriter.Form)?
     private let askForLeg: @Sendable (L7Proxy.LegRequest) -> Void
@@ -53,6 +56,7 @@ final class TunnelService {
                 return .pending
             })
         composition.denial = { gate.plan?.denial($0) }
+        composition.closed = { gate.closed }
         let worker = try HBONEWorker(composition: composition) {
             TunnelSink(gate, failures, complaints, log: log)
         }
@@ -79,9 +83,28 @@ final class TunnelService {
         case refused(String)
     }
 
-    func open(_ request: L7Proxy.LegRequest) -> Connection {
+    /// Nothing new is opened until a plan is applied.
+    func close(_ reason: String) { gate.close(reason) }
+
+    private func destiny(of request: L7Proxy.LegRequest) -> TunnelPlan.Outbound {
         guard let plan = gate.plan else { return .direct }
-        switch plan.outbound(request) {
+        if let closed = gate.closed, plan.hasTunnels, request.outsider == nil, !request.isToPeer,
+            !plan.isHere(request.address)
+        {
+            // A pod that takes tunnels by now may be there.
+            return .refused(closed)
+        }
+        return plan.outbound(request)
+    }
+
+    /// Whether a connection goes to nobody behind a tunnel: asked again when its socket is there, for by then a pod may
+    /// have joined the mesh.
+    func isDirect(_ request: L7Proxy.LegRequest) -> Bool {
+        if case .direct = destiny(of: request) { true } else { false }
+    }
+
+    func open(_ request: L7Proxy.LegRequest) -> Connection {
+        switch destiny(of: request) {
         case .direct: return .direct
         case .refused(let reason): return .refused(reason)
         case .tunnel(let outbound):
@@ -99,13 +122,34 @@ final class TunnelService {
     /// Calls `reply`, on the worker's thread, with what was counted.
     func metrics(_ reply: @escaping @Sendable (MetricsSnapshot?) -> Void) {
         guard let worker else { return reply(nil) }
+        // Carried out before it.
+        worker.counters { [counts] counters in counts.withLock { $0 = counters } }
         worker.metrics(reply)
     }
 
-    /// For Prometheus, beside the counters; empty where there are no tunnels.
-    var text: String { worker == nil ? "" : failures.text() }
+    /// For Prometheus, as of the last ``metrics(_:)``, beside what that gives; empty where there are no tunnels.
+    var text: String {
+        guard worker != nil else { return "" }
+        let counts = counts.withLock { $0 }
+        let metrics: [(name: String, type: String, help: String, value: UInt64)] = [
+            ("sockmesh_proxy_tunnels", "gauge", "Tunnels between nodes that are open or wait.", counts.openTunnels),
+            (
+                "sockmesh_proxy_peer_connections", "gauge", "Connections with other nodes, which carry tunnels.",
+                counts.connections
+            ),
+            (
+                "sockmesh_proxy_peer_handshakes_total", "counter", "TLS handshakes with other nodes that were finished.",
+                counts.handshakes
+            ),
+        ]
+        return metrics.map { "# HELP \($0.name) \($0.help)\n# TYPE \($0.name) \($0.type)\n\($0.name) \($0.value)\n" }
+            .joined() + failures.text()
+    }
 
-    /// Ends what is open, at the deadline at the latest. - Parameter done: called on the worker's thread.
+    /// Takes no more tunnels of other nodes, and ends what is open, at the deadline at the latest; what this node's pods
+    /// need is still opened before it. May be called again.
+    ///
+    /// - Parameter done: called on the worker's thread when nothing is open.
     func drain(milliseconds: UInt64, _ done: @escaping @Sendable () -> Void) {
         guard let worker else { return done() }
         worker.drain(milliseconds: milliseconds, done: done)
