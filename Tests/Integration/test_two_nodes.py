@@ -282,20 +282,27 @@ def test_strangers(mesh):
     listener.close()
 
 
+def metrics(mesh):
+    """The page of the first node."""
+    def get():
+        plain = socket.create_connection(("127.0.0.1", METRICS), timeout=PATIENCE)
+        plain.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: plain.recv(1 << 16), b"")).decode()
+    return in_namespace(f"/run/netns/{mesh.here.node.netns}", get)
+
+
+def summed(page, name, labels=()):
+    return sum(float(line.split()[-1]) for line in page.splitlines()
+               if line.startswith((name + "{", name + " ")) and all(label in line for label in labels))
+
+
 def test_metrics(mesh, client):
-    def page():
-        def get():
-            plain = socket.create_connection(("127.0.0.1", METRICS), timeout=PATIENCE)
-            plain.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            return b"".join(iter(lambda: plain.recv(1 << 16), b"")).decode()
-        return in_namespace(f"/run/netns/{mesh.here.node.netns}", get)
     labels = ('reporter="source"', 'source_workload="a"', 'destination_workload="z"', 'security_policy="mutual_tls"',
               f'source_principal="spiffe://{DOMAIN}/ns/test/sa/sa-a"',
               f'destination_principal="spiffe://{DOMAIN}/ns/test/sa/sa-z"')
 
     def value(name):
-        return sum(float(line.split()[-1]) for line in page().splitlines()
-                   if line.startswith(name + "{") and all(label in line for label in labels))
+        return summed(metrics(mesh), name, labels)
     names = ("istio_tcp_received_bytes_total", "istio_tcp_connections_opened_total",
              "istio_tcp_connections_closed_total")
     bytes_before, opened, closed = [value(name) for name in names]
@@ -321,7 +328,40 @@ def test_metrics(mesh, client):
     plain.close()
     eventually(lambda: value(names[2]) == closed + 2, what="its end in the metrics")
     assert value(names[1]) == opened + 2
-    assert 'sockmesh_proxy_tunnels_failed_total{direction="outbound",reason="peer_unavailable"}' in page()
+    assert 'sockmesh_proxy_tunnels_failed_total{direction="outbound",reason="peer_unavailable"}' in metrics(mesh)
+
+
+SERVE = """import socket, sys
+listener = socket.create_server(("", int(sys.argv[1])), backlog=256)
+print("ready", flush=True)
+while True:
+    accepted, _ = listener.accept()
+    accepted.sendall(b"x")
+    accepted.close()
+"""
+ASK = """import socket, sys
+for _ in range(20):
+    made = [socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) for _ in range(50)]
+    for one in made:
+        assert one.recv(1) == b"x"
+        one.close()
+print("done")
+"""
+
+
+def test_a_thousand_connections_of_two_pods_share_their_handshakes(mesh):
+    names = "sockmesh_proxy_peer_handshakes_total", "istio_tcp_connections_opened_total"
+    labels = (), ('source_workload="b"', 'destination_workload="z"')
+    before = [summed(metrics(mesh), *each) for each in zip(names, labels)]
+    server = mesh.there.spawn("z", sys.executable, "-c", SERVE, "8490", stdout=subprocess.PIPE, text=True)
+    assert server.stdout.readline() == "ready\n"
+    client = mesh.here.spawn("b", sys.executable, "-c", ASK, mesh.pod("z").ipv4, "8490", stdout=subprocess.PIPE,
+                             text=True)
+    assert client.communicate(timeout=60)[0] == "done\n"
+    stop(server)
+    handshakes, opened = [summed(metrics(mesh), *each) - old for each, old in zip(zip(names, labels), before)]
+    assert opened == 1000
+    assert handshakes <= 5
 
 
 def test_a_proxy_that_ends_still_reaches_other_nodes(mesh, client):
