@@ -248,7 +248,7 @@ public final class HTTPEngine: ProxyEngine {
 
     /// For the worker of tunnels: to a peer, to a pod of this node, or to whoever decides about requests to it.
     private func makeTunnelLeg(_ request: L7Proxy.LegRequest) {
-        guard let tunnelWorker = tunnels.worker else { return }
+        guard let tunnelWorker = tunnels.worker, !tunnels.joinLocally(request) else { return }
         guard request.isForRequests else {
             return makeSocket(
                 request, { tunnelWorker.deliver($0, to: request) }, { tunnelWorker.refuse(request) },

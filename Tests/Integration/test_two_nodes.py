@@ -16,7 +16,7 @@ from harness.manifests import app, authorization_policy, network_policy, peer_au
 from harness.meshed import Applied
 from harness.processes import PATIENCE, stop
 from harness.routed import PROGRAM, Client, http_route, to
-from harness.two_nodes import DOMAIN, TwoNodes, in_namespace
+from harness.two_nodes import DOMAIN, TwoNodes, Wire, in_namespace
 from harness.world import eventually
 
 VIP, VIP_PORT, TARGET = "10.96.7.1", 80, 8480
@@ -212,6 +212,45 @@ def test_a_service_whose_endpoint_is_elsewhere(mesh):
     for end in (client, server, listener):
         end.close()
     assert mesh.log(mesh.here, dst__service="far.test.svc.cluster.local")["dst.workload"] == "x"
+
+
+def test_a_pod_that_wants_it_is_encrypted_on_its_own_node_too(mesh):
+    devices = Wire(mesh.here.node)
+    try:
+        marker = os.urandom(24).hex().encode()
+        for ends in ("ae", "ea"):
+            client, server = mesh.connect(*ends)
+            assert server.getpeername()[0] == mesh.pod(ends[0]).ipv4, "the application sees who is connected"
+            client.send(marker + ends.encode())
+            assert received(server, 50) == marker + ends.encode()
+            server.send(marker + b"..")
+            assert received(client, 50) == marker + b".."
+            client.shutdown(socket.SHUT_WR)
+            server.close()
+            assert client.recv(1) == b""
+            client.close()
+            for direction in ("outbound", "inbound"):
+                record = mesh.log(mesh.here, direction=direction, reason="finished", src__workload=ends[0],
+                                  dst__workload=ends[1])
+                assert [record[key] for key in ("src.identity", "dst.identity")] == [
+                    f"spiffe://{DOMAIN}/ns/test/sa/sa-{name}" for name in ends]
+        # Who is not in the mesh is heard in clear, by the same listener.
+        client, server = mesh.connect("u", "e")
+        client.send(b"in clear " + marker)
+        assert received(server, 57) == b"in clear " + marker
+        client.close()
+        server.close()
+        eventually(lambda: devices.has(b"in clear " + marker), what="the marker")
+        assert not any(marker in frame and b"in clear " + marker not in frame for frame in devices.frames())
+    finally:
+        devices.close()
+    # Policy is as without it: at once, by both ends.
+    mesh.here.agent.apply(network_policy("e-hears-b", app("e"), ingress=[{"from": [{"podSelector": app("b")}]}]))
+    try:
+        assert outcome(mesh, "a", "e") == "ECONNREFUSED"
+        assert outcome(mesh, "b", "e") == "ok"
+    finally:
+        mesh.here.agent.delete(network_policy("e-hears-b", app("e"), ingress=[]))
 
 
 @pytest.fixture(scope="module")

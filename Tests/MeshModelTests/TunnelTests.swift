@@ -168,6 +168,36 @@ import Testing
         #expect(compiler.findings().isEmpty, "with tunnels STRICT shuts nobody out for good")
     }
 
+    /// A pod of this node that says so takes tunnels from, and makes them to, all enrolled pods here.
+    @Test func aPodThatEncryptsIsAnEndOfTunnelsOnItsOwnNode() throws {
+        var compiler = Self.compiler([
+            Fixture.authorization(
+                .allow, [.init(from: [Fixture.source { $0.principals = ["cluster.local/ns/shop/sa/db"] }])],
+                on: Fixture.app("web"))
+        ])
+        func reach(_ source: Pod, _ address: String, _ transport: TransportProtocol = .tcp) throws -> PolicyVerdict {
+            let identity = compiler.mesh.addresses[Fixture.address(address)]?.identity ?? .world
+            return try Self.verdict(compiler, .egress, of: source, identity, 8080, transport)
+        }
+        #expect(try reach(Fixture.db, "10.0.0.1") == .allow && reach(Fixture.web, "10.0.0.2") == .allow)
+        #expect(compiler.mesh.remotePods.keys.allSatisfy { $0.namespace == "bank" || $0.name == "other" })
+        var db = Fixture.db
+        db.mesh.encrypts = true
+        let ends = Set(Self.local.map(\.namespacedName))
+        #expect(compiler.update(MeshChange(changed: [.pod(db)])).remotePods == ends)
+        for (source, address) in [(db, "10.0.0.1"), (Fixture.web, "10.0.0.2"), (Fixture.web, "fd00::2")] {
+            #expect(try reach(source, address) == .needsProxy && reach(source, address, .udp) == .allow)
+        }
+        for outside in ["10.2.0.3", "8.8.8.8", "192.168.0.1"] { #expect(try reach(db, outside) == .allow) }
+        // It is who it was.
+        let proven = try #require(compiler.mesh.remotePods[db.namespacedName]?.proven.ipv4)
+        #expect(proven == compiler.mesh.addresses[Fixture.address("10.0.0.2")]?.identity)
+        #expect(try Self.verdict(compiler, .ingress, of: Fixture.web, proven, 8080) == .allow)
+        #expect(compiler.update(MeshChange(changed: [.pod(Fixture.db)])).remotePods == ends)
+        #expect(try reach(Fixture.db, "10.0.0.1") == .allow && reach(Fixture.web, "10.0.0.2") == .allow)
+        #expect(ends.allSatisfy { compiler.mesh.remotePods[$0] == nil })
+    }
+
     @Test func whoLeavesTheMeshOrComesToThisNodeTakesNoTunnelAnyMore() throws {
         var compiler = Self.compiler()
         var pod = Self.far

@@ -19,7 +19,9 @@ extension HBONEEngine {
 
     /// The same, of which it is known whose pod it came to. - Parameter descriptor: Owned from now on.
     mutating func begin(_ descriptor: CInt, _ origin: HBONEOrigin) {
-        guard !isDraining, StreamSocket.prepare(descriptor) == 0 else { return refuse(descriptor) }
+        guard !isDraining || now < drainDeadline, StreamSocket.prepare(descriptor) == 0 else {
+            return refuse(descriptor)
+        }
         guard let share = connectionSources.enter(network: 0, origin.client) else {
             refuse(descriptor)
             return report(tooMany: "\(origin.client) has \(configuration.connectionsPerSource) already", origin)

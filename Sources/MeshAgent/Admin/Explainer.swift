@@ -186,7 +186,7 @@ struct Explainer {
                 MeshAdmin.Finding(.error, text, hint: "this is a fault of Sockmesh: report it with both policies"))
             node.report(disagreement: text)
         }
-        if transport == .tcp, case .pod(let name) = source.peer, compiler.mesh.remotePods[name] != nil {
+        if transport == .tcp, case .pod(let name) = source.peer, compiler.provesByTunnel(name) {
             return try answer(
                 throughTunnel: explain(isInClear: false), destination, kernel, isAllowedInClear: isAllowed)
         }

@@ -119,6 +119,24 @@ final class TunnelService {
         }
     }
 
+    /// Makes a connection for tunnels between two pods of this node, if it is for such: a pair, of which the worker has
+    /// both ends, so that nothing of it passes a device. Nor would the kernel lead it to the proxy: what a pod of this
+    /// node sends has been there.
+    ///
+    /// - Returns: Whether it was; an answer follows then.
+    func joinLocally(_ request: L7Proxy.LegRequest) -> Bool {
+        guard let worker, let origin = gate.plan?.localPeer(request) else { return false }
+        do throws(SystemError) {
+            let (near, far) = try StreamSocket.pair()
+            worker.serve(origin, OwnedDescriptor(adopting: far))
+            worker.deliver(OwnedDescriptor(adopting: near), to: request)
+        } catch {
+            complaints.add(.leg, "no connection for tunnels between two pods of this node: \(error)")
+            worker.refuse(request)
+        }
+        return true
+    }
+
     /// Calls `reply`, on the worker's thread, with what was counted.
     func metrics(_ reply: @escaping @Sendable (MetricsSnapshot?) -> Void) {
         guard let worker else { return reply(nil) }

@@ -38,13 +38,14 @@ def in_namespace(path, make):
 
 
 class Wire:
-    """Everything that passes between the nodes."""
+    """Everything that passes between the nodes; without a device, all that passes any device of the node."""
 
-    def __init__(self, node, device):
+    def __init__(self, node, device=None):
         def listen():
             listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
             listener.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-            listener.bind((device, 0))
+            if device:
+                listener.bind((device, 0))
             return listener
         self._listener = in_namespace(f"/run/netns/{node.netns}", listen)
         self._listener.setblocking(False)
@@ -66,7 +67,7 @@ class Wire:
 
 
 class Side(Meshed):
-    """One node: its pods are enrolled but those whose names begin with u."""
+    """One node: its pods are enrolled but those whose names begin with u; e wants encryption on its own node too."""
 
     def __init__(self, pods, first):
         self._container_ports = ()
@@ -77,7 +78,9 @@ class Side(Meshed):
             self.node.add_pod(name, first + place)
 
     def objects(self):
-        return [self.pod_object(name, mesh="disabled" if name[0] == "u" else "enabled") for name in self.node.pods]
+        return [self.pod_object(name, mesh="disabled" if name[0] == "u" else "enabled",
+                                annotations={"sockmesh.io/encrypt": "always"} if name == "e" else None)
+                for name in self.node.pods]
 
     def argv(self, name, *argv):
         return self.pod(name).enter(*argv) if name[0] == "u" else super().argv(name, *argv)
@@ -91,12 +94,12 @@ class Side(Meshed):
 
 
 class TwoNodes:
-    """here: pods a, b and u, which is not in the mesh; there: pods x and z. All know all Pods."""
+    """here: pods a, b, e and u, which is not in the mesh; there: pods x and z. All know all Pods."""
 
     def __init__(self, *objects, options=((), ())):
         self.here = self.there = self.wire = None
         try:
-            self.here, self.there = Side(("a", "b", "u"), 10), Side(("x", "z"), 40)
+            self.here, self.there = Side(("a", "b", "e", "u"), 10), Side(("x", "z"), 40)
             self._join()
             self.objects = [manifests.namespace(manifests.NAMESPACE, {"team": "red"}),
                             manifests.namespace(OTHER, {"team": "blue"}),
