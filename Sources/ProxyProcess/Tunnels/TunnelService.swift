@@ -2,7 +2,6 @@
 
 import L7Proxy
 import LinuxIO
-import Synchronization
 
 /// The tunnels of a proxy: a worker of its own, which there is when the first identities have come, and not before.
 ///
@@ -13,8 +12,7 @@ final class TunnelService {
     /// `nil`: there are no identities.
     private(set) var worker: HBONEWorker?
     private let failures: TunnelFailures
-    /// What the worker had counted when metrics were asked for.
-    private let counts = Mutex(HBONECounters())
+    private let counts = TunnelCounts()
     private let complaints: Complaints
     private let log: (log: AccessLog, form: AccessLogWriter.Form)?
     private let askForLeg: @Sendable (L7Proxy.LegRequest) -> Void
@@ -141,28 +139,12 @@ final class TunnelService {
     func metrics(_ reply: @escaping @Sendable (MetricsSnapshot?) -> Void) {
         guard let worker else { return reply(nil) }
         // Carried out before it.
-        worker.counters { [counts] counters in counts.withLock { $0 = counters } }
+        worker.counters { [counts] in counts.note($0) }
         worker.metrics(reply)
     }
 
     /// For Prometheus, as of the last ``metrics(_:)``, beside what that gives; empty where there are no tunnels.
-    var text: String {
-        guard worker != nil else { return "" }
-        let counts = counts.withLock { $0 }
-        let metrics: [(name: String, type: String, help: String, value: UInt64)] = [
-            ("sockmesh_proxy_tunnels", "gauge", "Tunnels between nodes that are open or wait.", counts.openTunnels),
-            (
-                "sockmesh_proxy_peer_connections", "gauge", "Connections with other nodes, which carry tunnels.",
-                counts.connections
-            ),
-            (
-                "sockmesh_proxy_peer_handshakes_total", "counter", "TLS handshakes with other nodes that were finished.",
-                counts.handshakes
-            ),
-        ]
-        return metrics.map { "# HELP \($0.name) \($0.help)\n# TYPE \($0.name) \($0.type)\n\($0.name) \($0.value)\n" }
-            .joined() + failures.text()
-    }
+    var text: String { worker == nil ? "" : counts.text() + failures.text() }
 
     /// Takes no more tunnels of other nodes, and ends what is open, at the deadline at the latest; what this node's pods
     /// need is still opened before it. May be called again.
