@@ -225,5 +225,9 @@ import Testing
         var elsewhere = Self.origin(Self.own, 15008)
         elsewhere.network = 1
         #expect(plan.origin(of: elsewhere) == nil)
+        var place = try #require(plan.origin(of: Self.origin(Self.own, 15008)))
+        #expect(plan.serves(place))
+        place.network = 1
+        #expect(!plan.serves(place), "the address is another pod's")
     }
 }

@@ -171,8 +171,13 @@ extension HBONEEngine {
         hasRecords = true
     }
 
-    /// Asks policy again about every tunnel.
+    /// Asks policy again about every tunnel, and whether the pods are there that connections came to.
     mutating func authorizeAgain() {
+        for connection in liveConnections() {
+            guard connection.pointee.isServer, let origin = connection.pointee.origin, !composition.serves(origin)
+            else { continue }
+            close(connection, .policyChanged, "the pod that it came to has gone")
+        }
         for tunnel in liveTunnels() {
             if let outbound = tunnel.pointee.outbound, let reason = composition.denial(outbound) {
                 finish(tunnel, .policyChanged, reason)

@@ -223,6 +223,9 @@ final class TunnelPlan: Sendable {
             clientPort: connection.clientPort)
     }
 
+    /// Whether the pod that a connection came to still has that address.
+    func serves(_ origin: HBONEOrigin) -> Bool { localAddresses[origin.local] == origin.network }
+
     /// Whether a tunnel that a peer asks for may be: the pod whose address it comes from, whose certificate it must be,
     /// and then what policy says of that pod with its identity proved. The kernel decides once more.
     func authorize(_ inbound: HBONEInbound) -> HBONEVerdict {

@@ -54,6 +54,7 @@ final class TunnelService {
                 return .pending
             })
         composition.denial = { gate.plan?.denial($0) }
+        composition.serves = { gate.plan?.serves($0) ?? false }
         composition.closed = { gate.closed }
         let worker = try HBONEWorker(composition: composition) {
             TunnelSink(gate, failures, complaints, log: log)
