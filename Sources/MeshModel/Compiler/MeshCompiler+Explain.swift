@@ -119,6 +119,9 @@ extension MeshCompiler {
         )
     }
 
+    /// Whether a pod has proved by a certificate who it is, when it comes through a tunnel from another node.
+    public func provesByTunnel(_ name: NamespacedName) -> Bool { provenSlots[name] != nil }
+
     /// What an enrolled pod of this node demands of clients at a port; `nil`: it is none.
     public func peerAuthentication(of pod: NamespacedName, port: UInt16) -> PeerAuthenticationDemand? {
         isWorkload(pod) ? peerAuthentication(of: pod).demand(at: port) : nil

@@ -14,9 +14,6 @@ extension MeshCompiler {
         configuration.hasTunnels && isWorkload(name) && pods[name]?.mesh.encrypts == true
     }
 
-    /// Whether a pod has proved by a certificate who it is, when it comes through a tunnel from another node.
-    public func provesByTunnel(_ name: NamespacedName) -> Bool { provenSlots[name] != nil }
-
     /// Follows the ends of tunnels, after identities are settled: the enrolled pods of other nodes, and, where one of
     /// this node encrypts, all of this node.
     mutating func settleRemotePods(_ pending: inout Pending) {
