@@ -60,7 +60,8 @@ extension HBONEEngine {
         guard connection.pointee.isIdle, connection.pointee.phase == .open, !connection.pointee.isServer else {
             return false
         }
-        return connection.pointee.pool.map { isDraining && $0.pointee.waitingCount == 0 } ?? true
+        guard let pool = connection.pointee.pool else { return true }
+        return isDraining && pool.pointee.waitingCount == 0
     }
 
     func attach(_ tunnel: HBONETunnelPointer, _ stream: HTTP2Stream, _ connection: HBONEConnectionPointer) {
