@@ -117,6 +117,9 @@ def test_who_drains_opens_what_was_promised(client, node, application):
     for plain in (first, late):
         plain.close()
     end.send(stream, b"", end=True)
+    for _ in (first, late):
+        probe.wait("tunnel", reason="finished")
+    end.close()
     probe.wait("drained")
     # Also by another connection, once those that nobody used have ended.
     probe.do("open", port=application.port)
@@ -124,6 +127,8 @@ def test_who_drains_opens_what_was_promised(client, node, application):
     end.send(accept_tunnel(end), b"later", end=True)
     assert to_end(plain) == b"later"
     plain.close()
+    probe.wait("tunnel", reason="finished")
+    end.close()
     probe.do("drain", milliseconds=60000)
     probe.wait("drained")
 
