@@ -29,7 +29,8 @@ struct MetricNames {
             reporter: origin.direction == .inbound ? .destination : .source,
             source: Self.peer(
                 origin.isProved
-                    ? snapshot.remotePods[origin.client] ?? byAddress[origin.client] : snapshot.workloads[origin.sourceNetwork],
+                    ? snapshot.remotePods[origin.client] ?? byAddress[origin.client]
+                    : snapshot.workloads[origin.sourceNetwork],
                 provedIn: snapshot.trustDomain),
             destination: Self.peer(
                 remote ?? (origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address]),

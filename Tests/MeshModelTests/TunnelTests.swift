@@ -139,7 +139,9 @@ import Testing
             Fixture.peerAuthentication(.unset, name: "web", on: Fixture.app("web"), ports: [81: .permissive]),
         ])
         let far = try #require(compiler.mesh.remotePods[Self.far.namespacedName])
-        func verdict(_ peer: IdentityNumber, _ port: UInt16, _ transport: TransportProtocol = .tcp) throws
+        func verdict(
+            _ peer: IdentityNumber, _ port: UInt16, _ transport: TransportProtocol = .tcp
+        ) throws
             -> PolicyVerdict
         {
             try Self.verdict(compiler, .ingress, of: Fixture.web, peer, port, transport)

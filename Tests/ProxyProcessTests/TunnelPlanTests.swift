@@ -165,7 +165,7 @@ import Testing
         ]
         let plan = try Self.plan(records)
         #expect(Self.outcome(plan, Self.origin(near)) == "10.0.0.2:80 ")
-        #expect(Self.outcome(plan, Self.origin(other)) == "direct" && Self.outcome(plan, Self.origin(Self.own)) == "direct")
+        for plain in [other, Self.own] { #expect(Self.outcome(plan, Self.origin(plain)) == "direct") }
         // Only what it reaches so is drawn among.
         #expect(Self.outcome(plan, Self.origin(Self.vip, 5432)) == "10.0.0.2:2 db.shop.svc.cluster.local")
         func request(_ address: IPAddress, isToPeer: Bool) -> L7Proxy.LegRequest {

@@ -52,7 +52,7 @@ extension HBONEEngine {
         let key = pool.pointee.key
         guard contexts.has(key.identity) else { return giveUp(pool, .noIdentity) }
         guard let share = connectionSources.enter(network: key.network, key.source) else {
-            return giveUp(pool, .tooMany, "the pod has \(configuration.connectionsPerSource) connections to other nodes")
+            return giveUp(pool, .tooMany, "the pod has \(configuration.connectionsPerSource) connections already")
         }
         guard let (connection, handle) = connections.take() else {
             connectionSources.leave(share)

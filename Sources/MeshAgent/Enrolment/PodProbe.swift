@@ -29,7 +29,8 @@ struct EnrolmentFailure: Error, Hashable, Sendable, CustomStringConvertible {
 extension EnrolmentFailure {
     /// It would send in clear what it wants encrypted.
     static let encryptionWithoutKeys = EnrolmentFailure(
-        "annotation \(MeshAnnotation.encrypt.rawValue) needs certificates: start mesh-agent with --proxy and --identity")
+        "annotation \(MeshAnnotation.encrypt.rawValue) needs certificates: start mesh-agent with --proxy and --identity"
+    )
 }
 
 /// What was found in a pod's network namespace.
