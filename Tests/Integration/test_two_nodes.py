@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TCP between enrolled pods of two nodes: through tunnels with mutual TLS, whole, and refused where policy says so."""
 
-import errno
 import os
 import signal
 import socket
@@ -16,12 +15,12 @@ from harness.manifests import app, authorization_policy, network_policy, peer_au
 from harness.meshed import Applied
 from harness.processes import PATIENCE, stop
 from harness.routed import PROGRAM, Client, http_route, to
-from harness.two_nodes import DOMAIN, TwoNodes, Wire, in_namespace
+from harness.two_nodes import (
+    ASK, DOMAIN, METRICS, SERVE, TwoNodes, Wire, in_namespace, metrics, outcome, received, summed, written)
 from harness.world import eventually
 
 VIP, VIP_PORT, TARGET = "10.96.7.1", 80, 8480
 WEB, WEB_TARGET = "10.96.7.2", 8180
-METRICS = 19487
 
 
 @pytest.fixture(scope="module")
@@ -41,45 +40,6 @@ def policies(mesh):
     applied = Applied(mesh.there.agent)
     yield applied
     applied.close()
-
-
-def received(end, count):
-    data = b""
-    while len(data) < count and (more := end.recv(count - len(data))):
-        data += more
-    return data
-
-
-def written(name):
-    """An address as the access log has it."""
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-
-
-def outcome(mesh, source, destination, port=None):
-    """What becomes of a connection: "ok", or the error of connect(2) or of the first recv(2)."""
-    listener, found = mesh.side(destination).listen(destination, port=port)
-    client = mesh.side(source).peer(source).socket(socket.AF_INET, socket.SOCK_STREAM)
-    client.settimeout(PATIENCE)
-    try:
-        client.connect(found)
-        pending = listener.later("accept")
-        # A reset says it before anybody accepts.
-        end = client.later("recv", 1)
-        eventually(lambda: pending.done() or end.done(), what="an end")
-        if not pending.done():
-            end.result()
-        server, _ = pending.result()
-        client.send(b"x")
-        client.shutdown(socket.SHUT_WR)
-        assert received(server, 2) == b"x"
-        server.close()
-        assert end.result() == b""
-        return "ok"
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    finally:
-        client.close()
-        listener.close()
 
 
 @pytest.mark.parametrize("ends", ["ax", "xa"])
@@ -321,20 +281,6 @@ def test_strangers(mesh):
     listener.close()
 
 
-def metrics(mesh):
-    """The page of the first node."""
-    def get():
-        plain = socket.create_connection(("127.0.0.1", METRICS), timeout=PATIENCE)
-        plain.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        return b"".join(iter(lambda: plain.recv(1 << 16), b"")).decode()
-    return in_namespace(f"/run/netns/{mesh.here.node.netns}", get)
-
-
-def summed(page, name, labels=()):
-    return sum(float(line.split()[-1]) for line in page.splitlines()
-               if line.startswith((name + "{", name + " ")) and all(label in line for label in labels))
-
-
 def test_metrics(mesh, client):
     labels = ('reporter="source"', 'source_workload="a"', 'destination_workload="z"', 'security_policy="mutual_tls"',
               f'source_principal="spiffe://{DOMAIN}/ns/test/sa/sa-a"',
@@ -368,24 +314,6 @@ def test_metrics(mesh, client):
     eventually(lambda: value(names[2]) == closed + 2, what="its end in the metrics")
     assert value(names[1]) == opened + 2
     assert 'sockmesh_proxy_tunnels_failed_total{direction="outbound",reason="peer_unavailable"}' in metrics(mesh)
-
-
-SERVE = """import socket, sys
-listener = socket.create_server(("", int(sys.argv[1])), backlog=256)
-print("ready", flush=True)
-while True:
-    accepted, _ = listener.accept()
-    accepted.sendall(b"x")
-    accepted.close()
-"""
-ASK = """import socket, sys
-for _ in range(20):
-    made = [socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) for _ in range(50)]
-    for one in made:
-        assert one.recv(1) == b"x"
-        one.close()
-print("done")
-"""
 
 
 def test_a_thousand_connections_of_two_pods_share_their_handshakes(mesh):

@@ -88,7 +88,8 @@ extension PeerAuthentication {
                 found.append(("spec.portLevelMtls", .portLevelWithoutSelector, "has no effect without a selector"))
             }
         } else {
-            modes += portLevelMtls.sorted { $0.key < $1.key }.map { (path: "spec.portLevelMtls[\($0.key)].mode", mode: $0.value) }
+            modes += portLevelMtls.sorted { $0.key < $1.key }
+                .map { (path: "spec.portLevelMtls[\($0.key)].mode", mode: $0.value) }
         }
         for (path, mode) in modes where mode == .disable {
             found.append(

@@ -2,6 +2,7 @@
 """Two nodes with agents, proxies and one authority, and a wire between them that is listened to."""
 
 import ctypes
+import errno
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ from .processes import PATIENCE, run
 from .world import eventually
 
 DOMAIN = "mesh.test"
+METRICS = 19487
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ETH_P_ALL = 3
 
@@ -181,3 +183,75 @@ class TwoNodes:
                 side.proxy.end()
         if self.wire:
             self.wire.close()
+
+
+def received(end, count):
+    data = b""
+    while len(data) < count and (more := end.recv(count - len(data))):
+        data += more
+    return data
+
+
+def written(name):
+    """An address as the access log has it."""
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+def outcome(mesh, source, destination, port=None):
+    """What becomes of a connection: "ok", or the error of connect(2) or of the first recv(2)."""
+    listener, found = mesh.side(destination).listen(destination, port=port)
+    client = mesh.side(source).peer(source).socket(socket.AF_INET, socket.SOCK_STREAM)
+    client.settimeout(PATIENCE)
+    try:
+        client.connect(found)
+        pending = listener.later("accept")
+        # A reset says it before anybody accepts.
+        end = client.later("recv", 1)
+        eventually(lambda: pending.done() or end.done(), what="an end")
+        if not pending.done():
+            end.result()
+        server, _ = pending.result()
+        client.send(b"x")
+        client.shutdown(socket.SHUT_WR)
+        assert received(server, 2) == b"x"
+        server.close()
+        assert end.result() == b""
+        return "ok"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    finally:
+        client.close()
+        listener.close()
+
+
+def metrics(mesh):
+    """The page of the first node."""
+    def get():
+        plain = socket.create_connection(("127.0.0.1", METRICS), timeout=PATIENCE)
+        plain.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: plain.recv(1 << 16), b"")).decode()
+    return in_namespace(f"/run/netns/{mesh.here.node.netns}", get)
+
+
+def summed(page, name, labels=()):
+    return sum(float(line.split()[-1]) for line in page.splitlines()
+               if line.startswith((name + "{", name + " ")) and all(label in line for label in labels))
+
+
+# In pods: who accepts and says a byte, and who makes a thousand connections to it, fifty at a time.
+SERVE = """import socket, sys
+listener = socket.create_server(("", int(sys.argv[1])), backlog=256)
+print("ready", flush=True)
+while True:
+    accepted, _ = listener.accept()
+    accepted.sendall(b"x")
+    accepted.close()
+"""
+ASK = """import socket, sys
+for _ in range(20):
+    made = [socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) for _ in range(50)]
+    for one in made:
+        assert one.recv(1) == b"x"
+        one.close()
+print("done")
+"""
