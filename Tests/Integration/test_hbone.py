@@ -132,9 +132,11 @@ def test_one_source_does_not_take_all(probes, mesh, application):
         dial(server, mesh)
     assert "has 2 already" in server.wait("failure", reason="tooMany")["detail"]
     # What one gives back it may have again.
-    plains[0].close()
-    ends[0].send(streams[0], b"", end=True)
-    server.wait("tunnel", reason="finished")
+    for end, stream, plain in zip(ends, streams, plains):
+        end.send(stream, b"", end=True)
+        plain.close()
+    for _ in streams:
+        server.wait("tunnel", reason="finished")
     stream = ends[0].connect(f"127.0.0.1:{application.port}")
     assert ends[0].status(stream) == 200
 

@@ -2,7 +2,6 @@
 """TCP between enrolled pods of two nodes: through tunnels with mutual TLS, whole, and refused where policy says so."""
 
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -329,25 +328,6 @@ def test_a_thousand_connections_of_two_pods_share_their_handshakes(mesh):
     handshakes, opened = [summed(metrics(mesh), *each) - old for each, old in zip(zip(names, labels), before)]
     assert opened == 1000
     assert handshakes <= 5
-
-
-def test_a_proxy_that_ends_still_reaches_other_nodes(mesh, client):
-    """A request that came before needs its first connection after."""
-    old = mesh.here.proxy.serving()
-    plain = mesh.here.peer("b").socket(socket.AF_INET, socket.SOCK_STREAM)
-    plain.settimeout(PATIENCE)
-    plain.connect((WEB, VIP_PORT))
-    plain.send(b"GET /other HTTP/1.1\r\nHost: web\r\n\r\nGET /routed HTTP/1.1\r\nHost: web\r\n")
-    assert b" 404 " in plain.recv(1 << 16)
-    os.kill(old, signal.SIGTERM)
-    eventually(lambda: "draining for at most" in mesh.here.agent.log.read_text(errors="replace"), what="a drain")
-    plain.send(b"\r\n")
-    answer = b""
-    while more := plain.recv(1 << 16):
-        answer += more
-    plain.close()
-    assert answer.startswith(b"HTTP/1.1 200 "), answer
-    mesh.here.proxy.serving(but=old)
 
 
 def test_a_revoked_certificate_ends_the_connections_that_it_has(mesh):

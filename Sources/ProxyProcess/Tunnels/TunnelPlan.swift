@@ -253,8 +253,9 @@ final class TunnelPlan: Sendable {
             let id = pod.id, let source = locals[request.network],
             let client = source.workload.addresses.first(where: { $0.isIPv4 == request.address.isIPv4 })
         else { return nil }
+        // A pair has no ports, and without one the application would not be shown the client's address.
         return HBONEOrigin(
-            local: request.address, network: network, identity: id, client: client, clientPort: 0)
+            local: request.address, network: network, identity: id, client: client, clientPort: tunnelPort)
     }
 
     // MARK: - Names
