@@ -60,8 +60,9 @@ public final class HTTPEngine: ProxyEngine {
     private var lastTag: UInt64 = 0
     /// How many workers still accept from a listener that is served no more, by its tag.
     private var leaving: [UInt64: Int] = [:]
-    /// Workers that have not said that they are done; `nil`: not draining.
+    /// Workers that have not said that they are done, after all others that of tunnels; `nil`: not draining.
     private var draining: Set<Int>?
+    private var drainTime: UInt64 = 0
     private var onDrained: (() -> Void)?
     /// Questions for metrics that not all workers have answered.
     private var questions: [UInt64: Question] = [:]
@@ -193,6 +194,8 @@ public final class HTTPEngine: ProxyEngine {
         if left == 1 { done() }
     }
 
+    public func missed(_ reason: String) { tunnels.close(reason) }
+
     public func enforce(policy generation: UInt32) {
         for worker in workers { worker.enforce(policy: generation) }
     }
@@ -246,7 +249,9 @@ public final class HTTPEngine: ProxyEngine {
     private func makeLeg(_ request: L7Proxy.LegRequest, for worker: ProxyWorker) {
         switch tunnels.open(request) {
         case .direct:
-            makeSocket(request, { worker.deliver($0, to: request.ticket) }, { worker.refuse(request.ticket) })
+            makeSocket(
+                request, { worker.deliver($0, to: request.ticket) }, { worker.refuse(request.ticket) },
+                changed: { [weak self] in self?.makeLeg(request, for: worker) })
         case .tunnel(let end): worker.deliver(end, to: request.ticket)
         case .refused(let reason):
             complaints.add(.leg, "no connection to \(SocketEndpoint(request.address, request.port)): \(reason)")
@@ -256,10 +261,11 @@ public final class HTTPEngine: ProxyEngine {
 
     /// For the worker of tunnels: to a peer, to a pod of this node, or to whoever decides about requests to it.
     private func makeTunnelLeg(_ request: L7Proxy.LegRequest) {
-        guard let tunnelWorker = tunnels.worker else { return }
+        guard let tunnelWorker = tunnels.worker, !tunnels.joinLocally(request) else { return }
         guard request.isForRequests else {
             return makeSocket(
-                request, { tunnelWorker.deliver($0, to: request) }, { tunnelWorker.refuse(request) })
+                request, { tunnelWorker.deliver($0, to: request) }, { tunnelWorker.refuse(request) },
+                changed: { tunnelWorker.refuse(request) })
         }
         guard let origin = request.originOfRequests else { return tunnelWorker.refuse(request) }
         do throws(SystemError) {
@@ -273,20 +279,22 @@ public final class HTTPEngine: ProxyEngine {
         }
     }
 
+    /// - Parameter changed: called instead of `deliver` where the connection would have to go through a tunnel by now.
     private func makeSocket(
         _ request: L7Proxy.LegRequest, _ deliver: @escaping (consuming OwnedDescriptor) -> Void,
-        _ refuse: @escaping () -> Void
+        _ refuse: @escaping () -> Void, changed: @escaping () -> Void
     ) {
         let destination = SocketEndpoint(request.address, request.port)
         legs.requestLeg(
             netns: request.network, destination: destination, outsider: request.outsider,
             client: request.client.map { SocketEndpoint($0.address, $0.port) }
-        ) { [complaints] result in
+        ) { [complaints, tunnels] result in
             switch result {
             case .failure(let refusal):
                 complaints.add(.leg, "no connection from namespace \(request.network) to \(destination): \(refusal)")
                 refuse()
             case .success(let socket):
+                guard tunnels.isDirect(request) else { return changed() }
                 do throws(SystemError) {
                     let endpoint = StreamEndpoint(
                         high: request.address.high, low: request.address.low, port: request.port)
@@ -307,14 +315,15 @@ public final class HTTPEngine: ProxyEngine {
 
     public func drain(within deadline: Duration, _ done: @escaping () -> Void) {
         guard draining == nil else { return }
-        // The last is the worker of tunnels.
-        draining = Set(0...workers.count)
+        draining = Set(workers.indices)
         onDrained = done
         waiting?.removeAll()
         for key in tags.keys { stopServing(key) }
         let (seconds, attoseconds) = deadline.components
         let milliseconds = UInt64(max(0, seconds)) * 1000 + UInt64(max(0, attoseconds)) / 1_000_000_000_000_000
-        tunnels.drain(milliseconds: milliseconds) { [inbox, last = workers.count] in inbox.put(.drained(worker: last)) }
+        drainTime = milliseconds
+        // Peers hear of it at once; what is asked for by requests that were taken is opened until they are done.
+        tunnels.drain(milliseconds: milliseconds) {}
         for (index, worker) in workers.enumerated() {
             worker.drain(milliseconds: milliseconds) { [inbox] in inbox.put(.drained(worker: index)) }
         }
@@ -322,6 +331,11 @@ public final class HTTPEngine: ProxyEngine {
 
     private func drained(_ worker: Int) {
         guard draining?.remove(worker) != nil, draining?.isEmpty == true else { return }
+        let last = workers.count
+        guard worker == last else {
+            draining = [last]
+            return tunnels.drain(milliseconds: drainTime) { [inbox] in inbox.put(.drained(worker: last)) }
+        }
         guard let accessLog else { return finishDrain() }
         accessLog.end { [inbox] in inbox.put(.logEnded) }
         loop.schedule(after: Self.logTime) { [weak self] in self?.finishDrain() }

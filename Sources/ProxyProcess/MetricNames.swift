@@ -28,7 +28,9 @@ struct MetricNames {
         var flow = MetricFlow(
             reporter: origin.direction == .inbound ? .destination : .source,
             source: Self.peer(
-                origin.isProved ? snapshot.remotePods[origin.client] : snapshot.workloads[origin.sourceNetwork],
+                origin.isProved
+                    ? snapshot.remotePods[origin.client] ?? byAddress[origin.client]
+                    : snapshot.workloads[origin.sourceNetwork],
                 provedIn: snapshot.trustDomain),
             destination: Self.peer(
                 remote ?? (origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address]),

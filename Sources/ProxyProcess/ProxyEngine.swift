@@ -19,6 +19,11 @@ public protocol ProxyEngine: AnyObject {
     /// then is in force soon.
     func whenAnswering(_ done: @escaping () -> Void)
 
+    /// A configuration was not taken. What it might deny is not begun until ``apply(_:inForce:)`` has taken another.
+    ///
+    /// - Parameter reason: for the log of whatever is refused for it.
+    func missed(_ reason: String)
+
     /// What was applied last has the kernel's policy up to this generation. What came under a later one is held.
     func enforce(policy generation: UInt32)
 

@@ -191,6 +191,7 @@ public final class ProxyHost: LegSource {
                 refusal = "\(error)"
             }
             log("generation \(state.generation) is refused, \(generation) stays in force: \(refusal)")
+            engine?.missed("this proxy has refused the configuration of generation \(state.generation): \(refusal)")
             link?.send(.reject(state.generation, reason: refusal))
         }
     }

@@ -59,7 +59,9 @@ struct SnapshotBuilder {
 
     private static func remotePods(_ configuration: ProxyConfiguration) -> [IPAddress: ProxyWorkload] {
         var pods: [IPAddress: ProxyWorkload] = [:]
-        for record in configuration.remotePods {
+        // Those of this node are ends of tunnels for some of their peers only.
+        let own = Set(configuration.workloads.map(\.pod))
+        for record in configuration.remotePods where !own.contains(record.pod) {
             let pod = ProxyWorkload(
                 name: record.pod, serviceAccount: record.serviceAccount, addresses: record.addresses,
                 labels: record.labels)

@@ -4,6 +4,7 @@
 import socket
 import subprocess
 import sys
+import ssl
 
 import h2.errors
 import pytest
@@ -106,6 +107,41 @@ def test_a_changed_policy_cuts_what_it_denies(server, mesh, application):
         to_end(plain)
     told = server.wait("tunnel")
     assert (told["reason"], told["detail"]) == ("policyChanged", "denied by shop/new")
+
+
+def test_while_a_configuration_is_refused_only_what_is_open_goes_on(server, mesh, application):
+    end = dial(server, mesh)
+    stream = end.connect(f"127.0.0.1:{application.port}")
+    plain = application.accept()
+    assert end.status(stream) == 200
+    server.settle("policy", closed="the configuration is refused")
+    assert end.status(end.connect(f"127.0.0.1:{application.port}")) == 401
+    assert server.wait("tunnel")["detail"] == "the configuration is refused"
+    plain.sendall(b"goes on")
+    assert end.read(stream, 7) == b"goes on"
+    server.settle("policy")
+    assert end.status(end.connect(f"127.0.0.1:{application.port}")) == 200
+
+
+def test_one_source_does_not_take_all(probes, mesh, application):
+    server = probes(identity=mesh.id("db"), limits={"tunnelsPerSource": 2, "connectionsPerSource": 2})
+    ends = [dial(server, mesh) for _ in range(2)]
+    streams = [end.connect(f"127.0.0.1:{application.port}") for end in ends]
+    plains = [application.accept() for _ in streams]
+    assert [end.status(stream) for end, stream in zip(ends, streams)] == [200, 200]
+    assert ends[0].status(ends[0].connect(f"127.0.0.1:{application.port}")) == 503
+    assert "has 2 tunnels already" in server.wait("tunnel")["detail"]
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        dial(server, mesh)
+    assert "has 2 already" in server.wait("failure", reason="tooMany")["detail"]
+    # What one gives back it may have again.
+    for end, stream, plain in zip(ends, streams, plains):
+        end.send(stream, b"", end=True)
+        plain.close()
+    for _ in streams:
+        server.wait("tunnel", reason="finished")
+    stream = ends[0].connect(f"127.0.0.1:{application.port}")
+    assert ends[0].status(stream) == 200
 
 
 def test_data_before_the_answer_waits(probes, mesh, application):

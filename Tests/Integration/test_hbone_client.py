@@ -104,6 +104,51 @@ def test_goaway_and_refused_streams(client, node):
     assert to_end(third) == b"third"
 
 
+def test_who_drains_opens_what_was_promised(client, node, application):
+    probe = client(node.port)
+    first = application_of(probe)
+    end = node.accept()
+    stream = accept_tunnel(end)
+    probe.settle("drain", milliseconds=60000)
+    probe.do("open", port=application.port)
+    late = application.accept()
+    end.send(accept_tunnel(end), b"late", end=True)
+    assert to_end(late) == b"late"
+    for plain in (first, late):
+        plain.close()
+    end.send(stream, b"", end=True)
+    for _ in (first, late):
+        probe.wait("tunnel", reason="finished")
+    end.close()
+    probe.wait("drained")
+    # Also by another connection, once those that nobody used have ended.
+    probe.do("open", port=application.port)
+    plain, end = application.accept(), node.accept()
+    end.send(accept_tunnel(end), b"later", end=True)
+    assert to_end(plain) == b"later"
+    plain.close()
+    probe.wait("tunnel", reason="finished")
+    end.close()
+    probe.do("drain", milliseconds=60000)
+    probe.wait("drained")
+
+
+def test_a_pod_has_its_share(client, node, application):
+    probe = client(node.port, limits={"tunnelsPerSource": 1})
+    plain = application_of(probe)
+    end = node.accept()
+    stream = accept_tunnel(end)
+    with pytest.raises(ConnectionResetError):
+        to_end(application_of(probe))
+    told = probe.wait("tunnel")
+    assert told["reason"] == "tooMany" and "1 tunnels" in told["detail"]
+    end.send(stream, b"", end=True)
+    plain.close()
+    probe.wait("tunnel", reason="finished")
+    application_of(probe)
+    accept_tunnel(end)
+
+
 @pytest.mark.parametrize("what", ["another identity", "another domain", "no protocol"])
 def test_peers_that_are_refused(client, mesh, foreign, what):
     svid = {"another identity": mesh.svid("other"), "another domain": foreign.svid("db")}.get(what, mesh.svid("db"))

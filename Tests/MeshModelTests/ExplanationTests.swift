@@ -117,7 +117,12 @@ import Testing
         #expect(reasons([Fixture.authorization(.audit, [], on: on)]) == ["audit spec.action"])
         #expect(
             reasons([Fixture.peerAuthentication(.strict, namespace: "other", ports: [1: .strict])])
-                == ["portLevelWithoutSelector spec.portLevelMtls"])
+                == ["noTunnels spec.mtls.mode", "portLevelWithoutSelector spec.portLevelMtls"])
+        #expect(
+            reasons([Fixture.peerAuthentication(.disable, on: on, ports: [1: .strict, 2: .disable])]) == [
+                "notSupported spec.mtls.mode", "noTunnels spec.portLevelMtls[1].mode",
+                "notSupported spec.portLevelMtls[2].mode",
+            ])
         let http = AuthorizationPolicy.Rule(
             from: [Fixture.source { $0.requestPrincipals = ["*"] }, AuthorizationPolicy.Source()],
             to: [Fixture.operation { $0.methods = ["GET"] }, AuthorizationPolicy.Operation()],
@@ -128,6 +133,20 @@ import Testing
                 "needsProxy spec.rules[0].to[0].operation", "matchesNothing spec.rules[0].to[1].operation",
                 "needsProxy spec.rules[0].when[0]",
             ])
+    }
+
+    /// Of two PeerAuthentications of one level the older counts.
+    @Test func policiesInWhosePlaceAnOlderOneIs() {
+        let on = Fixture.app("web")
+        let found = PolicyFixture([
+            Fixture.peerAuthentication(.permissive, name: "a", on: on, created: "2025-01-01T00:00:00Z"),
+            Fixture.peerAuthentication(.permissive, name: "b", on: on, created: "2024-01-01T00:00:00Z"),
+            Fixture.peerAuthentication(.permissive, name: "c", namespace: "bank"),
+        ]).compiler.findings()
+        #expect(found.map(\.policy.name) == ["a"] && found.map(\.reason) == [.conflicted])
+        #expect(
+            found.first?.message
+                == "has no effect on pod shop/web: PeerAuthentication shop/b of the same scope is older")
     }
 
     @Test func namesThatNoContainerHas() {

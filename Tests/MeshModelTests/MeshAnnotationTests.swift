@@ -9,13 +9,14 @@ import Testing
             "sockmesh.io/mesh": "enabled", "sockmesh.io/netns": "/run/netns/a", "sockmesh.io/pid": "12",
             "sockmesh.io/accelerate": "disabled", "sockmesh.io/skip-inbound-ports": "22, 9000,22",
             "sockmesh.io/skip-outbound-ports": "25", "sockmesh.io/allow-raw-sockets": "true", "sockmesh.io/weight": "0",
-            "other/annotation": "x",
+            "sockmesh.io/encrypt": "always", "other/annotation": "x",
         ])
         #expect(
             settings
                 == PodMeshSettings(
                     membership: .enabled, netnsPath: "/run/netns/a", pid: 12, acceleration: .disabled,
-                    skipInboundPorts: [22, 9000], skipOutboundPorts: [25], allowRawSockets: true, weight: 0))
+                    skipInboundPorts: [22, 9000], skipOutboundPorts: [25], allowRawSockets: true, encrypts: true,
+                    weight: 0))
         #expect(try PodMeshSettings(annotations: [:]) == PodMeshSettings())
     }
 
@@ -26,7 +27,7 @@ import Testing
         ("sockmesh.io/skip-inbound-ports", "1,,2"), ("sockmesh.io/skip-inbound-ports", ""),
         ("sockmesh.io/skip-outbound-ports", "70000"), ("sockmesh.io/allow-raw-sockets", "yes"),
         ("sockmesh.io/weight", "-1"),
-        ("sockmesh.io/weight", "65536"),
+        ("sockmesh.io/weight", "65536"), ("sockmesh.io/encrypt", "never"), ("sockmesh.io/encrypt", "true"),
     ])
     func refuses(_ annotation: String, _ value: String) throws {
         let error = #expect(throws: AnnotationError.self) { try PodMeshSettings(annotations: [annotation: value]) }

@@ -60,6 +60,45 @@ import Testing
             testDescription: "ports without a selector have no effect",
             policies: [Fixture.peerAuthentication(.permissive, ports: [80: .strict])], strict: []),
         Case(
+            testDescription: "a selector in the root namespace: that workload, wherever it is",
+            policies: [
+                Fixture.peerAuthentication(.permissive),
+                Fixture.peerAuthentication(.strict, name: "root", namespace: "root", on: Fixture.app("web")),
+            ],
+            strict: [80, 81, 8086]),
+        Case(
+            testDescription: "the mesh's switch, and a namespace that stays open",
+            policies: [
+                Fixture.peerAuthentication(.strict, namespace: "root"),
+                Fixture.peerAuthentication(.permissive, namespace: "shop"),
+                Fixture.peerAuthentication(.strict, namespace: "bank"),
+            ],
+            strict: []),
+        Case(
+            testDescription: "DISABLE of a port is PERMISSIVE",
+            policies: [
+                Fixture.peerAuthentication(.strict, namespace: "root"),
+                Fixture.peerAuthentication(.unset, name: "web", on: Fixture.app("web"), ports: [80: .disable]),
+            ],
+            strict: [81, 8086]),
+        Case(
+            testDescription: "UNSET of a port defers to its workload, and that to the namespace",
+            policies: [
+                Fixture.peerAuthentication(.strict),
+                Fixture.peerAuthentication(
+                    .unset, name: "web", on: Fixture.app("web"), ports: [80: .unset, 81: .permissive]),
+            ],
+            strict: [80, 8086]),
+        Case(
+            testDescription: "ports of the oldest object of a workload only",
+            policies: [
+                Fixture.peerAuthentication(
+                    .unset, name: "a", on: Fixture.app("web"), ports: [80: .strict], created: "2025-01-01T00:00:00Z"),
+                Fixture.peerAuthentication(
+                    .unset, name: "b", on: Fixture.app("web"), ports: [81: .strict], created: "2024-01-01T00:00:00Z"),
+            ],
+            strict: [81]),
+        Case(
             testDescription: "the oldest of two",
             policies: [
                 Fixture.peerAuthentication(.permissive, name: "a", created: "2025-01-01T00:00:00Z"),
@@ -79,6 +118,8 @@ import Testing
         let fixture = PolicyFixture(testCase.policies)
         for port in [80, 81, 8086] as [UInt16] {
             let isStrict = testCase.strict.contains(port)
+            let demand = try #require(fixture.compiler.peerAuthentication(of: Fixture.web.namespacedName, port: port))
+            #expect((demand.mode == .strict) == isStrict && demand.mode != .unset, "\(demand)")
             #expect(try fixture.allows("job", "web", port) == !isStrict, "unproved pod, port \(port)")
             #expect(try fixture.allows("8.8.8.8", "web", port, .udp) == !isStrict, "world, port \(port)")
             #expect(try fixture.allows("remote", "web", port) == !isStrict, "pod of another node, port \(port)")
@@ -87,6 +128,31 @@ import Testing
             #expect(try fixture.allows("host", "web", port) == (!isStrict || port == 8086), "node, port \(port)")
             #expect(try fixture.allows("host", "web", port, .udp) == !isStrict, "node, UDP, port \(port)")
         }
+    }
+
+    @Test func sayWhoDemandsWhat() throws {
+        let fixture = PolicyFixture([
+            Fixture.peerAuthentication(.strict, name: "all", namespace: "root"),
+            Fixture.peerAuthentication(.unset, name: "web", on: Fixture.app("web"), ports: [80: .permissive]),
+        ])
+        func text(_ pod: Pod, _ port: UInt16) -> String? {
+            fixture.compiler.peerAuthentication(of: pod.namespacedName, port: port)?.description
+        }
+        #expect(text(Fixture.web, 80) == "PERMISSIVE by PeerAuthentication shop/web, its portLevelMtls")
+        #expect(text(Fixture.web, 81) == "STRICT by PeerAuthentication root/all")
+        #expect(text(Fixture.db, 80) == "STRICT by PeerAuthentication root/all")
+        #expect(text(Fixture.job, 80) == nil && text(Fixture.remote, 80) == nil, "not enrolled here")
+        let none = PolicyFixture([]).compiler.peerAuthentication(of: Fixture.web.namespacedName, port: 80)
+        #expect(none?.description == "PERMISSIVE, as no PeerAuthentication says otherwise")
+    }
+
+    @Test func aDryRunDemandsNothing() throws {
+        guard case .peerAuthentication(var policy) = Fixture.peerAuthentication(.strict) else { return }
+        policy.isDryRun = true
+        let fixture = PolicyFixture([.peerAuthentication(policy)])
+        #expect(try fixture.allows("job", "web", 80))
+        #expect(try !fixture.allows("job", "web", 80, withDryRun: true))
+        #expect(fixture.compiler.peerAuthentication(of: Fixture.web.namespacedName, port: 80)?.mode == .permissive)
     }
 
     @Test func namedProbesAreOfTheirContainer() {

@@ -132,6 +132,74 @@ import Testing
         #expect(explained.ingress.verdict == .allow)
     }
 
+    /// STRICT is about who comes in clear: whoever comes through a tunnel has proved who it is.
+    @Test func aTunnelSatisfiesStrict() throws {
+        let compiler = Self.compiler([
+            Fixture.peerAuthentication(.strict, namespace: "root"),
+            Fixture.peerAuthentication(.unset, name: "web", on: Fixture.app("web"), ports: [81: .permissive]),
+        ])
+        let far = try #require(compiler.mesh.remotePods[Self.far.namespacedName])
+        func verdict(
+            _ peer: IdentityNumber, _ port: UInt16, _ transport: TransportProtocol = .tcp
+        ) throws
+            -> PolicyVerdict
+        {
+            try Self.verdict(compiler, .ingress, of: Fixture.web, peer, port, transport)
+        }
+        for port: UInt16 in [80, 81] {
+            #expect(try verdict(far.proven.ipv4, port) == .allow && verdict(far.proven.ipv6, port) == .allow)
+            #expect(try verdict(far.identity.ipv4, port) == (port == 81 ? .allow : .deny))
+            #expect(try verdict(.world, port) == (port == 81 ? .allow : .deny))
+            // Which tunnels do not carry.
+            #expect(try verdict(far.identity.ipv4, port, .udp) == (port == 81 ? .allow : .deny))
+        }
+        func explained(_ transport: TransportProtocol = .tcp, isInClear: Bool = false) throws -> PolicyExplanation.Side
+        {
+            try compiler.explain(
+                PolicyQuestion(
+                    source: .pod(Self.far.namespacedName), destination: .pod(Fixture.web.namespacedName), port: 80,
+                    transport: transport, isInClear: isInClear)
+            ).ingress
+        }
+        let side = try explained()
+        #expect(side.verdict == .allow && side.sentence.hasSuffix(", through a tunnel with mutual TLS"))
+        for refused in [try explained(isInClear: true), try explained(.udp)] {
+            #expect(refused.verdict == .deny && refused.stage == .peerAuthentication)
+            #expect(refused.policies.map(\.name) == ["pa"] && !refused.sentence.contains("tunnel"))
+        }
+        #expect(compiler.findings().isEmpty, "with tunnels STRICT shuts nobody out for good")
+    }
+
+    /// A pod of this node that says so takes tunnels from, and makes them to, all enrolled pods here.
+    @Test func aPodThatEncryptsIsAnEndOfTunnelsOnItsOwnNode() throws {
+        var compiler = Self.compiler([
+            Fixture.authorization(
+                .allow, [.init(from: [Fixture.source { $0.principals = ["cluster.local/ns/shop/sa/db"] }])],
+                on: Fixture.app("web"))
+        ])
+        func reach(_ source: Pod, _ address: String, _ transport: TransportProtocol = .tcp) throws -> PolicyVerdict {
+            let identity = compiler.mesh.addresses[Fixture.address(address)]?.identity ?? .world
+            return try Self.verdict(compiler, .egress, of: source, identity, 8080, transport)
+        }
+        #expect(try reach(Fixture.db, "10.0.0.1") == .allow && reach(Fixture.web, "10.0.0.2") == .allow)
+        #expect(compiler.mesh.remotePods.keys.allSatisfy { $0.namespace == "bank" || $0.name == "other" })
+        var db = Fixture.db
+        db.mesh.encrypts = true
+        let ends = Set(Self.local.map(\.namespacedName))
+        #expect(compiler.update(MeshChange(changed: [.pod(db)])).remotePods == ends)
+        for (source, address) in [(db, "10.0.0.1"), (Fixture.web, "10.0.0.2"), (Fixture.web, "fd00::2")] {
+            #expect(try reach(source, address) == .needsProxy && reach(source, address, .udp) == .allow)
+        }
+        for outside in ["10.2.0.3", "8.8.8.8", "192.168.0.1"] { #expect(try reach(db, outside) == .allow) }
+        // It is who it was.
+        let proven = try #require(compiler.mesh.remotePods[db.namespacedName]?.proven.ipv4)
+        #expect(proven == compiler.mesh.addresses[Fixture.address("10.0.0.2")]?.identity)
+        #expect(try Self.verdict(compiler, .ingress, of: Fixture.web, proven, 8080) == .allow)
+        #expect(compiler.update(MeshChange(changed: [.pod(Fixture.db)])).remotePods == ends)
+        #expect(try reach(Fixture.db, "10.0.0.1") == .allow && reach(Fixture.web, "10.0.0.2") == .allow)
+        #expect(ends.allSatisfy { compiler.mesh.remotePods[$0] == nil })
+    }
+
     @Test func whoLeavesTheMeshOrComesToThisNodeTakesNoTunnelAnyMore() throws {
         var compiler = Self.compiler()
         var pod = Self.far

@@ -28,8 +28,11 @@ final class EngineWorld {
     private(set) var log: [String] = []
     /// What the agent says instead of giving a socket.
     var refusal: SocketRefusal?
+    /// Whether requests for sockets wait for ``answerLegs()``.
+    var holdsLegs = false
     private let listener: SharedDescriptor
     private var state = ConfigurationState()
+    private var answered = 0
 
     static func origin(
         from source: UInt64? = netns, _ direction: KernelOrigin.Direction = .outbound, in pod: UInt64 = netns
@@ -74,6 +77,17 @@ final class EngineWorld {
         heard.append(message)
         guard case .legRequest(let request) = message else { return }
         legs.append(request)
+        if !holdsLegs { answer(request) }
+    }
+
+    /// Answers all that wait.
+    func answerLegs() {
+        holdsLegs = false
+        for request in legs[answered...] { answer(request) }
+    }
+
+    private func answer(_ request: LegRequest) {
+        answered += 1
         if let refusal {
             agent?.send(.legRefused(request: request.number, refusal))
         } else if let socket = try? InetSocket.make(isIPv4: true) {

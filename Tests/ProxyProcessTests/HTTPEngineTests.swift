@@ -159,6 +159,32 @@ import Testing
         #expect(try world.get(client).head.hasPrefix("HTTP/1.1 503 "))
     }
 
+    /// The socket was asked for before, and comes after: it is not used.
+    @Test func whoJoinsTheMeshElsewhereIsNotReachedInClear() throws {
+        let backend = try NamedBackend("web")
+        let world = try World()
+        let records = [Self.web([backend.port]), World.client]
+        try world.configure(records)
+        world.holdsLegs = true
+        let client = world.client()
+        client.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+        try world.turn { world.legs.count == 1 }
+        let joined = RemotePodRecord(
+            pod: NamespacedName(namespace: "shop", name: "far"), serviceAccount: "far", addresses: [World.loopback],
+            identity: PerFamily(both: IdentityNumber(rawValue: 300)),
+            proven: PerFamily(both: IdentityNumber(rawValue: 301)))
+        try world.configure(records + [.remotePod(joined)])
+        world.answerLegs()
+        var response: (head: String, body: String)?
+        try world.turn {
+            response = client.takeResponse()
+            return response != nil
+        }
+        #expect(response?.head.hasPrefix("HTTP/1.1 503 ") == true)
+        #expect(backend.requests.isEmpty && world.legs.count == 1)
+        try world.turn { world.log.contains { $0.hasPrefix("no connection to 127.0.0.1:\(backend.port): ") } }
+    }
+
     @Test func whoseOriginIsUnknownIsReset() throws {
         let answers = Mutex<[Result<KernelOrigin, SystemError>]>([
             .failure(SystemError("getsockopt(MESH_SO_ORIGIN)", errnoCode: ENOENT)), .success(World.origin(in: 99)),

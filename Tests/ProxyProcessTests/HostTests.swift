@@ -25,6 +25,7 @@ import Testing
         var policies: [UInt32] = []
         /// Who waits for threads that do not answer; `nil`: they do.
         var waiting: [() -> Void]?
+        var misses: [String] = []
 
         func apply(_ configuration: ProxyConfiguration, inForce: @escaping () -> Void) throws(EngineRefusal) {
             if let refusal { throw refusal }
@@ -34,6 +35,7 @@ import Testing
         func whenAnswering(_ done: @escaping () -> Void) {
             if waiting == nil { done() } else { waiting?.append(done) }
         }
+        func missed(_ reason: String) { misses.append(reason) }
         func enforce(policy generation: UInt32) { policies.append(generation) }
         func use(_ identities: TLSIdentities) { self.identities = identities }
         func serve(_ listener: Listener, _ socket: SharedDescriptor) { listeners[listener.key] = listener.port }
@@ -126,6 +128,7 @@ import Testing
         world.agent?.send(.snapshot(2), [file])
         try world.turn { world.heard.contains(.reject(2, reason: "no")) }
         #expect(world.engine.configurations.count == 1)
+        #expect(world.engine.misses == ["this proxy has refused the configuration of generation 2: no"])
         world.agent?.send(.statusRequest(7))
         try world.turn { if case .status = world.heard.last { true } else { false } }
         #expect(world.heard.last == .status(ProxyStatus(request: 7, generation: 1)))

@@ -197,6 +197,54 @@ import Testing
         #expect(origin.client == Self.far && origin.clientPort == 7 && origin.destination == Self.own)
     }
 
+    /// Of pods of this node, those that the pod's egress set leads to the proxy.
+    @Test func aPodOfThisNodeThatEncryptsIsReachedThroughATunnel() throws {
+        let (near, other) = (IPAddress("10.0.0.2")!, IPAddress("10.0.0.3")!)
+        let open = IdentityNumber(rawValue: 302)
+        let table = PortTable(
+            segments: [.init(firstPort: 0, portClass: 0, verdict: .allow)],
+            exceptions: [[.init(identity: Self.byAddress, verdict: .needsProxy)]])
+        let endpoints: [ServiceRecord.Endpoint] = [
+            .init(address: other, port: 1, weight: 5), .init(address: near, port: 2, weight: 1),
+        ]
+        var records: [ProxyRecord] = Array(Self.base.prefix(2))
+        records += [
+            .workload(WorkloadRecord(netns: 2, pod: Self.name("near"), serviceAccount: "near", addresses: [near])),
+            .workload(WorkloadRecord(netns: 3, pod: Self.name("other"), serviceAccount: "other", addresses: [other])),
+            Self.remote("near", near), Self.remote("other", other, number: open),
+            Self.remote("web", Self.own, number: open),
+            .verdicts(VerdictRecord(set: 7, egress: table, ingress: Self.ingress)),
+            .verdictUse(VerdictUseRecord(pod: Self.name("web"), set: 7)),
+            .service(ServiceRecord(service: Self.name("db"), port: 5432, addresses: [Self.vip], endpoints: endpoints)),
+        ]
+        let plan = try Self.plan(records)
+        #expect(Self.outcome(plan, Self.origin(near)) == "10.0.0.2:80 ")
+        for plain in [other, Self.own] { #expect(Self.outcome(plan, Self.origin(plain)) == "direct") }
+        // Only what it reaches so is drawn among.
+        #expect(Self.outcome(plan, Self.origin(Self.vip, 5432)) == "10.0.0.2:2 db.shop.svc.cluster.local")
+        func request(_ address: IPAddress, isToPeer: Bool) -> L7Proxy.LegRequest {
+            var request = L7Proxy.LegRequest(
+                ticket: LegTicket(handle: SlabHandle(index: 0, generation: 1)), network: Self.network, outsider: nil,
+                address: address, port: 80)
+            request.isToPeer = isToPeer
+            return request
+        }
+        for (address, isTunnel) in [(near, true), (other, false)] {
+            if case .tunnel = plan.outbound(request(address, isToPeer: false)) {
+                #expect(isTunnel)
+            } else {
+                #expect(!isTunnel)
+            }
+        }
+        let peer = try #require(plan.localPeer(request(near, isToPeer: true)))
+        #expect(peer.local == near && peer.network == 2 && peer.client == Self.own)
+        #expect(try peer.identity == Self.id("near"))
+        #expect(plan.localPeer(request(Self.far, isToPeer: true)) == nil)
+        #expect(plan.localPeer(request(near, isToPeer: false)) == nil)
+        #expect(plan.snapshot.remotePods.isEmpty, "the worker's own affair")
+        #expect(Self.text(try Self.ask(plan, "near", from: near)) == "allow 301")
+    }
+
     private static func ask(
         _ plan: TunnelPlan, _ peer: String, from client: IPAddress = far, _ port: UInt16 = 80
     ) throws -> HBONEVerdict {
@@ -231,5 +279,9 @@ import Testing
         var elsewhere = Self.origin(Self.own, 15008)
         elsewhere.network = 1
         #expect(plan.origin(of: elsewhere) == nil)
+        var place = try #require(plan.origin(of: Self.origin(Self.own, 15008)))
+        #expect(plan.serves(place))
+        place.network = 1
+        #expect(!plan.serves(place), "the address is another pod's")
     }
 }

@@ -17,6 +17,7 @@ final class ProbeState: Sendable {
     struct Values {
         var identity: SPIFFEID?
         var denial: String?
+        var closed: String?
         var outbound: HBONEOutbound?
         /// Dials are never answered, as if a firewall swallowed them.
         var swallows = false
@@ -46,9 +47,21 @@ final class TunnelProbe {
         case "start": try start(command)
         case "publish": try publish(command)
         case "policy":
-            state.values.withLock { $0.denial = command["deny"] as? String }
+            state.values.withLock {
+                $0.denial = command["deny"] as? String
+                $0.closed = command["closed"] as? String
+            }
             worker?.policyChanged()
         case "dials": state.values.withLock { $0.swallows = command["swallow"] as? Bool ?? false }
+        case "open":
+            // As a connection of a pod that was accepted elsewhere.
+            let port = UInt16(command["port"] as? Int ?? 0)
+            let descriptor = StreamSocket.connect(to: .loopback(port: port))
+            guard descriptor >= 0, var outbound = state.values.withLock({ $0.outbound }) else {
+                throw ProbeError(text: "nothing to open")
+            }
+            outbound.sourcePort = StreamSocket.localEndpoint(CInt(descriptor))?.port ?? 0
+            worker?.open(outbound, OwnedDescriptor(adopting: CInt(descriptor)))
         case "drain":
             worker?.drain(milliseconds: UInt64(command["milliseconds"] as? Int ?? 1000)) {
                 Self.tell(["event": "drained"])
@@ -98,6 +111,7 @@ final class TunnelProbe {
             // Of one pod: all share a pool.
             return outbound
         }
+        composition.closed = { state.values.withLock { $0.closed } }
         composition.resolve = { host, port, _ in
             let text = String(decoding: host, as: UTF8.self)
             guard text == "web.shop.svc.cluster.local" else { return .failure(.unknownService) }
@@ -128,6 +142,8 @@ final class TunnelProbe {
         case "idleTimeout": configuration.idleTimeout = UInt64(value)
         case "pingInterval": configuration.pingInterval = UInt64(value)
         case "pingTimeout": configuration.pingTimeout = UInt64(value)
+        case "tunnelsPerSource": configuration.tunnelsPerSource = value
+        case "connectionsPerSource": configuration.connectionsPerSource = value
         case "buffers": configuration.buffers = value
         case "streams": configuration.server.concurrentStreams = UInt32(value)
         default: throw ProbeError(text: "no such limit: \(name)")

@@ -88,6 +88,7 @@ extension Engine {
                 counters.failedDials += 1
                 return dialFailed(upstream, .connectFailed)
             }
+            guard !isInClear(upstream) else { return dialFailed(upstream, .legRefused) }
             upstream.pointee.phase = .open
             upstream.pointee.openedAt = now
             timers.cancel(upstream.pointee.timer)
@@ -105,6 +106,22 @@ extension Engine {
             }
             close(upstream)
         }
+    }
+
+    /// Whether a connection has gone in clear to a pod that is reached through tunnels by now: it was asked for before.
+    private func isInClear(_ upstream: UpstreamPointer) -> Bool {
+        guard upstream.pointee.channel.mark == nil, let snapshot = holds.current?.pointee.snapshot else { return false }
+        let address: IPAddress
+        if let pool = upstream.pointee.pool {
+            guard pool.pointee.key.outsider == nil else { return false }
+            address = pool.pointee.key.address
+        } else {
+            guard let exchange = upstream.pointee.exchange,
+                exchange.pointee.downstream?.pointee.origin.direction == .outbound
+            else { return false }
+            address = exchange.pointee.record.endpoint.address
+        }
+        return snapshot._withUnsafeGuaranteedRef { $0.remotePods[address] != nil }
     }
 
     /// Gives a connection that is free to the request that has waited longest, or keeps it.

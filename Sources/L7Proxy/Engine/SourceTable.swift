@@ -19,10 +19,10 @@ struct SourceTable: ~Copyable {
         let high: UInt64
         let low: UInt64
 
-        init(_ origin: ConnectionOrigin) {
-            isNetwork = origin.sourceNetwork != 0
-            high = isNetwork ? origin.sourceNetwork : origin.client.high
-            low = isNetwork ? 0 : origin.client.low
+        init(_ network: UInt64, _ client: IPAddress) {
+            isNetwork = network != 0
+            high = isNetwork ? network : client.high
+            low = isNetwork ? 0 : client.low
         }
     }
 
@@ -43,7 +43,12 @@ struct SourceTable: ~Copyable {
 
     /// Counts a connection. - Returns: The share of its source; `nil` if that has too many.
     mutating func enter(_ origin: ConnectionOrigin) -> UnsafeMutablePointer<SourceShare>? {
-        let source = Source(origin)
+        enter(network: origin.sourceNetwork, origin.client)
+    }
+
+    /// The same. - Parameter network: Of a pod of this node; 0: it is none, and its address says who it is.
+    mutating func enter(network: UInt64, _ client: IPAddress) -> UnsafeMutablePointer<SourceShare>? {
+        let source = Source(network, client)
         if let share = shares[source] {
             guard share.pointee.connections < connectionLimit else { return nil }
             share.pointee.connections += 1

@@ -98,6 +98,11 @@ public struct HBONEComposition: Sendable {
     /// Why a tunnel of this node's pod, which is open, is no longer allowed; `nil`: it is. Asked after
     /// ``HBONEWorker/policyChanged()``.
     public var denial: @Sendable (HBONEOutbound) -> String?
+    /// Whether the pod that a peer's connection came to still has that address. Asked after
+    /// ``HBONEWorker/policyChanged()``.
+    public var serves: @Sendable (HBONEOrigin) -> Bool
+    /// Why no new tunnel of a peer's is taken now, whatever policy says; `nil`: they are. Those that are open go on.
+    public var closed: @Sendable () -> String?
     /// The pod's port behind a Service's host name (lent) and port.
     public var resolve: @Sendable (UnsafeRawBufferPointer, UInt16, HBONEOrigin) -> Result<UInt16, HBONERefusal>
     /// Sockets inside pods: to the application, and to peers.
@@ -113,6 +118,8 @@ public struct HBONEComposition: Sendable {
         self.legs = legs
         outbound = { _ in nil }
         denial = { _ in nil }
+        serves = { _ in true }
+        closed = { nil }
         resolve = { _, _, _ in .failure(.unknownService) }
     }
 }

@@ -9,8 +9,12 @@ public struct HBONEConfiguration: Sendable {
 
     /// Connections with peers, both roles. More are reset when they are accepted: descriptors.
     public var connections = 16384
+    /// The same of one source, a pod of this node or a peer's address: one that takes all.
+    public var connectionsPerSource = 4096
     /// Tunnels, both roles, those that wait too.
     public var tunnels = 65536
+    /// The same of one source.
+    public var tunnelsPerSource = 16384
     /// Blocks of ``BufferPool/blockSize`` bytes: the memory of everything that is under way.
     public var buffers = 16384
     /// Pools of connections.

@@ -34,6 +34,8 @@ struct HBONEConnection: ~Copyable {
     /// A server's or a client's by ``isServer``. Retained until the connection is given back.
     var session: Unmanaged<HTTP2Session>?
     var isServer = false
+    /// Of its source; `nil` once it is closed.
+    var share: UnsafeMutablePointer<SourceShare>?
     /// Of a server's.
     var origin: HBONEOrigin?
     /// Our own, which was shown.
@@ -46,6 +48,11 @@ struct HBONEConnection: ~Copyable {
     /// The number of the ping that was not answered yet, and since when; 0: there is none.
     var pingSentAt: UInt64 = 0
     var idleSince: UInt64 = 0
+    /// Nothing but signs of life has moved for ``HBONEConfiguration/pingInterval``, and does now: what OpenSSL needs for
+    /// records is given back after each of them.
+    var isResting = false
+    /// Bytes both ways at the last look.
+    var movedBefore: UInt64 = 0
     /// Neighbours among those that shake hands, or in the pool.
     var next: HBONEConnectionPointer?
     var previous: HBONEConnectionPointer?
@@ -55,13 +62,11 @@ struct HBONEConnection: ~Copyable {
 
     var isIdle: Bool { tunnels == nil }
 
-    /// A client's that is in no pool: it ends with its last tunnel.
-    var isRetired: Bool { phase == .open && !isServer && pool == nil }
-
     /// Takes the slot for another connection.
     mutating func begin(_ handle: SlabHandle, isServer: Bool, now: UInt64) {
         self.handle = handle
         self.isServer = isServer
+        share = nil
         session = nil
         origin = nil
         identity = nil
@@ -70,6 +75,8 @@ struct HBONEConnection: ~Copyable {
         tunnels = nil
         pingSentAt = 0
         idleSince = now
+        isResting = false
+        movedBefore = 0
         next = nil
         previous = nil
     }
@@ -125,6 +132,10 @@ struct HBONETunnel: ~Copyable {
     var isServer = false
     var connection: HBONEConnectionPointer?
     var stream: HTTP2Stream?
+    /// Of its source; `nil` once it is over.
+    var share: UnsafeMutablePointer<SourceShare>?
+    /// What the sink called it when it was opened.
+    var flow: WorkerMetrics.FlowNumber?
     /// The application's socket. Its input is what is on offer to the session.
     var leg = Channel()
     /// What has come by the stream and the application has not taken.
@@ -148,6 +159,8 @@ struct HBONETunnel: ~Copyable {
         marks = []
         connection = nil
         stream = nil
+        share = nil
+        flow = nil
         leg = Channel()
         toLeg = BodyQueue()
         outbound = nil

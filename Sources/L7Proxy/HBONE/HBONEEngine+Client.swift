@@ -26,7 +26,12 @@ extension HBONEEngine {
         tunnel.pointee.leg = channel
         tunnel.pointee.phase = .waiting
         guard watch(tunnel) else { return finish(tunnel, .tooMany, "the worker has no more descriptors") }
-        guard !isDraining else { return finish(tunnel, .drained) }
+        // Who drains opens what its applications have been promised before: until the deadline.
+        guard !isDraining || now < drainDeadline else { return finish(tunnel, .drained) }
+        guard let share = tunnelSources.enter(network: outbound.network, outbound.source) else {
+            return finish(tunnel, .tooMany, "the pod has \(configuration.tunnelsPerSource) tunnels already")
+        }
+        tunnel.pointee.share = share
         guard HBONETarget.mayReach(port: outbound.port) else { return finish(tunnel, .refused(.ownPort)) }
         guard let pool = pool(HBONEPoolKey(outbound)) else { return finish(tunnel, .tooMany, "pools") }
         guard pool.pointee.waitingCount < configuration.waitingPerPool else {
@@ -87,7 +92,7 @@ extension HBONEEngine {
     ///
     /// - Returns: Whether it does.
     mutating func retry(_ tunnel: HBONETunnelPointer) -> Bool {
-        guard tunnel.pointee.phase == .asked, !tunnel.pointee.marks.contains(.retried), !isDraining,
+        guard tunnel.pointee.phase == .asked, !tunnel.pointee.marks.contains(.retried),
             let outbound = tunnel.pointee.outbound, let pool = pool(HBONEPoolKey(outbound))
         else { return false }
         detach(tunnel)

@@ -129,14 +129,22 @@ extension HBONEEngine {
 
     // MARK: - Drain
 
-    /// No more connections and no more tunnels; those that are open go on until the deadline.
+    /// No more connections and no more tunnels of peers; those that are open go on until the deadline. Our own pods may
+    /// still need some for what they have been promised. Again: calls `done` too, and puts the deadline off no further.
     private mutating func beginDrain(_ milliseconds: UInt64, _ done: @escaping @Sendable () -> Void) {
         onDrained.append(done)
-        drainDeadline = now + milliseconds
+        drainDeadline = isDraining ? min(drainDeadline, now + milliseconds) : now + milliseconds
         listeners.remove(from: poller) { _ in true }
         if !isDraining {
             isDraining = true
-            for connection in liveConnections() { retire(connection, .drained) }
+            // Of those that shake hands the peer's pods wait: they get theirs, and then hear of the end.
+            for connection in liveConnections() where connection.pointee.phase == .open {
+                if connection.pointee.isServer {
+                    retire(connection, .drained)
+                } else if isOver(connection) {
+                    enqueue(connection)
+                }
+            }
         }
         setWorkerTimer()
     }

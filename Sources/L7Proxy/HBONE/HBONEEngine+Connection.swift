@@ -43,7 +43,7 @@ extension HBONEEngine {
             connection.pointee.session = Unmanaged.passRetained(session)
         } catch { return close(connection, .protocolError, error.description) }
         setTimer(connection, in: configuration.pingInterval)
-        if isDraining { retire(connection, .drained) }
+        if isDraining, connection.pointee.isServer { retire(connection, .drained) }
         if let pool = connection.pointee.pool { serve(pool) }
         drive(connection)
     }
@@ -59,6 +59,7 @@ extension HBONEEngine {
         let sent = flush(connection, session)
         connection.pointee.isQueued = wasQueued
         connection.pointee.secure.relax(&buffers)
+        if connection.pointee.isResting { connection.pointee.secure.rest() }
         if case .lost(let reason, let detail) = received { return close(connection, reason, detail) }
         if case .lost(let reason, let detail) = sent { return close(connection, reason, detail) }
         if case .ended = received {
@@ -67,8 +68,8 @@ extension HBONEEngine {
             }
             return end(connection, .protocolError, failure.description)
         }
-        let isOver = session._withUnsafeGuaranteedRef { $0.isFinished }
-        if isOver || connection.pointee.isRetired && connection.pointee.isIdle { return end(connection, .finished) }
+        let isFinished = session._withUnsafeGuaranteedRef { $0.isFinished }
+        if isFinished || isOver(connection) { return end(connection, .finished) }
         if case .again = received { enqueue(connection) }
         if case .again = sent { enqueue(connection) }
         if let pool = connection.pointee.pool, pool.pointee.waitingCount > 0 { serve(pool) }
@@ -141,6 +142,7 @@ extension HBONEEngine {
     static func tunnel(of stream: HTTP2Stream) -> HBONETunnelPointer? { HBONETunnelPointer(bitPattern: stream.context) }
 
     mutating func handle(_ event: HTTP2Event, of connection: HBONEConnectionPointer) {
+        if case .pong = event {} else { connection.pointee.isResting = false }
         switch event {
         case .request(let stream, let isWhole): beginTunnel(stream, isWhole, connection)
         case .data(let stream, let bytes):

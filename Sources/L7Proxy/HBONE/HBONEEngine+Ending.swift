@@ -23,6 +23,10 @@ extension HBONEEngine {
         }
         detach(tunnel)
         report(tunnel, reason, detail)
+        if let share = tunnel.pointee.share {
+            tunnelSources.leave(share)
+            tunnel.pointee.share = nil
+        }
         tunnel.pointee.toLeg.removeAll(&buffers)
         tunnel.pointee.leg.close(&buffers, resetting: reason != .finished)
         if tunnel.pointee.timer != .max { timers.cancel(tunnel.pointee.timer) }
@@ -48,7 +52,16 @@ extension HBONEEngine {
         tunnel.pointee.connection = nil
         guard connection.pointee.tunnels == nil else { return }
         connection.pointee.idleSince = now
-        if connection.pointee.isRetired { enqueue(connection) }
+        if isOver(connection) { enqueue(connection) }
+    }
+
+    /// Whether a connection that we made has no further use: no tunnel, and none to come.
+    func isOver(_ connection: HBONEConnectionPointer) -> Bool {
+        guard connection.pointee.isIdle, connection.pointee.phase == .open, !connection.pointee.isServer else {
+            return false
+        }
+        guard let pool = connection.pointee.pool else { return true }
+        return isDraining && pool.pointee.waitingCount == 0
     }
 
     func attach(_ tunnel: HBONETunnelPointer, _ stream: HTTP2Stream, _ connection: HBONEConnectionPointer) {
@@ -72,7 +85,7 @@ extension HBONEEngine {
     mutating func reportOpened(_ tunnel: HBONETunnelPointer) {
         tunnel.pointee.marks.insert(.opened)
         guard let record = record(tunnel, .finished, nil) else { return }
-        sink.opened(record)
+        tunnel.pointee.flow = sink.opened(record)
     }
 
     /// What is to be said of a tunnel if it ends now.
@@ -93,6 +106,8 @@ extension HBONEEngine {
             return nil
         }
         record.wasOpen = tunnel.pointee.marks.contains(.opened)
+        record.isHandedOn = tunnel.pointee.leg.mark != nil
+        record.flow = tunnel.pointee.flow
         record.received = tunnel.pointee.leg.received
         record.sent = tunnel.pointee.leg.sent
         record.startedAt = tunnel.pointee.startedAt
@@ -111,6 +126,10 @@ extension HBONEEngine {
         while let tunnel = connection.pointee.tunnels { finish(tunnel, lost(reason), detail) }
         connection.pointee.secure.close(&buffers, resetting: reason.isFailure && phase != .handshaking)
         if connection.pointee.timer != .max { timers.cancel(connection.pointee.timer) }
+        if let share = connection.pointee.share {
+            connectionSources.leave(share)
+            connection.pointee.share = nil
+        }
         if reason.isFailure { report(connection, reason, detail) }
         if let pool = connection.pointee.pool {
             pool.pointee.remove(connection)
@@ -193,6 +212,7 @@ extension HBONEEngine {
             HBONEFailure(
                 direction: connection.pointee.isServer ? .inbound : .outbound, reason: reason, detail: detail,
                 peer: connection.pointee.secure.peer ?? connection.pointee.peer, identity: connection.pointee.identity,
+                local: connection.pointee.origin?.local ?? key?.source ?? IPAddress(high: 0, low: 0),
                 address: connection.pointee.origin?.client ?? key?.gateway ?? IPAddress(high: 0, low: 0),
                 port: connection.pointee.origin?.clientPort ?? key?.port ?? 0))
         hasRecords = true

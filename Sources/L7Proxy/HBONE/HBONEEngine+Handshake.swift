@@ -19,11 +19,20 @@ extension HBONEEngine {
 
     /// The same, of which it is known whose pod it came to. - Parameter descriptor: Owned from now on.
     mutating func begin(_ descriptor: CInt, _ origin: HBONEOrigin) {
-        guard !isDraining, StreamSocket.prepare(descriptor) == 0, let (connection, handle) = connections.take() else {
-            counters.refusedConnections += 1
-            return StreamSocket.reset(descriptor)
+        guard !isDraining || now < drainDeadline, StreamSocket.prepare(descriptor) == 0 else {
+            return refuse(descriptor)
+        }
+        guard let share = connectionSources.enter(network: 0, origin.client) else {
+            refuse(descriptor)
+            return report(tooMany: "\(origin.client) has \(configuration.connectionsPerSource) already", origin)
+        }
+        guard let (connection, handle) = connections.take() else {
+            connectionSources.leave(share)
+            refuse(descriptor)
+            return report(tooMany: "all \(configuration.connections) are in use", origin)
         }
         connection.pointee.begin(handle, isServer: true, now: now)
+        connection.pointee.share = share
         connection.pointee.identity = origin.identity
         connection.pointee.origin = origin
         connection.pointee.phase = .connecting
@@ -33,6 +42,19 @@ extension HBONEEngine {
         // A client speaks first, and mostly has.
         connection.pointee.secure.channel.state = [.readable, .writable]
         enqueueShaking(connection)
+    }
+
+    private mutating func refuse(_ descriptor: CInt) {
+        counters.refusedConnections += 1
+        StreamSocket.reset(descriptor)
+    }
+
+    private mutating func report(tooMany detail: String, _ origin: HBONEOrigin) {
+        sink.failed(
+            HBONEFailure(
+                direction: .inbound, reason: .tooMany, detail: detail, peer: nil, identity: origin.identity,
+                local: origin.local, address: origin.client, port: origin.clientPort))
+        hasRecords = true
     }
 
     /// Begins TLS on a connected socket. - Returns: Whether it has begun; else the connection is closed.

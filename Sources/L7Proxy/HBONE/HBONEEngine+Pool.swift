@@ -50,13 +50,16 @@ extension HBONEEngine {
     /// Begins a connection. - Returns: Whether it was; else nobody waits any more.
     private mutating func dial(_ pool: HBONEPoolPointer) -> Bool {
         let key = pool.pointee.key
-        guard contexts.has(key.identity), let (connection, handle) = connections.take() else {
-            let reason: HBONEReason = contexts.has(key.identity) ? .tooMany : .noIdentity
-            while let tunnel = pool.pointee.firstWaiting { finish(tunnel, reason) }
-            forgetIfUnused(pool)
-            return false
+        guard contexts.has(key.identity) else { return giveUp(pool, .noIdentity) }
+        guard let share = connectionSources.enter(network: key.network, key.source) else {
+            return giveUp(pool, .tooMany, "the pod has \(configuration.connectionsPerSource) connections already")
+        }
+        guard let (connection, handle) = connections.take() else {
+            connectionSources.leave(share)
+            return giveUp(pool, .tooMany, "all \(configuration.connections) connections are in use")
         }
         connection.pointee.begin(handle, isServer: false, now: now)
+        connection.pointee.share = share
         connection.pointee.identity = key.identity
         connection.pointee.phase = .requested
         pool.pointee.add(connection, pool)
@@ -73,6 +76,13 @@ extension HBONEEngine {
         case .refused: close(connection, .noSocket)
         }
         return connection.pointee.phase != .closed
+    }
+
+    /// Nobody waits any more. - Returns: false.
+    private mutating func giveUp(_ pool: HBONEPoolPointer, _ reason: HBONEReason, _ detail: String? = nil) -> Bool {
+        while let tunnel = pool.pointee.firstWaiting { finish(tunnel, reason, detail) }
+        forgetIfUnused(pool)
+        return false
     }
 
     /// The socket that was asked for is there, or there will be none.

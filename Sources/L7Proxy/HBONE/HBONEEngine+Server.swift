@@ -18,6 +18,7 @@ extension HBONEEngine {
         tunnel.pointee.phase = .requested
         attach(tunnel, stream, connection)
         if isWhole { tunnel.pointee.marks.insert(.peerEnded) }
+        tunnel.pointee.share = tunnelSources.enter(network: 0, origin.client)
         let request = stream.withFields { fields, message in
             tunnel.pointee.service = Self.service(fields, in: message)
             return port(stream.request, message, origin)
@@ -26,6 +27,10 @@ extension HBONEEngine {
         case .failure(let refusal): return refuse(tunnel, refusal)
         case .success(let port): tunnel.pointee.port = port
         }
+        guard tunnel.pointee.share != nil else {
+            return refuse(tunnel, .tooMany, "\(origin.client) has \(configuration.tunnelsPerSource) tunnels already")
+        }
+        if let reason = composition.closed() { return refuse(tunnel, .denied, reason) }
         switch composition.authorize(HBONEInbound(peer: peer, origin: origin, port: tunnel.pointee.port)) {
         case .deny(let reason): refuse(tunnel, .denied, reason)
         case .allow(let identity): requestLeg(tunnel, origin, identity)
@@ -168,8 +173,13 @@ extension HBONEEngine {
         hasRecords = true
     }
 
-    /// Asks policy again about every tunnel.
+    /// Asks policy again about every tunnel, and whether the pods are there that connections came to.
     mutating func authorizeAgain() {
+        for connection in liveConnections() {
+            guard connection.pointee.isServer, let origin = connection.pointee.origin, !composition.serves(origin)
+            else { continue }
+            close(connection, .policyChanged, "the pod that it came to has gone")
+        }
         for tunnel in liveTunnels() {
             if let outbound = tunnel.pointee.outbound, let reason = composition.denial(outbound) {
                 finish(tunnel, .policyChanged, reason)

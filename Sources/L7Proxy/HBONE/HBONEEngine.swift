@@ -32,6 +32,9 @@ struct HBONEEngine: ~Copyable {
     var timers: TimerWheel
     var connections: Slab<HBONEConnection>
     var tunnels: Slab<HBONETunnel>
+    /// What each source has of both.
+    var connectionSources: SourceTable
+    var tunnelSources: SourceTable
     var pools: [HBONEPoolKey: HBONEPoolPointer] = [:]
     /// Those that may have become unused in this turn.
     var unusedPools: [HBONEPoolKey] = []
@@ -88,6 +91,8 @@ struct HBONEEngine: ~Copyable {
         self.timers = timers
         connections = Slab(capacity: configuration.connections) { _ in HBONEConnection() }
         tunnels = Slab(capacity: configuration.tunnels) { _ in HBONETunnel() }
+        connectionSources = SourceTable(connections: configuration.connectionsPerSource, exchanges: 1)
+        tunnelSources = SourceTable(connections: configuration.tunnelsPerSource, exchanges: 1)
         plainInput = .allocate(byteCount: SecureChannel.inputBytes, alignment: 64)
         plainOutput = .allocate(byteCount: BufferPool.blockSize, alignment: 64)
     }

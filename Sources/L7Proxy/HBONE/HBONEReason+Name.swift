@@ -42,6 +42,7 @@ extension HBONERefusal {
         case .unknownService: "unknown_service"
         case .unknownPort: "unknown_port"
         case .ownPort: "own_port"
+        case .tooMany: "too_many"
         case .connectFailed: "connect_failed"
         case .connectTimedOut: "connect_timeout"
         }

@@ -57,7 +57,7 @@ public enum HBONEReason: Hashable, Sendable, BitwiseCopyable {
         case .noSocket: "no socket could be made inside the pod"
         case .dialRefused: "the other node refuses connections to port 15008 of the pod; is the pod in the mesh?"
         case .dialTimedOut:
-            "nothing answers at port 15008 of the pod; a NetworkPolicy or firewall may drop HBONE's port 15008"
+            "nothing answers at TCP port 15008 of the pod: let a NetworkPolicy of the CNI, or a firewall, that drops it allow it"
         case .handshakeFailed: "the TLS handshake failed"
         case .handshakeTimedOut: "the TLS handshake was not finished in time"
         case .protocolError: "the other side does not speak HTTP/2 as it should"

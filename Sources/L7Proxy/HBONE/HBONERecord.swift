@@ -29,6 +29,10 @@ public struct HBONERecord: Sendable {
     public var service: String?
     /// Whether the peer, or the application, had accepted it.
     public var wasOpen = false
+    /// Whether a worker of requests is its end here, and counts what it carries.
+    public var isHandedOn = false
+    /// What ``HBONESink/opened(_:)`` has called it.
+    public var flow: WorkerMetrics.FlowNumber?
     /// Bytes from the application's socket of this node, and to it.
     public var received: UInt64 = 0
     public var sent: UInt64 = 0
@@ -45,6 +49,8 @@ public struct HBONEFailure: Sendable {
     public var detail: String?
     public var peer: SPIFFEID?
     public var identity: SPIFFEID?
+    /// Of the pod of this node that it is for.
+    public var local: IPAddress
     /// The other end's address.
     public var address: IPAddress
     public var port: UInt16
@@ -55,7 +61,10 @@ open class HBONESink {
     public init() {}
 
     /// A tunnel is open, so far without a byte; its reason means nothing yet.
-    open func opened(_ record: HBONERecord) {}
+    ///
+    /// - Returns: What it is called in ``HBONERecord/flow`` when it ends, whatever is known of its ends then; `nil`: it
+    ///   is not counted.
+    open func opened(_ record: HBONERecord) -> WorkerMetrics.FlowNumber? { nil }
     open func record(_ record: HBONERecord) {}
     open func failed(_ failure: HBONEFailure) {}
     /// The turn of the loop is over: what was collected can be handed on.

@@ -14,6 +14,8 @@ public enum HBONERefusal: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable 
     case unknownWorkload, unknownService, unknownPort
     /// The target's port is one of the mesh's own.
     case ownPort
+    /// The source has as many tunnels as one may have.
+    case tooMany
     case connectFailed, connectTimedOut
 
     /// Of the answer, as ztunnel gives it.
@@ -21,7 +23,8 @@ public enum HBONERefusal: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable 
         switch self {
         case .notConnect, .malformedTarget, .otherAddress: 400
         case .denied: 401
-        case .unknownWorkload, .unknownService, .unknownPort, .ownPort, .connectFailed, .connectTimedOut: 503
+        case .unknownWorkload, .unknownService, .unknownPort, .ownPort, .tooMany, .connectFailed, .connectTimedOut:
+            503
         }
     }
 
@@ -36,6 +39,7 @@ public enum HBONERefusal: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable 
         case .unknownService: "no Service has the host name"
         case .unknownPort: "the Service has no such port"
         case .ownPort: "the port is one of the mesh's own, which would lead back to it"
+        case .tooMany: "the pod that asks has too many tunnels open"
         case .connectFailed: "the application does not accept the connection"
         case .connectTimedOut: "the application does not answer"
         }

@@ -89,9 +89,10 @@ public final class HBONEWorker: Sendable {
     public func refuse(_ request: LegRequest) { mailbox.put(.leg(request.ticket, -1, isPeer: request.isToPeer)) }
 
     /// Closes all listeners, tells peers that there will be an end (RFC 9113 section 6.8), and lets open tunnels finish.
+    /// Until the deadline tunnels of this node's pods are still opened: something was accepted before that needs them.
     ///
     /// - Parameters:
-    ///   - milliseconds: Then what is still open is reset.
+    ///   - milliseconds: Then what is still open is reset. A second call can only bring that forward.
     ///   - done: Called on the worker's thread when nothing is open any more.
     public func drain(milliseconds: UInt64, done: @escaping @Sendable () -> Void) {
         mailbox.put(.drain(milliseconds: milliseconds, done))

@@ -39,18 +39,22 @@ public struct ExplainReport: Codable, Equatable, Sendable {
         /// Absent where no policy of a pod of this node decides.
         public var egress: DirectionReport?
         public var ingress: DirectionReport?
+        /// What the destination demands of clients at the port, and which PeerAuthentication says so; absent where it is
+        /// no enrolled pod of this node.
+        public var peerAuthentication: String?
         /// The path that bytes will take if the connection is made now, and why.
         public var path: PathReport?
 
         public init(
             destination: EndReport, verdict: Verdict, reason: String? = nil, egress: DirectionReport? = nil,
-            ingress: DirectionReport? = nil, path: PathReport? = nil
+            ingress: DirectionReport? = nil, peerAuthentication: String? = nil, path: PathReport? = nil
         ) {
             self.destination = destination
             self.verdict = verdict
             self.reason = reason
             self.egress = egress
             self.ingress = ingress
+            self.peerAuthentication = peerAuthentication
             self.path = path
         }
     }

@@ -164,15 +164,18 @@ struct Explainer {
         _ source: End, _ destination: End, _ transport: TransportProtocol, _ kernel: mesh_query,
         _ findings: inout [MeshAdmin.Finding]
     ) throws(AdminError) -> ExplainReport.Answer {
-        let explanation: PolicyExplanation
-        do throws(UnknownPodError) {
-            explanation = try compiler.explain(
-                PolicyQuestion(
-                    source: source.peer, destination: destination.peer, port: destination.port, transport: transport,
-                    isIPv4: destination.address.isIPv4))
-        } catch {
-            throw AdminError(.notFound, "\(error)")
+        func explain(isInClear: Bool) throws(AdminError) -> PolicyExplanation {
+            do throws(UnknownPodError) {
+                return try compiler.explain(
+                    PolicyQuestion(
+                        source: source.peer, destination: destination.peer, port: destination.port,
+                        transport: transport, isIPv4: destination.address.isIPv4, isInClear: isInClear))
+            } catch {
+                throw AdminError(.notFound, "\(error)")
+            }
         }
+        // The kernel is asked by addresses: of what comes through a tunnel it would know more.
+        let explanation = try explain(isInClear: true)
         let isAllowed = kernel.verdict == UInt8(MESH_VERDICT_ALLOW.rawValue)
         let reason = ReasonName.of(kernel.reason)
         if isAllowed != (explanation.verdict == .allow) {
@@ -183,6 +186,10 @@ struct Explainer {
                 MeshAdmin.Finding(.error, text, hint: "this is a fault of Sockmesh: report it with both policies"))
             node.report(disagreement: text)
         }
+        if transport == .tcp, case .pod(let name) = source.peer, compiler.provesByTunnel(name) {
+            return try answer(
+                throughTunnel: explain(isInClear: false), destination, kernel, isAllowedInClear: isAllowed)
+        }
         let verdict: ExplainReport.Verdict =
             isAllowed ? .allow : kernel.reason == UInt8(MESH_REASON_NEEDS_PROXY.rawValue) ? .needsL7 : .deny
         return ExplainReport.Answer(
@@ -191,7 +198,29 @@ struct Explainer {
                 identity: kernel.destination_identity),
             verdict: verdict, reason: reason, egress: side(explanation.egress, kernel.egress, kernel.source_set),
             ingress: side(explanation.ingress, kernel.ingress, kernel.destination_set),
+            peerAuthentication: demand(of: destination),
             path: isAllowed && transport == .tcp ? path(source, destination) : nil)
+    }
+
+    /// Of a pod of another node that takes tunnels: what is decided when its certificate has proved who it is.
+    private func answer(
+        throughTunnel explanation: PolicyExplanation, _ destination: End, _ kernel: mesh_query, isAllowedInClear: Bool
+    ) -> ExplainReport.Answer {
+        let ingress = explanation.ingress
+        var report = side(ingress, UInt8(ingress.verdict.rawValue), kernel.destination_set)
+        if !isAllowedInClear, ingress.verdict != .deny { report?.explanation += "; in clear it would be refused" }
+        return ExplainReport.Answer(
+            destination: names.end(
+                destination.address, destination.port, netns: cookie(destination.peer),
+                identity: kernel.destination_identity),
+            verdict: ExplainReport.Verdict(explanation.verdict),
+            reason: explanation.verdict == .deny ? ReasonName.of(MESH_REASON_POLICY_INGRESS.rawValue) : nil,
+            egress: nil, ingress: report, peerAuthentication: demand(of: destination))
+    }
+
+    private func demand(of destination: End) -> String? {
+        guard case .pod(let name) = destination.peer else { return nil }
+        return compiler.peerAuthentication(of: name, port: destination.port)?.description
     }
 
     private func side(

@@ -32,6 +32,11 @@ struct StatusReporter {
         if let supervisor, supervisor.isServing == nil {
             reasons.append("the proxy of an earlier agent has not taken the configuration yet")
         }
+        if let rejection = supervisor?.rejection {
+            reasons.append(
+                "the proxy refuses the configuration, so that new tunnels, and connections under a newer policy, are "
+                    + "refused there: \(rejection)")
+        }
         for (name, member) in node.state.reconciler.enrolment.members.sorted(by: { $0.key < $1.key }) {
             switch member.state {
             case .enabled: break

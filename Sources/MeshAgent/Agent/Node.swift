@@ -105,7 +105,10 @@ final class Node {
                 routeClassNumbers: numbers.routeClasses),
             writer: writer,
             enrolment: Enrolment(
-                inspect: { (pod) throws(EnrolmentFailure) in try Self.inspect(pod, probe, writer) },
+                inspect: { (pod) throws(EnrolmentFailure) in
+                    guard !pod.mesh.encrypts || configuration.identity != nil else { throw .encryptionWithoutKeys }
+                    return try Self.inspect(pod, probe, writer)
+                },
                 records: .init(
                     exists: records.exists, adopted: records.adopted,
                     isServed: { [rows = listenerRows] in

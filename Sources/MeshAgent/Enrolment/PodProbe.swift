@@ -26,6 +26,13 @@ struct EnrolmentFailure: Error, Hashable, Sendable, CustomStringConvertible {
     }
 }
 
+extension EnrolmentFailure {
+    /// It would send in clear what it wants encrypted.
+    static let encryptionWithoutKeys = EnrolmentFailure(
+        "annotation \(MeshAnnotation.encrypt.rawValue) needs certificates: start mesh-agent with --proxy and --identity"
+    )
+}
+
 /// What was found in a pod's network namespace.
 struct PodNamespace: Hashable, Sendable {
     /// Where the namespace was opened.

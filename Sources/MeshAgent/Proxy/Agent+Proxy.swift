@@ -75,6 +75,9 @@ extension ProxySupervisor {
         return proxy.link != nil && proxy.acknowledged == state.generation
     }
 
+    /// Why the proxy that serves has not taken what was published last; `nil`: it has, or has not said.
+    var rejection: String? { supervision.current.flatMap { proxies[$0]?.rejection } }
+
     /// The same, if another file has been put where the program of the one that serves was.
     func upgradeIfReplaced() {
         guard let id = supervision.current, let pid = proxies[id]?.pid, pid > 0,

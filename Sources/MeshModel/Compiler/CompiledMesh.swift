@@ -9,7 +9,8 @@ public struct CompiledMesh: Sendable {
     public internal(set) var workloads: [NamespacedName: CompiledWorkload] = [:]
     /// Pods of all nodes, addresses of this node, cluster addresses of services.
     public internal(set) var addresses: [IPAddress: CompiledAddress] = [:]
-    /// Enrolled pods of other nodes, which are reached through tunnels; none without tunnels.
+    /// Enrolled pods of other nodes, which are reached through tunnels; none without tunnels. Where a pod of this node
+    /// encrypts, those of this node too: an egress set tells which of them a pod reaches so.
     public internal(set) var remotePods: [NamespacedName: CompiledRemotePod] = [:]
     /// For all other addresses, by longest prefix. Holds ``CIDR/allIPv4`` and ``CIDR/allIPv6`` always.
     public internal(set) var cidrs: [CIDR: IdentityNumber] = [:]
@@ -59,7 +60,7 @@ public struct CompiledWorkload: Hashable, Sendable {
     }
 }
 
-/// An enrolled pod of another node.
+/// An end of tunnels.
 public struct CompiledRemotePod: Hashable, Sendable {
     public let serviceAccount: String
     public let labels: Labels

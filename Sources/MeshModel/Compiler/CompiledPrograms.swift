@@ -7,6 +7,7 @@ struct PolicyProgramKey: Hashable, Sendable {
     let namedPorts: [IdentityIndex.PortName: Set<UInt16>]
     let probePorts: Set<UInt16>
     let addresses: [IPAddress]
+    let encrypts: Bool
 }
 
 /// The programs of workloads with one key, and the sets made of them.

@@ -23,11 +23,13 @@ public struct Finding: Hashable, Sendable {
         case danglingPort
         /// portLevelMtls without a selector has no effect.
         case portLevelWithoutSelector
+        /// STRICT where pods of other nodes can prove nothing, as there are no tunnels.
+        case noTunnels
         /// A rule or condition that can match nothing.
         case matchesNothing
         /// A field or target that this version does not act on.
         case notSupported
-        /// An older policy of the same target sets the field.
+        /// An older policy of the same target sets the field, or has the policy's place.
         case conflicted
         /// The route is attached to a port that is said not to speak HTTP.
         case passedBy

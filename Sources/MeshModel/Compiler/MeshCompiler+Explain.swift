@@ -6,8 +6,9 @@ extension MeshCompiler {
     /// - Throws: ``UnknownPodError``.
     public func explain(_ question: PolicyQuestion) throws(UnknownPodError) -> PolicyExplanation {
         let isIPv4 = family(of: question)
-        let source = try end(question.source, isIPv4: isIPv4, isSource: true)
-        let destination = try end(question.destination, isIPv4: isIPv4, isSource: false)
+        let mayBeProved = question.transport == .tcp && !question.isInClear
+        let source = try end(question.source, isIPv4: isIPv4, mayBeProved: mayBeProved)
+        let destination = try end(question.destination, isIPv4: isIPv4, mayBeProved: false)
         if let pod = source.workload, pod == destination.workload {
             return explainSelf(source, destination)
         }
@@ -47,25 +48,32 @@ extension MeshCompiler {
         /// `nil`: unknown.
         let slot: Int?
         let number: IdentityNumber
+        /// By a certificate.
+        let isProved: Bool
     }
 
-    private func end(_ peer: PolicyPeer, isIPv4: Bool, isSource: Bool) throws(UnknownPodError) -> End {
+    private func end(_ peer: PolicyPeer, isIPv4: Bool, mayBeProved: Bool) throws(UnknownPodError) -> End {
         var workload: NamespacedName?
+        var isProved = false
         var slot: Int?
         switch peer {
         case .pod(let name):
             guard let pod = pods[name] else { throw UnknownPodError(pod: name) }
             workload = pod.hasIdentity ? name : nil
             // On the network of a node, or gone: nothing but its address is known.
+            let proven = mayBeProved ? provenSlots[name] : nil
+            isProved = proven != nil
             slot =
-                (isSource ? provenSlots[name] ?? podSlots[name] : podSlots[name]).map { isIPv4 ? $0.ipv4 : $0.ipv6 }
+                (proven ?? podSlots[name]).map { isIPv4 ? $0.ipv4 : $0.ipv6 }
                 ?? (pod.podIPs.first { $0.isIPv4 == isIPv4 } ?? pod.podIPs.first).flatMap { self.slot(of: $0) }
         case .address(let address):
             workload = nodeAddresses.contains(address) ? nil : owner(of: address)
             slot = self.slot(of: address)
         }
         let number = slot.map { index.number(at: $0) } ?? .unknown
-        return End(name: peer.description, workload: workload, slot: number == .unknown ? nil : slot, number: number)
+        return End(
+            name: peer.description, workload: workload, slot: number == .unknown ? nil : slot, number: number,
+            isProved: isProved)
     }
 
     private func explainSelf(_ source: End, _ destination: End) -> PolicyExplanation {
@@ -107,7 +115,21 @@ extension MeshCompiler {
             policies: decision.references, rule: decision.rule?.index,
             sentence: decision.sentence(
                 direction, workload: end.name, peer: peer.name, port: "\(question.transport.rawValue) \(question.port)")
+                + (peer.isProved ? ", through a tunnel with mutual TLS" : "")
         )
+    }
+
+    /// Whether a pod has proved by a certificate who it is, when it comes through a tunnel from another node.
+    public func provesByTunnel(_ name: NamespacedName) -> Bool { provenSlots[name] != nil }
+
+    /// What an enrolled pod of this node demands of clients at a port; `nil`: it is none.
+    public func peerAuthentication(of pod: NamespacedName, port: UInt16) -> PeerAuthenticationDemand? {
+        isWorkload(pod) ? peerAuthentication(of: pod).demand(at: port) : nil
+    }
+
+    /// By the policies that are enforced.
+    func peerAuthentication(of pod: NamespacedName) -> EffectivePeerAuthentication {
+        EffectivePeerAuthentication(policies.policies(selecting: pod).filter { !$0.isDryRun })
     }
 }
 

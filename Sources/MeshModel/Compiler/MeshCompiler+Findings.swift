@@ -13,7 +13,7 @@ extension MeshCompiler {
         for reference in references ?? Set(policyObjects.keys).union(meshPolicies.keys) {
             if let policy = meshPolicies[reference] { findings += meshPolicyFindings(policy) }
             guard let object = policyObjects[reference] else { continue }
-            findings += object.policyFindings(configuration.l7)
+            findings += object.policyFindings(configuration.l7, hasTunnels: configuration.hasTunnels)
             if let policy = policies.lowered(reference) {
                 for pod in local where policy.selects(namespace: pod.metadata.namespace, labels: pod.metadata.labels) {
                     findings += self.findings(of: policy, selecting: pod)
@@ -64,14 +64,32 @@ extension MeshCompiler {
                         ))
                 }
             }
-        case .authorization, .peerAuthentication:
+        case .authorization:
             skipped += pod.mesh.skipInboundPorts
+        case .peerAuthentication(let value):
+            skipped += pod.mesh.skipInboundPorts
+            if !policy.isDryRun, let older = self.older(than: policy, value, on: name) {
+                findings.append(
+                    finding(.conflicted, nil, "has no effect on pod \(name): \(older) of the same scope is older"))
+            }
         }
         if !skipped.isEmpty {
             let ports = Set(skipped).sorted().map { String($0) }.joined(separator: ", ")
             findings.append(finding(.skippedPorts, nil, "pod \(name) has ports that the mesh leaves alone: \(ports)"))
         }
         return findings
+    }
+
+    /// The PeerAuthentication that counts in the place of another one of its level, on a pod.
+    private func older(
+        than policy: LoweredPolicy, _ value: LoweredPeerAuthentication, on pod: NamespacedName
+    ) -> ObjectReference? {
+        let levels = peerAuthentication(of: pod).levels
+        guard !levels.contains(where: { $0 === policy }) else { return nil }
+        return levels.first {
+            guard case .peerAuthentication(let other) = $0.body else { return false }
+            return other.hasSelector == value.hasSelector && (value.hasSelector || $0.scope == policy.scope)
+        }?.reference
     }
 
     private func danglingEgressPorts(of policy: LoweredPolicy) -> [Finding] {

@@ -49,7 +49,7 @@ extension MeshCompiler {
         }
         let keys = projection.keys(
             of: pod, trustDomain: configuration.trustDomain, isAuthenticated: enrolled.contains(name),
-            takesTunnels: isRemote)
+            takesTunnels: isRemote || encrypts(name))
         if let old, index.key(at: old.ipv4) == keys.ipv4, index.key(at: old.ipv6) == keys.ipv6 { return }
         podSlots[name] = PerFamily(
             ipv4: index.retain(keys.ipv4, registry: &identityNumbers),

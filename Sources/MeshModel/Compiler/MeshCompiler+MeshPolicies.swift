@@ -39,7 +39,8 @@ extension MeshCompiler {
 
     /// The fields of one policy, or of all, that an older one of the same target has set, and what nothing acts on.
     func meshPolicyFindings(_ policy: MeshPolicy) -> [Finding] {
-        var found = MeshObject.meshPolicy(policy).policyFindings(configuration.l7)
+        var found = MeshObject.meshPolicy(policy).policyFindings(
+            configuration.l7, hasTunnels: configuration.hasTunnels)
         var conflicts: Set<MeshPolicyResolution.Conflict> = []
         for name in services.all {
             guard let service = services[name],

@@ -67,7 +67,8 @@ extension MeshCompiler {
             policies: selecting.map(\.id),
             namedPorts: selecting.contains(where: \.dependsOnNamedPorts) ? subject.namedPorts : [:],
             probePorts: selecting.contains(where: \.dependsOnProbes) ? subject.probePorts : [],
-            addresses: selecting.contains(where: \.dependsOnAddresses) ? subject.addresses : [])
+            addresses: selecting.contains(where: \.dependsOnAddresses) ? subject.addresses : [],
+            encrypts: configuration.hasTunnels && subject.encrypts)
     }
 
     private mutating func policySets(

@@ -64,6 +64,8 @@ public struct MeshCompiler: Sendable {
     var podSlots: [NamespacedName: PerFamily<Int>] = [:]
     /// Of enrolled pods of other nodes: who they are when a certificate has proved it.
     var provenSlots: [NamespacedName: PerFamily<Int>] = [:]
+    /// Enrolled pods of this node that are reached, and reach others, through tunnels only.
+    var encrypting: Set<NamespacedName> = []
     var addressSlots: [IPAddress: Int] = [:]
     var cidrSlots: [CIDR: Int] = [:]
     var nodeAddresses: Set<IPAddress> = []

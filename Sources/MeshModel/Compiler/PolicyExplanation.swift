@@ -24,16 +24,19 @@ public struct PolicyQuestion: Hashable, Sendable {
     /// Of the connection, where both ends are pods; `nil`: that of an address of the destination, of its first one
     /// unless only another family is the source's too.
     public let isIPv4: Bool?
+    /// Whether a pod of another node that takes tunnels comes without one: then its address is all that is known of it.
+    public let isInClear: Bool
 
     public init(
         source: PolicyPeer, destination: PolicyPeer, port: UInt16, transport: TransportProtocol = .tcp,
-        isIPv4: Bool? = nil
+        isIPv4: Bool? = nil, isInClear: Bool = false
     ) {
         self.source = source
         self.destination = destination
         self.port = port
         self.transport = transport
         self.isIPv4 = isIPv4
+        self.isInClear = isInClear
     }
 }
 

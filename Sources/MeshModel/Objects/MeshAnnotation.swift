@@ -9,6 +9,7 @@ public enum MeshAnnotation: String, Sendable, CaseIterable {
     case skipInboundPorts = "sockmesh.io/skip-inbound-ports"
     case skipOutboundPorts = "sockmesh.io/skip-outbound-ports"
     case allowRawSockets = "sockmesh.io/allow-raw-sockets"
+    case encrypt = "sockmesh.io/encrypt"
     case weight = "sockmesh.io/weight"
     case dryRun = "sockmesh.io/dry-run"
     case istioDryRun = "istio.io/dry-run"

@@ -23,13 +23,15 @@ public struct PodMeshSettings: Hashable, Sendable {
     public var skipOutboundPorts: [UInt16]
     /// `sockmesh.io/allow-raw-sockets`: such a pod can bypass egress policy.
     public var allowRawSockets: Bool
+    /// `sockmesh.io/encrypt: always`: TCP with enrolled pods of the same node goes through mutual TLS too.
+    public var encrypts: Bool
     /// `sockmesh.io/weight`: share of this pod as an endpoint, relative to the others.
     public var weight: UInt32?
 
     public init(
         membership: MeshMembership? = nil, netnsPath: String? = nil, pid: Int32? = nil,
         acceleration: Acceleration = .auto, skipInboundPorts: [UInt16] = [], skipOutboundPorts: [UInt16] = [],
-        allowRawSockets: Bool = false, weight: UInt32? = nil
+        allowRawSockets: Bool = false, encrypts: Bool = false, weight: UInt32? = nil
     ) {
         self.membership = membership
         self.netnsPath = netnsPath
@@ -38,6 +40,7 @@ public struct PodMeshSettings: Hashable, Sendable {
         self.skipInboundPorts = skipInboundPorts
         self.skipOutboundPorts = skipOutboundPorts
         self.allowRawSockets = allowRawSockets
+        self.encrypts = encrypts
         self.weight = weight
     }
 
@@ -58,6 +61,9 @@ public struct PodMeshSettings: Hashable, Sendable {
         skipInboundPorts = try MeshAnnotation.skipInboundPorts.ports(in: annotations)
         skipOutboundPorts = try MeshAnnotation.skipOutboundPorts.ports(in: annotations)
         allowRawSockets = try MeshAnnotation.allowRawSockets.flag(in: annotations)
+        encrypts =
+            try MeshAnnotation.encrypt.value(in: annotations, expected: "always") { $0 == "always" ? true : nil }
+            ?? false
         weight = try MeshAnnotation.weight(in: annotations)
     }
 }

@@ -35,7 +35,8 @@ public struct IdentityKey: Hashable, Sendable {
     /// Whether the peer is proved: a pod enrolled on this node by the kernel, one of another node by the certificate
     /// that came with its tunnel. Others are known by their address only.
     public let isAuthenticated: Bool
-    /// Whether it is the address of an enrolled pod of another node, which is reached through tunnels only.
+    /// Whether it is reached through tunnels only: the address of an enrolled pod of another node, or of one of this node
+    /// that wants it so.
     public let takesTunnels: Bool
     /// The prefixes named by policies in force that contain the peer's address (of one family), ascending.
     public let cidrs: [CIDR]

@@ -2,12 +2,12 @@
 
 extension MeshObject {
     /// What the policy says that cannot be enforced anywhere; nothing for other kinds.
-    func policyFindings(_ l7: L7Enforcement) -> [Finding] {
+    func policyFindings(_ l7: L7Enforcement, hasTunnels: Bool) -> [Finding] {
         let found: [(path: String?, reason: Finding.Reason, message: String)]
         switch self {
         case .networkPolicy(let policy): found = policy.unenforceable
         case .authorizationPolicy(let policy): found = policy.unenforceable(l7)
-        case .peerAuthentication(let policy): found = policy.unenforceable
+        case .peerAuthentication(let policy): found = policy.unenforceable(hasTunnels: hasTunnels)
         case .meshPolicy(let policy): found = policy.unenforceable
         case .namespace, .pod, .service, .endpointSlice, .node, .route: found = []
         }
@@ -78,8 +78,34 @@ extension AuthorizationPolicy {
 }
 
 extension PeerAuthentication {
-    fileprivate var unenforceable: [(path: String?, reason: Finding.Reason, message: String)] {
-        guard selector?.isEmpty ?? true, !portLevelMtls.isEmpty else { return [] }
-        return [("spec.portLevelMtls", .portLevelWithoutSelector, "has no effect without a selector")]
+    fileprivate func unenforceable(
+        hasTunnels: Bool
+    ) -> [(path: String?, reason: Finding.Reason, message: String)] {
+        var found: [(path: String?, reason: Finding.Reason, message: String)] = []
+        var modes: [(path: String, mode: Mode)] = [("spec.mtls.mode", mode)]
+        if selector?.isEmpty ?? true {
+            if !portLevelMtls.isEmpty {
+                found.append(("spec.portLevelMtls", .portLevelWithoutSelector, "has no effect without a selector"))
+            }
+        } else {
+            modes += portLevelMtls.sorted { $0.key < $1.key }
+                .map { (path: "spec.portLevelMtls[\($0.key)].mode", mode: $0.value) }
+        }
+        for (path, mode) in modes where mode == .disable {
+            found.append(
+                (
+                    path, .notSupported,
+                    "DISABLE is taken as PERMISSIVE: what enrolled pods of two nodes send each other stays encrypted"
+                ))
+        }
+        if !hasTunnels, let (path, _) = modes.first(where: { $0.mode == .strict }) {
+            found.append(
+                (
+                    path, .noTunnels,
+                    "STRICT refuses all pods of other nodes, which can prove nothing without certificates (start "
+                        + "mesh-agent with --proxy and --identity)"
+                ))
+        }
+        return found
     }
 }

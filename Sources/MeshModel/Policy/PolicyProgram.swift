@@ -60,7 +60,10 @@ struct PolicyProgram: Sendable {
     ) {
         self.direction = direction
         self.hasTunnels = hasTunnels
-        tunnelled = hasTunnels && direction == .egress ? index.tunnelled : IdentitySet()
+        // Authenticated are enrolled pods of this node: addresses of others are not.
+        tunnelled =
+            !hasTunnels || direction == .ingress
+            ? IdentitySet() : subject.encrypts ? index.tunnelled.union(index.authenticated) : index.tunnelled
         addNetworkPolicies(policies, subject, index, &cache)
         guard direction == .ingress else { return }
         addPeerAuthentication(policies, subject, index)

@@ -9,12 +9,15 @@ struct PolicySubject: Sendable {
     /// TCP ports that the kubelet probes.
     let probePorts: Set<UInt16>
     let addresses: [IPAddress]
+    /// It reaches other pods of this node through tunnels too.
+    let encrypts: Bool
 
     init(_ pod: Pod) {
         namespace = pod.metadata.namespace
         labels = pod.metadata.labels
         probePorts = pod.probePorts
         addresses = pod.podIPs
+        encrypts = pod.mesh.encrypts
         var namedPorts: [IdentityIndex.PortName: Set<UInt16>] = [:]
         for container in pod.containers {
             for port in container.ports {

@@ -12,6 +12,8 @@ import Synchronization
 final class TunnelGate: Sendable {
     private struct State {
         var plan: TunnelPlan?
+        /// Why there are no new tunnels now; `nil`: there are.
+        var closed: String?
         /// `nil`: no identities have come, so that nothing can be encrypted.
         var worker: HBONEWorker?
     }
@@ -29,8 +31,12 @@ final class TunnelGate: Sendable {
 
     var plan: TunnelPlan? { state.withLock { $0.plan } }
 
+    /// Why no new tunnel is opened now, whatever the plan says; `nil`: they are.
+    var closed: String? { state.withLock { $0.closed } }
+
+    /// Puts a plan in force. It opens what ``close(_:)`` has closed.
     func use(_ plan: TunnelPlan) {
-        state.withLock { $0.plan = plan }
+        state.withLock { ($0.plan, $0.closed) = (plan, nil) }
         if plan.hasTunnels { isActive.store(true, ordering: .releasing) }
     }
 
@@ -39,12 +45,16 @@ final class TunnelGate: Sendable {
         isActive.store(true, ordering: .releasing)
     }
 
+    /// There is a configuration that was not taken: what it says of tunnels is not known here, and the plan may allow
+    /// what it denies. Nothing new is opened until the next one is taken; what is open goes on.
+    func close(_ reason: String) { state.withLock { $0.closed = reason } }
+
     /// Takes a connection that goes through a tunnel, or that would have to: it is never served in clear instead.
     ///
     /// - Returns: Whether it has; the descriptor is its own then.
     func take(_ socket: AcceptedSocket, _ origin: ConnectionOrigin) -> Bool {
         guard isActive.load(ordering: .acquiring) else { return false }
-        let (plan, worker) = state.withLock { ($0.plan, $0.worker) }
+        let (plan, closed, worker) = state.withLock { ($0.plan, $0.closed, $0.worker) }
         switch origin.direction {
         case .inbound:
             guard origin.destinationPort == tunnelPort else { return false }
@@ -59,7 +69,9 @@ final class TunnelGate: Sendable {
             case .direct: return false
             case .refused(let reason): reset(socket, origin, reason)
             case .tunnel(let outbound):
-                if let worker {
+                if let closed {
+                    reset(socket, origin, closed)
+                } else if let worker {
                     worker.open(outbound, OwnedDescriptor(adopting: socket.descriptor))
                 } else {
                     reset(socket, origin, "it must go through a tunnel, and no certificates have come yet")

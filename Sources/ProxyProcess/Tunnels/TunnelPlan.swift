@@ -9,7 +9,7 @@ import ProxyProtocol
 ///
 /// Immutable; asked on the threads of workers.
 final class TunnelPlan: Sendable {
-    /// An enrolled pod of another node.
+    /// An end of tunnels: an enrolled pod of another node, or, where one of this node encrypts, any of this node.
     struct RemotePod: Sendable {
         let name: NamespacedName
         /// Whom its certificate names; `nil`: its names make no SPIFFE ID.
@@ -29,8 +29,21 @@ final class TunnelPlan: Sendable {
     /// A Service's port: its endpoints that are pods of other nodes.
     private struct ServiceTarget {
         let name: NamespacedName
+        /// All that may get something, and those of them that do.
+        let able: [ServiceRecord.Endpoint]
         let endpoints: [ServiceRecord.Endpoint]
         let weight: UInt64
+
+        /// - Returns: `nil`: there is none.
+        init?(_ name: NamespacedName, _ able: [ServiceRecord.Endpoint]) {
+            guard !able.isEmpty else { return nil }
+            self.name = name
+            self.able = able
+            // Those that end get something only if there is no other, as kube-proxy has it (KEP-1669).
+            let staying = able.filter { !$0.isTerminating }
+            endpoints = staying.isEmpty ? able : staying
+            weight = endpoints.reduce(0) { $0 + UInt64($1.weight) }
+        }
     }
 
     /// What is to become of a pod's connection.
@@ -47,6 +60,8 @@ final class TunnelPlan: Sendable {
     private let locals: [UInt64: LocalPod]
     private let localAddresses: [IPAddress: UInt64]
     private let remotes: [IPAddress: RemotePod]
+    /// Whether pods of this node are among them.
+    private let hasLocalEnds: Bool
     private let services: [SocketEndpoint: ServiceTarget]
 
     /// - Parameter snapshot: of the same configuration.
@@ -55,6 +70,7 @@ final class TunnelPlan: Sendable {
         hasTunnels = !configuration.remotePods.isEmpty || !configuration.verdictUses.isEmpty
         guard hasTunnels else {
             (locals, localAddresses, remotes, services) = ([:], [:], [:], [:])
+            hasLocalEnds = false
             return
         }
         let domain = try? TrustDomain(snapshot.trustDomain)
@@ -76,9 +92,11 @@ final class TunnelPlan: Sendable {
                 workload: workload, id: id(workload.name, workload.serviceAccount),
                 verdicts: uses[workload.name].flatMap { sets[$0] })
         }
-        localAddresses = Dictionary(
+        let localAddresses = Dictionary(
             snapshot.workloads.flatMap { network, workload in workload.addresses.map { ($0, network) } },
             uniquingKeysWith: { $1 })
+        self.localAddresses = localAddresses
+        hasLocalEnds = remotes.keys.contains { localAddresses[$0] != nil }
         services = Self.services(configuration, remotes)
     }
 
@@ -89,12 +107,7 @@ final class TunnelPlan: Sendable {
         var targets: [SocketEndpoint: ServiceTarget] = [:]
         for record in configuration.services {
             let able = record.endpoints.filter { $0.isReady && $0.weight > 0 && remotes[$0.address] != nil }
-            // Those that end get something only if there is no other, as kube-proxy has it (KEP-1669).
-            let staying = able.filter { !$0.isTerminating }
-            let endpoints = staying.isEmpty ? able : staying
-            guard !endpoints.isEmpty else { continue }
-            let target = ServiceTarget(
-                name: record.service, endpoints: endpoints, weight: endpoints.reduce(0) { $0 + UInt64($1.weight) })
+            guard let target = ServiceTarget(record.service, able) else { continue }
             for address in record.addresses { targets[SocketEndpoint(address, record.port)] = target }
         }
         return targets
@@ -109,7 +122,7 @@ final class TunnelPlan: Sendable {
         if hasTunnels, origin.destinationPort == tunnelPort, snapshot.serviceName(at: origin) == nil {
             return .refused(Self.ownPort)
         }
-        if remotes[origin.destination] != nil {
+        if isReachedByTunnel(origin.destination, origin.destinationPort, from: origin.sourceNetwork) {
             return tunnel(origin, to: origin.destination, port: origin.destinationPort, service: "")
         }
         // An address that is nobody's here, a node's port or a Service that is told of later, would lead in clear to
@@ -119,8 +132,8 @@ final class TunnelPlan: Sendable {
         }
         // The kernel has drawn by weight among all endpoints, and has met one of another node: which one is drawn
         // again, of these alone, so that the shares stay what the weights say.
-        guard let target = services[SocketEndpoint(origin.destination, origin.destinationPort)],
-            !snapshot.decidesRequests(of: origin)
+        guard let all = services[SocketEndpoint(origin.destination, origin.destinationPort)],
+            !snapshot.decidesRequests(of: origin), let target = target(all, for: origin.sourceNetwork)
         else { return .direct }
         var draw = random(target.weight)
         for endpoint in target.endpoints {
@@ -132,6 +145,24 @@ final class TunnelPlan: Sendable {
             draw -= UInt64(endpoint.weight)
         }
         return .direct
+    }
+
+    /// Whether a pod reaches an address through tunnels only: all pods of other nodes, and those of this node of which
+    /// one of the two encrypts, as the pod's own egress set says.
+    private func isReachedByTunnel(_ address: IPAddress, _ port: UInt16, from network: UInt64) -> Bool {
+        guard let pod = remotes[address] else { return false }
+        guard let own = localAddresses[address] else { return true }
+        guard own != network, let source = locals[network] else { return false }
+        guard let verdicts = source.verdicts else { return true }
+        // What is denied is refused as what goes through a tunnel is, and never goes in clear.
+        return Self.verdict(verdicts.egress, pod.identity[address], port) != .allow
+    }
+
+    /// Of a Service's endpoints those that the pod reaches through tunnels.
+    private func target(_ all: ServiceTarget, for network: UInt64) -> ServiceTarget? {
+        guard hasLocalEnds else { return all }
+        return ServiceTarget(
+            all.name, all.able.filter { isReachedByTunnel($0.address, $0.port, from: network) })
     }
 
     private func tunnel(_ origin: ConnectionOrigin, to address: IPAddress, port: UInt16, service: String) -> Outbound {
@@ -159,7 +190,9 @@ final class TunnelPlan: Sendable {
         if hasTunnels, !request.isToPeer, request.port == tunnelPort {
             return .refused(Self.ownPort)
         }
-        guard request.outsider == nil, !request.isToPeer else { return .direct }
+        guard request.outsider == nil, !request.isToPeer,
+            isReachedByTunnel(request.address, request.port, from: request.network)
+        else { return .direct }
         let origin = ConnectionOrigin(
             destination: request.address, destinationPort: request.port, client: request.address,
             clientPort: request.client?.port ?? 0, sourceNetwork: request.network, network: request.network)
@@ -167,6 +200,9 @@ final class TunnelPlan: Sendable {
     }
 
     private static let ownPort = "port \(tunnelPort) of a pod is the mesh's own"
+
+    /// Whether it is known of the address that nothing behind it takes tunnels: it is a pod's of this node.
+    func isHere(_ address: IPAddress) -> Bool { localAddresses[address] != nil }
 
     /// Why the pod's own policy does not allow a tunnel; `nil`: it does.
     func denial(_ outbound: HBONEOutbound) -> String? {
@@ -194,6 +230,9 @@ final class TunnelPlan: Sendable {
             clientPort: connection.clientPort)
     }
 
+    /// Whether the pod that a connection came to still has that address.
+    func serves(_ origin: HBONEOrigin) -> Bool { localAddresses[origin.local] == origin.network }
+
     /// Whether a tunnel that a peer asks for may be: the pod whose address it comes from, whose certificate it must be,
     /// and then what policy says of that pod with its identity proved. The kernel decides once more.
     func authorize(_ inbound: HBONEInbound) -> HBONEVerdict {
@@ -213,6 +252,17 @@ final class TunnelPlan: Sendable {
         case .deny: return .deny(reason: "ingress policy of \(pod.workload.name) denies it")
         case .needsProxy: return .requests(identity: number.rawValue)
         }
+    }
+
+    /// The end of a connection for tunnels that is in a pod of this node, as is the one that asks; `nil`: it is elsewhere.
+    func localPeer(_ request: L7Proxy.LegRequest) -> HBONEOrigin? {
+        guard request.isToPeer, let network = localAddresses[request.address], let pod = locals[network],
+            let id = pod.id, let source = locals[request.network],
+            let client = source.workload.addresses.first(where: { $0.isIPv4 == request.address.isIPv4 })
+        else { return nil }
+        // A pair has no ports, and without one the application would not be shown the client's address.
+        return HBONEOrigin(
+            local: request.address, network: network, identity: id, client: client, clientPort: tunnelPort)
     }
 
     // MARK: - Names

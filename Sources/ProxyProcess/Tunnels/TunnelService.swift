@@ -12,6 +12,7 @@ final class TunnelService {
     /// `nil`: there are no identities.
     private(set) var worker: HBONEWorker?
     private let failures: TunnelFailures
+    private let counts = TunnelCounts()
     private let complaints: Complaints
     private let log: (log: AccessLog, form: AccessLogWriter.Form)?
     private let askForLeg: @Sendable (L7Proxy.LegRequest) -> Void
@@ -53,6 +54,8 @@ final class TunnelService {
                 return .pending
             })
         composition.denial = { gate.plan?.denial($0) }
+        composition.serves = { gate.plan?.serves($0) ?? false }
+        composition.closed = { gate.closed }
         let worker = try HBONEWorker(composition: composition) {
             TunnelSink(gate, failures, complaints, log: log)
         }
@@ -85,9 +88,28 @@ final class TunnelService {
         case refused(String)
     }
 
-    func open(_ request: L7Proxy.LegRequest) -> Connection {
+    /// Nothing new is opened until a plan is applied.
+    func close(_ reason: String) { gate.close(reason) }
+
+    private func destiny(of request: L7Proxy.LegRequest) -> TunnelPlan.Outbound {
         guard let plan = gate.plan else { return .direct }
-        switch plan.outbound(request) {
+        if let closed = gate.closed, plan.hasTunnels, request.outsider == nil, !request.isToPeer,
+            !plan.isHere(request.address)
+        {
+            // A pod that takes tunnels by now may be there.
+            return .refused(closed)
+        }
+        return plan.outbound(request)
+    }
+
+    /// Whether a connection goes to nobody behind a tunnel: asked again when its socket is there, for by then a pod may
+    /// have joined the mesh.
+    func isDirect(_ request: L7Proxy.LegRequest) -> Bool {
+        if case .direct = destiny(of: request) { true } else { false }
+    }
+
+    func open(_ request: L7Proxy.LegRequest) -> Connection {
+        switch destiny(of: request) {
         case .direct: return .direct
         case .refused(let reason): return .refused(reason)
         case .tunnel(let outbound):
@@ -102,16 +124,39 @@ final class TunnelService {
         }
     }
 
+    /// Makes a connection for tunnels between two pods of this node, if it is for such: a pair, of which the worker has
+    /// both ends, so that nothing of it passes a device. Nor would the kernel lead it to the proxy: what a pod of this
+    /// node sends has been there.
+    ///
+    /// - Returns: Whether it was; an answer follows then.
+    func joinLocally(_ request: L7Proxy.LegRequest) -> Bool {
+        guard let worker, let origin = gate.plan?.localPeer(request) else { return false }
+        do throws(SystemError) {
+            let (near, far) = try StreamSocket.pair()
+            worker.serve(origin, OwnedDescriptor(adopting: far))
+            worker.deliver(OwnedDescriptor(adopting: near), to: request)
+        } catch {
+            complaints.add(.leg, "no connection for tunnels between two pods of this node: \(error)")
+            worker.refuse(request)
+        }
+        return true
+    }
+
     /// Calls `reply`, on the worker's thread, with what was counted.
     func metrics(_ reply: @escaping @Sendable (MetricsSnapshot?) -> Void) {
         guard let worker else { return reply(nil) }
+        // Carried out before it.
+        worker.counters { [counts] in counts.note($0) }
         worker.metrics(reply)
     }
 
-    /// For Prometheus, beside the counters; empty where there are no tunnels.
-    var text: String { worker == nil ? "" : failures.text() }
+    /// For Prometheus, as of the last ``metrics(_:)``, beside what that gives; empty where there are no tunnels.
+    var text: String { worker == nil ? "" : counts.text() + failures.text() }
 
-    /// Ends what is open, at the deadline at the latest. - Parameter done: called on the worker's thread.
+    /// Takes no more tunnels of other nodes, and ends what is open, at the deadline at the latest; what this node's pods
+    /// need is still opened before it. May be called again.
+    ///
+    /// - Parameter done: called on the worker's thread when nothing is open.
     func drain(milliseconds: UInt64, _ done: @escaping @Sendable () -> Void) {
         guard let worker else { return done() }
         worker.drain(milliseconds: milliseconds, done: done)

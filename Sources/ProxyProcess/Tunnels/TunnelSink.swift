@@ -38,11 +38,16 @@ final class TunnelSink: HBONESink {
 
     deinit { lines.deallocate() }
 
-    override func opened(_ record: HBONERecord) { counters.countOpened(of: flow(record)) }
+    override func opened(_ record: HBONERecord) -> WorkerMetrics.FlowNumber? {
+        // What a worker of requests carries through it, requests or not, that worker counts.
+        guard !record.isHandedOn else { return nil }
+        let flow = flow(record)
+        counters.countOpened(of: flow)
+        return flow
+    }
 
     override func record(_ record: HBONERecord) {
-        if record.wasOpen {
-            let flow = flow(record)
+        if let flow = record.flow {
             counters.countClosed(of: flow)
             // As the server sees them.
             let (client, server) =
@@ -56,11 +61,18 @@ final class TunnelSink: HBONESink {
 
     override func failed(_ failure: HBONEFailure) {
         failures.add(.connection, failure.direction, failure.reason)
-        let way = failure.direction == .inbound ? "from" : "to"
-        complaints.add(
-            .tunnel,
-            "connection \(way) \(SocketEndpoint(failure.address, failure.port)) for tunnels: \(failure.reason.text)"
-                + (failure.detail.map { ": \($0)" } ?? ""))
+        complaints.add(.tunnel, text(failure))
+    }
+
+    /// Names both pods: what lies between them is to be looked at.
+    private func text(_ failure: HBONEFailure) -> String {
+        let plan = gate.plan
+        func name(_ address: IPAddress) -> String { plan?.workload(at: address).map { "\($0.name), " } ?? "" }
+        let own = "\(name(failure.local))\(failure.local)"
+        let other = "\(name(failure.address))\(SocketEndpoint(failure.address, failure.port))"
+        let (source, destination) = failure.direction == .inbound ? (other, own) : (own, other)
+        return "connection for tunnels from (\(source)) to (\(destination)): \(failure.reason.text)"
+            + (failure.detail.map { ": \($0)" } ?? "")
     }
 
     override func turnEnded() {

@@ -21,6 +21,7 @@ enum ExplainText {
             fields.add("destination", "\(end(answer.destination)): \(word(answer.verdict))\(reason)")
             fields.add("  egress", answer.egress.map(direction))
             fields.add("  ingress", answer.ingress.map(direction))
+            fields.add("  clients", answer.peerAuthentication)
             fields.add("  path", answer.path.map(FlowText.path))
         }
         text += fields.rendered()
@@ -43,7 +44,7 @@ enum ExplainText {
         switch verdict {
         case .allow: "allowed"
         case .deny: "denied"
-        case .needsL7: "refused, needs a proxy"
+        case .needsL7: "led to the proxy, refused without one"
         case .mixed: "allowed for some backends only"
         }
     }

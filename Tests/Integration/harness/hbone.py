@@ -132,10 +132,11 @@ def tls(server, svid, roots, alpn=("h2",), maximum=None):
 
 class Probe:
     """`tunnel-probe`: a worker of tunnels with its own loop, told and asked by lines of JSON."""
+    PROGRAM = root_of_repository() / ".build/debug/tunnel-probe"
 
     def __init__(self, **start):
-        self._process = spawn(
-            root_of_repository() / ".build/debug/tunnel-probe", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = spawn(self.PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self._process.pid
         self.events = []
         self._arrived = threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()

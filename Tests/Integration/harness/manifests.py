@@ -71,11 +71,12 @@ def authorization_policy(name, selector, action, rules, namespace=NAMESPACE, ann
         "spec": {**({"selector": {"matchLabels": selector}} if selector else {}), "action": action, "rules": rules}}
 
 
-def peer_authentication(name, mode, selector=None, namespace=NAMESPACE):
+def peer_authentication(name, mode, selector=None, namespace=NAMESPACE, ports=None):
     return {
         "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {**({"selector": {"matchLabels": selector}} if selector else {}), "mtls": {"mode": mode}}}
+        "spec": {**({"selector": {"matchLabels": selector}} if selector else {}), "mtls": {"mode": mode},
+                 **({"portLevelMtls": {str(port): {"mode": own} for port, own in ports.items()}} if ports else {})}}
 
 
 def app(name):

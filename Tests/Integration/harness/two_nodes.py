@@ -18,6 +18,7 @@ from .wire import TUNNELS, cable, records, segments
 from .world import eventually
 
 DOMAIN = "mesh.test"
+METRICS = 19487
 
 
 def share_authority(first, second):
@@ -27,7 +28,7 @@ def share_authority(first, second):
 
 
 class Side(Meshed):
-    """One node: its pods are enrolled but those whose names begin with u."""
+    """One node: its pods are enrolled but those whose names begin with u; e wants encryption on its own node too."""
 
     def __init__(self, pods, first):
         self._container_ports = ()
@@ -38,7 +39,9 @@ class Side(Meshed):
             self.node.add_pod(name, first + place)
 
     def objects(self):
-        return [self.pod_object(name, mesh="disabled" if name[0] == "u" else "enabled") for name in self.node.pods]
+        return [self.pod_object(name, mesh="disabled" if name[0] == "u" else "enabled",
+                                annotations={"sockmesh.io/encrypt": "always"} if name == "e" else None)
+                for name in self.node.pods]
 
     def argv(self, name, *argv):
         return self.pod(name).enter(*argv) if name[0] == "u" else super().argv(name, *argv)
@@ -52,13 +55,13 @@ class Side(Meshed):
 
 
 class TwoNodes:
-    """here: pods a, b and u, which is not in the mesh; there: pods x and z. All know all Pods."""
+    """here: pods a, b, e and u, which is not in the mesh; there: pods x and z. All know all Pods."""
 
     def __init__(self, *objects, options=((), ())):
         self.here = self.there = self.wire = None
         self._markers = []
         try:
-            self.here, self.there = Side(("a", "b", "u"), 10), Side(("x", "z"), 40)
+            self.here, self.there = Side(("a", "b", "e", "u"), 10), Side(("x", "z"), 40)
             self.wire = cable(self.here.node, self.there.node)
             self._enrolled = {pod.address(family) for side in self.sides for name, pod in side.node.pods.items()
                               if name[0] != "u" for family in (4, 6)}
@@ -181,6 +184,11 @@ def received(end, count):
     return data
 
 
+def written(name):
+    """An address as the access log has it."""
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
 def outcome(mesh, source, destination, port=None):
     """What becomes of a connection: "ok", or the error of connect(2) or of the first recv(2)."""
     listener, found = mesh.side(destination).listen(destination, port=port)
@@ -207,3 +215,36 @@ def outcome(mesh, source, destination, port=None):
     finally:
         client.close()
         listener.close()
+
+
+def metrics(mesh):
+    """The page of the first node."""
+    def get():
+        plain = socket.create_connection(("127.0.0.1", METRICS), timeout=PATIENCE)
+        plain.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: plain.recv(1 << 16), b"")).decode()
+    return in_namespace(f"/run/netns/{mesh.here.node.netns}", get)
+
+
+def summed(page, name, labels=()):
+    return sum(float(line.split()[-1]) for line in page.splitlines()
+               if line.startswith((name + "{", name + " ")) and all(label in line for label in labels))
+
+
+# In pods: who accepts and says a byte, and who makes a thousand connections to it, fifty at a time.
+SERVE = """import socket, sys
+listener = socket.create_server(("", int(sys.argv[1])), backlog=256)
+print("ready", flush=True)
+while True:
+    accepted, _ = listener.accept()
+    accepted.sendall(b"x")
+    accepted.close()
+"""
+ASK = """import socket, sys
+for _ in range(20):
+    made = [socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) for _ in range(50)]
+    for one in made:
+        assert one.recv(1) == b"x"
+        one.close()
+print("done")
+"""

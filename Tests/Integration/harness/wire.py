@@ -32,13 +32,15 @@ def cable(near, far):
 
 
 class Wire:
-    """Everything that passes a device, from now on. A thread takes it, so that no buffer runs over."""
+    """Everything that passes a device, or without one any device of the node, from now on. A thread takes it, so that no
+    buffer runs over."""
 
-    def __init__(self, node, device):
+    def __init__(self, node, device=None):
         def listen():
-            listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0 if device else socket.htons(_ETH_P_ALL))
             listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
-            listener.bind((device, _ETH_P_ALL))
+            if device:
+                listener.bind((device, _ETH_P_ALL))
             return listener
         self._listener = in_namespace(f"/run/netns/{node.netns}", listen)
         self._listener.setblocking(False)

@@ -12,7 +12,7 @@ struct PlanMemory {
     let workloads: [UInt64: WorkloadText]
     /// Who sends from each network namespace; the address is not set.
     let sources: [UInt64: UnsafePointer<RequestSource>]
-    /// The same of pods of other nodes, by their addresses.
+    /// The same by addresses, of whoever comes through a tunnel: pods of other nodes, and of this one.
     let remotePods: [IPAddress: WorkloadText]
     let remoteSources: [IPAddress: UnsafePointer<RequestSource>]
     /// Of each destination, in their order.
@@ -52,7 +52,12 @@ struct PlanMemory {
             return arena.allocate([source])
         }
         sources = workloads.mapValues(source)
-        remoteSources = remotePods.mapValues(source)
+        // Pods of this node that encrypt come through tunnels too.
+        let local = Dictionary(
+            workloads.values.flatMap { workload in workload.addresses.map { ($0, workload) } },
+            uniquingKeysWith: { $1 })
+        let ends = remotePods.merging(local) { remote, _ in remote }
+        remoteSources = ends.mapValues(source)
         self.services = arena.allocate(
             services.enumerated().map { index, service in
                 Self.plan(service, Int32(index), places.isEmpty ? nil : { places[$0].map { authorizers + $0 } }, arena)
@@ -80,7 +85,7 @@ struct PlanMemory {
                 namespace: arena.bytes(Array(workload.name.namespace.utf8)))
         }
         self.workloads = workloads.mapValues(text)
-        self.remotePods = remotePods.mapValues(text)
+        self.remotePods = ends.mapValues(text)
         self.routers = arena.allocate(plans)
     }
 

@@ -320,7 +320,7 @@ public final class ProxySnapshot: Sendable {
     /// Who is in a network namespace.
     public func workloadText(_ network: UInt64) -> WorkloadText? { plans.workloads[network] }
 
-    /// Which pod of another node has an address.
+    /// Which pod, of whatever node, has an address.
     public func remotePodText(_ address: IPAddress) -> WorkloadText? { plans.remotePods[address] }
 
     /// What the rule of a plan was compiled from, for what is not laid out in memory.
