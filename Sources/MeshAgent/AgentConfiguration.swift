@@ -114,7 +114,7 @@ public struct AgentConfiguration: Equatable, Sendable {
             try Self.trustDomain(options.trustDomain)
         }
         identity = value("--identity", else: nil) { () throws(ConfigurationError.Rejection) in
-            try Self.identity(options.identity, hasProxy: options.proxy != nil)
+            try Self.identity(options.identity, hasProxy: options.proxy != nil, path: path)
         }
         logFormat = options.logFormat
         logLevel = options.logLevel

@@ -24,7 +24,9 @@ extension LocalNode {
         do throws(KeyMemoryError) { _ = try KeyMemory.prepare() } catch { throw AdminError(.failed, "\(error)") }
         do throws(AuthorityFileError) {
             return AuthorityReport(
-                try LocalAuthority(configuration.trustDomain, at: path, now: .now).description)
+                try LocalAuthority(
+                    configuration.trustDomain, at: path, holding: LocalAuthority.lock(path), now: .now
+                ).description)
         } catch {
             throw AdminError(.failed, "\(error)")
         }

@@ -24,8 +24,8 @@ struct Identities: ParsableCommand {
 
 struct Authority: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ca", abstract: "The certificate authority of this node.",
-        subcommands: [Init.self, Show.self, Rotate.self])
+        commandName: "ca", abstract: "The certificate authority of this node, or of the mesh.",
+        subcommands: [Init.self, Show.self, Rotate.self, Serve.self, Token.self])
 
     struct Init: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -35,26 +35,11 @@ struct Authority: ParsableCommand {
                 """)
 
         @OptionGroup var agent: AgentAddress
+        @OptionGroup var place: AuthorityPlace
         @OptionGroup var output: OutputOptions
 
-        @Option(help: ArgumentHelp("State directory, as given to mesh-agent.", valueName: "path"))
-        var stateDir: String?
-
-        @Option(help: ArgumentHelp("Trust domain, as given to mesh-agent.", valueName: "name"))
-        var trustDomain: String?
-
         func run() throws {
-            var options = AgentOptions()
-            options.node = agent.node
-            options.stateDirectory = stateDir
-            options.trustDomain = trustDomain
-            let configuration: AgentConfiguration
-            do {
-                configuration = try AgentConfiguration(options, on: Machine.current())
-            } catch {
-                throw AdminError(.invalidRequest, "cannot tell which authority is meant: \(error)")
-            }
-            let report = try LocalNode(configuration).makeAuthority()
+            let report = try place.localNode(agent).makeAuthority()
             try Console.print(report, as: output.output, table: AuthorityText.render)
         }
     }
