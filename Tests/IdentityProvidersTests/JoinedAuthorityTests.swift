@@ -21,7 +21,7 @@ import Testing
         let service = try world.service(on: loop)
         let web = try world.id("web")
         let database = try world.id("db")
-        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop)
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
         node.provider.request([web, database])
         #expect(try node.wait { node.svids[web] != nil && node.failures[database] != nil })
         #expect(node.failures[database] == "it is not on node n1")
@@ -38,11 +38,11 @@ import Testing
         let service = try world.service(on: loop)
         let file = try world.joinFile(for: "n1", service)
         let web = try world.id("web")
-        let first = Caller(try world.provider("n1", file, on: loop), on: loop)
+        let first = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
         first.provider.request([web])
         #expect(try first.wait { first.svids[web] != nil })
         let before = try #require(first.svids[web])
-        let second = Caller(try world.provider("n1", file, on: loop), on: loop)
+        let second = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
         second.provider.adopt([before], nil, at: .now)
         second.provider.request([web])
         #expect(try second.wait { second.svids[web] != nil })
@@ -50,7 +50,7 @@ import Testing
         #expect(world.events.count { $0.message == "a node has joined" } == 1)
         // The same file elsewhere.
         let thief = Caller(
-            try world.provider("n1", file, keepingIn: world.path + "/elsewhere", on: loop), on: loop)
+            try world.provider("n1", file, keepingIn: world.path + "/elsewhere", on: loop), on: loop, world.clock)
         thief.provider.request([web])
         #expect(try thief.wait { thief.trouble != nil })
         #expect(thief.trouble?.contains("the token was used at") == true && thief.svids.isEmpty)
@@ -66,7 +66,7 @@ import Testing
         let port = try #require(service?.endpoint.port)
         let file = try world.joinFile(for: "n1", #require(service))
         let web = try world.id("web")
-        let node = Caller(try world.provider("n1", file, on: loop), on: loop)
+        let node = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
         #expect(try node.wait { node.trust != nil })
         service = nil
         node.provider.request([web])
@@ -79,12 +79,12 @@ import Testing
 
     @Test func newRootsAndRevocationsReachNodes() throws {
         let service = try world.service(on: loop)
-        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop)
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
         #expect(try node.wait { node.trust != nil })
         try world.authority.rotateRoot(at: .now)
         service.lookAfter()
-        let later = UnixTime.now + JoinedAuthority.trustSeconds
-        #expect(try node.wait(at: { later }) { node.trust?.roots[world.domain]?.count == 2 })
+        world.clock.goOn(JoinedAuthority.trustSeconds)
+        #expect(try node.wait { node.trust?.roots[world.domain]?.count == 2 })
     }
 
     /// Whoever answers at the address is not believed for that.
@@ -92,7 +92,7 @@ import Testing
         let service = try world.service(on: loop)
         let other = try JoinWorld()
         let file = try world.joinFile(for: "n1", service, trusting: other.authority.roots)
-        let node = Caller(try world.provider("n1", file, on: loop), on: loop)
+        let node = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
         #expect(try node.wait { node.trouble != nil })
         #expect(node.trouble?.contains("certificate") == true, "\(node.trouble ?? "")")
         #expect(!world.events.contains { $0.message == "a node has joined" })
@@ -123,7 +123,7 @@ import Testing
             sockets.append(StreamSocket.connect(to: .loopback(port: service.endpoint.port)))
         }
         defer { for socket in sockets { StreamSocket.close(CInt(socket)) } }
-        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop)
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
         #expect(try node.wait { node.trust != nil })
         #expect(world.events.contains { $0.details["reason"] == "too many others came after it" })
     }

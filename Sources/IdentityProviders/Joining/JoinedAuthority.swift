@@ -24,6 +24,7 @@ public final class JoinedAuthority: IdentityProvider {
     private let loop: EventLoop
     /// The endpoint that a text means.
     private let endpoint: (String) -> StreamEndpoint?
+    private let clock: () -> UnixTime
     private var random: any RandomNumberGenerator
     private var credentials: NodeCredentials
     private var table: RenewalTable
@@ -43,7 +44,7 @@ public final class JoinedAuthority: IdentityProvider {
     ///   damaged.
     public init(
         _ trustDomain: TrustDomain, node: String, joinFile: String, keepingIn directory: String, on loop: EventLoop,
-        endpoint: @escaping (String) -> StreamEndpoint?, now: UnixTime,
+        endpoint: @escaping (String) -> StreamEndpoint?, clock: @escaping () -> UnixTime = { .now },
         random: any RandomNumberGenerator = SystemRandomNumberGenerator()
     ) throws(JoinError) {
         self.trustDomain = trustDomain
@@ -51,10 +52,11 @@ public final class JoinedAuthority: IdentityProvider {
         self.joinFile = joinFile
         self.loop = loop
         self.endpoint = endpoint
+        self.clock = clock
         self.random = random
         table = RenewalTable(trustDomain, random: random)
-        contact = RenewalSchedule(at: now)
-        renewal = RenewalSchedule(at: now)
+        contact = RenewalSchedule(at: UnixTime(seconds: 0))
+        renewal = RenewalSchedule(at: UnixTime(seconds: 0))
         credentials = try NodeCredentials(in: directory, trustDomain)
         let file = try Self.checked(joinFile, node, trustDomain, endpoint).file
         name = "certificate authority \(file.authority)"
@@ -113,7 +115,7 @@ public final class JoinedAuthority: IdentityProvider {
 
     /// Whether the last contact has failed: then its back-off is that of everything.
     private var isFailing: Bool {
-        if case .missing(let attempts) = contact.health(at: .now) { attempts > 0 } else { false }
+        if case .missing(let attempts) = contact.health(at: clock()) { attempts > 0 } else { false }
     }
 
     // MARK: - Exchanges
@@ -206,8 +208,8 @@ public final class JoinedAuthority: IdentityProvider {
         exchange = nil
         switch outcome {
         case .success(let answers):
-            do throws(JoinError) { try take(self, answers, .now) } catch { fail(error.description, at: .now) }
-        case .failure(let failure): fail(failure.reason, at: .now)
+            do throws(JoinError) { try take(self, answers, clock()) } catch { fail(error.description, at: clock()) }
+        case .failure(let failure): fail(failure.reason, at: clock())
         }
         onNews()
     }

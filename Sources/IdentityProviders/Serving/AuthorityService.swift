@@ -19,7 +19,7 @@ public final class AuthorityService {
     /// Between two lines of the log about strangers.
     private static let strangerSeconds: Int64 = 1
     /// How often the authority's own affairs are looked after: revocation lists, its own certificates.
-    private static let upkeep = Duration.seconds(10)
+    private static let upkeepInterval = Duration.seconds(10)
 
     /// Where it listens.
     public let endpoint: StreamEndpoint
@@ -63,6 +63,7 @@ public final class AuthorityService {
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var accepted: UInt64 = 0
     private var watch: EventLoop.Watch?
+    private var upkeep: EventLoop.Timer?
     private var strangersTold = UnixTime(seconds: 0)
     private var strangersUntold = 0
 
@@ -98,7 +99,12 @@ public final class AuthorityService {
         do throws(SystemError) {
             watch = try loop.watch(listener.rawValue, for: .readable) { [weak self] _ in self?.accept() }
         } catch { throw JoinError("\(error)") }
-        loop.schedule(every: Self.upkeep) { [weak self] in self?.lookAfter() }
+        upkeep = loop.schedule(every: Self.upkeepInterval) { [weak self] in self?.lookAfter() }
+    }
+
+    deinit {
+        if let watch { loop.unwatch(watch) }
+        if let upkeep { loop.cancel(upkeep) }
     }
 
     // MARK: - Its own affairs

@@ -67,7 +67,7 @@ extension Agent {
             return try JoinedAuthority(
                 configuration.trustDomain, node: configuration.node, joinFile: file,
                 keepingIn: configuration.stateDirectory, on: loop,
-                endpoint: { try? AgentConfiguration.endpoint($0) }, now: .now)
+                endpoint: { try? AgentConfiguration.endpoint($0) })
         } catch {
             throw AgentError("--identity: \(error)")
         }

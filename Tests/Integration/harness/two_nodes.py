@@ -82,11 +82,12 @@ class Side(Meshed):
     def argv(self, name, *argv):
         return self.pod(name).enter(*argv) if name[0] == "u" else super().argv(name, *argv)
 
-    def start(self, objects, *options):
+    def prepare(self, objects, *options, identity="local"):
+        """Makes the agent, which is not started."""
         self.agent = Agent(self.node, objects)
         self.proxy = NodeProxy(self.agent)
         self.agent.directory.chmod(0o755)  # the proxy is another user
-        self.agent.options = ["--proxy", binary("mesh-proxy"), "--identity", "local", "--trust-domain", DOMAIN,
+        self.agent.options = ["--proxy", binary("mesh-proxy"), "--identity", identity, "--trust-domain", DOMAIN,
                               *options]
 
 
@@ -101,19 +102,22 @@ class TwoNodes:
             self.objects = [manifests.namespace(manifests.NAMESPACE, {"team": "red"}),
                             manifests.namespace(OTHER, {"team": "blue"}),
                             *self.here.objects(), *self.there.objects(), *objects]
-            for side, words in zip(self.sides, options):
-                side.start(self.objects, *words)
-            self.here.agent.start()
-            # Joining a node to an authority is not done by the mesh yet.
-            self.there.agent.state.mkdir(mode=0o700)
-            shutil.copy2(self.here.agent.state / "authority.pem", self.there.agent.state / "authority.pem")
-            self.there.agent.start()
+            self._start(options)
             for side in self.sides:
                 side.proxy.serving()
                 eventually(lambda: self._has_certificates(side), what="certificates in the proxy")
         except BaseException:
             self.close()
             raise
+
+    def _start(self, options):
+        """Both have an authority in a file: the same one."""
+        for side, words in zip(self.sides, options):
+            side.prepare(self.objects, *words)
+        self.here.agent.start()
+        self.there.agent.state.mkdir(mode=0o700)
+        shutil.copy2(self.here.agent.state / "authority.pem", self.there.agent.state / "authority.pem")
+        self.there.agent.start()
 
     @property
     def sides(self):
