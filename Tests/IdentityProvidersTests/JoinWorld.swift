@@ -69,10 +69,12 @@ final class JoinWorld {
     func provider(
         _ node: String, _ file: String, keepingIn directory: String? = nil, on loop: EventLoop
     ) throws -> JoinedAuthority {
-        try JoinedAuthority(
+        func endpoint(_ text: String) -> StreamEndpoint? {
+            text.split(separator: ":").last.flatMap { UInt16($0) }.map { .loopback(port: $0) }
+        }
+        return try JoinedAuthority(
             domain, node: node, joinFile: file, keepingIn: directory ?? path + "/" + node, on: loop,
-            endpoint: { $0.split(separator: ":").last.flatMap { UInt16($0) }.map { .loopback(port: $0) } },
-            clock: { [clock] in clock.now })
+            endpoint: endpoint, clock: { [clock] in clock.now })
     }
 }
 

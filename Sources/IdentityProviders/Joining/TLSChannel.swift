@@ -193,8 +193,10 @@ final class TLSChannel {
         guard sendRecords() else { return }
         if state == .closing, waiting.isEmpty, sending.isEmpty { return end(nil) }
         guard let watch else { return }
+        // What ends, or has ended, is not read any more.
+        let reads = state != .closing && !inputHasEnded
         let interest: EventLoop.Readiness =
-            sending.isEmpty && waiting.isEmpty ? .readable : inputHasEnded ? .writable : [.readable, .writable]
+            !reads ? .writable : sending.isEmpty && waiting.isEmpty ? .readable : [.readable, .writable]
         do throws(SystemError) { try loop.rewatch(watch, for: interest) } catch { end("\(error)") }
     }
 
@@ -209,7 +211,9 @@ final class TLSChannel {
             if let failure { throw failure }
             return result
         }
-        if case .transferred(let count) = progress { waiting.removeFirst(count) }
+        // There is room for a record and more, and nothing of TLS 1.3 makes a writer wait for input.
+        guard case .transferred(let count) = progress else { throw TLSError("write", reason: "nothing can be written") }
+        waiting.removeFirst(count)
     }
 
     /// - Returns: Whether the connection still is.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Identity
+import Identity
 public import LinuxIO
 import TLSEngine
 

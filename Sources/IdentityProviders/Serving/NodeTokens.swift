@@ -3,7 +3,7 @@
 import FoundationEssentials
 import Glibc
 public import Identity
-public import LinuxIO
+import LinuxIO
 import TLSEngine
 
 /// The tokens by which nodes join: one file each in a directory, named by the token's SHA-256, which is all that is kept
