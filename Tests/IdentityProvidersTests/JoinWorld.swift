@@ -47,8 +47,7 @@ final class JoinWorld {
     func service(on loop: EventLoop, at port: UInt16 = 0) throws -> AuthorityService {
         try AuthorityService(
             authority, tokens: tokens, placement: placement, at: .loopback(port: port), on: loop,
-            addressText: { "127.0.0.1:\($0.port)" }
-        ) { [unowned self] in note($0) }
+            addressText: { "127.0.0.1:\($0.port)" }, report: { [unowned self] in note($0) })
     }
 
     func id(_ account: String) throws -> SPIFFEID { try SPIFFEID(domain, namespace: "shop", serviceAccount: account) }

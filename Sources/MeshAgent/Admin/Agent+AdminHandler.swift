@@ -63,15 +63,8 @@ extension Agent: AdminHandler {
 
     public func rotateAuthority(by caller: AdminCaller) throws(AdminError) -> AuthorityReport {
         let authority = try localAuthority()
-        guard !authority.isChangingRoot else {
-            throw AdminError(
-                .conflict, "the root of \(authority.trustDomain) is being changed already",
-                hint: "wait until meshctl ca show has one root; what the first has signed must expire before")
-        }
         logger.notice("the root is changed", metadata: ["caller": "\(caller)"])
-        do throws(TLSError) { try authority.rotateRoot(at: .now) } catch {
-            throw AdminError(.failed, "the next root cannot be announced: \(error)")
-        }
+        try authority.beginRotation()
         return AuthorityReport(authority.description)
     }
 

@@ -78,16 +78,8 @@ extension LocalNode {
         guard access(path, F_OK) != 0 else {
             throw AdminError(.conflict, "\(path) exists", hint: "remove it, or give another --out")
         }
-        do throws(KeyMemoryError) { _ = try KeyMemory.prepare() } catch { throw AdminError(.failed, "\(error)") }
+        let authority = try readAuthority()
         do {
-            guard
-                let authority = try AuthorityDescription.read(
-                    configuration.authorityFile, configuration.trustDomain)
-            else {
-                throw AdminError(
-                    .notFound, "there is no authority in \(configuration.authorityFile)",
-                    hint: "meshctl ca serve makes one, and so does meshctl ca init")
-            }
             let now = UnixTime.now
             let token = try NodeTokens(configuration.tokenDirectory).make(for: node, lasting: Int64(seconds), at: now)
             let file = JoinFile(
@@ -97,11 +89,7 @@ extension LocalNode {
             return JoinReport(
                 file: path, node: node, authority: address, trustDomain: configuration.trustDomain.name,
                 expires: Timestamp(file.expires), fingerprints: authority.generations.map(\.root.fingerprint))
-        } catch let error as AdminError {
-            throw error
-        } catch {
-            throw AdminError(.failed, "\(error)")
-        }
+        } catch { throw AdminError(.failed, "\(error)") }
     }
 
     private static func endpoint(_ text: String, _ flag: String) throws(AdminError) -> StreamEndpoint {

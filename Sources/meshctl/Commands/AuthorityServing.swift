@@ -13,6 +13,9 @@ struct AuthorityPlace: ParsableArguments {
     @Option(help: ArgumentHelp("Trust domain, as given to mesh-agent.", valueName: "name"))
     var trustDomain: String?
 
+    /// Whether the authority of a directory is meant, and not the one that an agent has.
+    var isGiven: Bool { stateDir != nil }
+
     func localNode(_ agent: AgentAddress, configDirectory: String? = nil) throws(AdminError) -> LocalNode {
         var options = AgentOptions()
         options.node = agent.node
