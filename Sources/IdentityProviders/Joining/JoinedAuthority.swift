@@ -102,18 +102,22 @@ public final class JoinedAuthority: IdentityProvider {
     public var nextDue: UnixTime {
         if !updates.isEmpty { return UnixTime(seconds: 0) }
         // News come when the exchange has ended.
-        if exchange != nil { return UnixTime(seconds: .max / 2) }
+        return exchange == nil ? nextExchange : UnixTime(seconds: .max / 2)
+    }
+
+    private var nextExchange: UnixTime {
+        // While the authority gives nothing, its back-off is that of everything.
         if isFailing { return contact.nextAttempt }
         return min(contact.nextAttempt, renewal.nextAttempt, table.nextAttempt ?? contact.nextAttempt)
     }
 
     public func advance(to now: UnixTime) -> [IdentityUpdate] {
-        if exchange == nil, nextDue <= now || contact.isDue(at: now) { begin(at: now) }
+        if exchange == nil, nextExchange <= now { begin(at: now) }
         defer { updates = [] }
         return updates
     }
 
-    /// Whether the last contact has failed: then its back-off is that of everything.
+    /// Whether the last contact has failed.
     private var isFailing: Bool {
         if case .missing(let attempts) = contact.health(at: clock()) { attempts > 0 } else { false }
     }

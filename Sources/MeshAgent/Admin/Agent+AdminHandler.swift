@@ -8,7 +8,6 @@ public import MeshAdmin
 import MeshManifests
 import MeshModel
 import SockOps
-import TLSEngine
 
 /// The calls of the admin protocol; each is a few lines here and a report in a file of its own.
 extension Agent: AdminHandler {
