@@ -7,6 +7,7 @@ import LinuxIO
 public import Logging
 public import MeshAdmin
 import MeshModel
+import TLSEngine
 
 extension LocalNode {
     /// Serves the authority of this state directory to nodes until SIGTERM or SIGINT. It is made if there is none.
