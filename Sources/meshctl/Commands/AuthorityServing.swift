@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
+public import ArgumentParser
 import Logging
 import MeshAdmin
-import MeshAgent
+public import MeshAgent
 
 /// Whose authority it is, where no agent is asked.
 struct AuthorityPlace: ParsableArguments {
