@@ -101,6 +101,7 @@ let package = Package(
             dependencies: [
                 "MeshAgent", "MeshAdmin", "MeshVersion", "LinuxIO",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings),

@@ -18,7 +18,7 @@ L7Proxy        MeshModel LinuxIO CNGHTTP2 Identity TLSEngine Synchronization
 MeshVersion
 Identity       Glibc
 TLSEngine      COpenSSL Identity
-IdentityProviders Identity TLSEngine LinuxIO Glibc
+IdentityProviders Identity TLSEngine LinuxIO FoundationEssentials Glibc
 ProxyProtocol  MeshModel LinuxIO
 SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc
 ProxyProcess   ProxyProtocol L7Proxy TLSEngine Identity MeshModel LinuxIO CMeshABI Glibc Synchronization
@@ -26,7 +26,7 @@ MeshAdmin      LinuxIO Foundation FoundationEssentials Glibc
 MeshAgent      MeshModel MeshManifests MeshAdmin MeshVersion ProxyProtocol Identity TLSEngine IdentityProviders LinuxIO SockOps CMeshABI Logging Foundation FoundationEssentials Glibc Synchronization
 mesh-agent     MeshAgent MeshAdmin MeshVersion SocketFactory LinuxIO ArgumentParser Logging Foundation FoundationEssentials Glibc
 mesh-proxy     ProxyProcess ProxyProtocol L7Proxy TLSEngine MeshVersion LinuxIO ArgumentParser Glibc
-meshctl        MeshAgent MeshAdmin MeshVersion LinuxIO ArgumentParser Yams Foundation FoundationEssentials Glibc
+meshctl        MeshAgent MeshAdmin MeshVersion LinuxIO ArgumentParser Logging Yams Foundation FoundationEssentials Glibc
 '
 
 # C is quarantined: each C module and the modules that may import it.

@@ -13,6 +13,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <string.h>
 
 _Static_assert(OPENSSL_VERSION_NUMBER >= 0x30000000L, "OpenSSL 3.0 or newer is needed: Debian 12 has it");
 
@@ -115,6 +116,17 @@ static inline int mesh_x509_add_extension(X509 *certificate, X509 *issuer, int k
 }
 
 static inline EVP_PKEY *mesh_key_new_p256(void) { return EVP_EC_gen("P-256"); }
+
+/* Whether a key is for ECDSA on P-256, by the name of its group: OpenSSL has two for it. */
+static inline int mesh_key_is_p256(const EVP_PKEY *key)
+{
+	char name[32];
+	size_t length;
+
+	return EVP_PKEY_get_base_id(key) == EVP_PKEY_EC &&
+	       EVP_PKEY_get_group_name(key, name, sizeof(name), &length) == 1 &&
+	       (!strcmp(name, "prime256v1") || !strcmp(name, "P-256"));
+}
 
 static inline void mesh_free(void *memory) { OPENSSL_free(memory); }
 static inline void mesh_wipe_free(void *memory, size_t bytes) { OPENSSL_clear_free(memory, bytes); }

@@ -8,9 +8,23 @@ import TLSEngine
 public struct AuthorityFileError: Error, Hashable, Sendable, CustomStringConvertible {
     public let path: String
     public let reason: String
+    /// It may be as good as ever, but it is not ours now.
+    public let isInUse: Bool
+
+    init(path: String, reason: String, isInUse: Bool = false) {
+        self.path = path
+        self.reason = reason
+        self.isInUse = isInUse
+    }
 
     public var description: String {
-        "\(path): \(reason). Nothing was changed. Restore the file from a backup; without one, move it away, and a new "
+        if isInUse {
+            return
+                "\(path): \(reason). An authority has one keeper: an agent with --identity local, or meshctl ca serve, "
+                + "which serves its own node too (meshctl ca token NODE, mesh-agent --identity join:FILE)"
+        }
+        return
+            "\(path): \(reason). Nothing was changed. Restore the file from a backup; without one, move it away, and a new "
             + "authority is made, which no other node trusts until it is told"
     }
 }

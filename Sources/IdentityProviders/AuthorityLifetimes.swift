@@ -9,20 +9,30 @@ public struct AuthorityLifetimes: Hashable, Sendable {
     public var root: Int64
     /// Between the day that a new root is told to everybody and the day that it signs.
     public var announcement: Int64
+    /// Of certificates by which nodes prove themselves to the authority. Longer than that of a pod: a node whose own has
+    /// expired needs a new token.
+    public var node: Int64
 
     /// 24 hours, 60 days, 10 years; a new root is known for 7 days before it signs.
+    ///
+    /// - Parameter node: as a leaf if it is not given: there are no others then.
     public init(
         leaf: Int64 = 86_400, intermediate: Int64 = 60 * 86_400, root: Int64 = 3650 * 86_400,
-        announcement: Int64 = 7 * 86_400
+        announcement: Int64 = 7 * 86_400, node: Int64? = nil
     ) {
+        let longest = max(leaf, node ?? leaf)
         precondition(
-            leaf > 0 && leaf <= intermediate / 2 && intermediate <= root / 4 && announcement <= root / 8,
+            leaf > 0 && longest <= intermediate / 2 && intermediate <= root / 4 && announcement <= root / 8,
             "lifetimes: a leaf is at most half as long as an intermediate, that a quarter of a root")
         self.leaf = leaf
         self.intermediate = intermediate
         self.root = root
         self.announcement = announcement
+        self.node = node ?? leaf
     }
+
+    /// 7 days for nodes, the rest as usual: of an authority that nodes join.
+    public static let shared = AuthorityLifetimes(node: 7 * 86_400)
 }
 
 /// What an authority's keeper does next, so that no certificate is ever without a root that everybody knows.
@@ -63,7 +73,7 @@ enum AuthorityStep: Hashable {
         let signing = generations[index]
         if index > 0 {
             // What the one before has signed lives no longer than this.
-            let expired = (signing.intermediateMade ?? now) + lifetimes.leaf
+            let expired = (signing.intermediateMade ?? now) + max(lifetimes.leaf, lifetimes.node)
             if now > expired || generations[0].rootNotAfter <= now { return .retire }
         }
         if index < generations.count - 1 {

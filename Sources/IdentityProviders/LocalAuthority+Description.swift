@@ -62,3 +62,15 @@ extension AuthorityDescription {
 extension LocalAuthority {
     public var description: AuthorityDescription { AuthorityDescription(trustDomain, file: file.path, generations) }
 }
+
+extension AuthorityDescription {
+    /// What the file of an authority has, while somebody else may be using it.
+    ///
+    /// - Returns: `nil` if there is no such file.
+    public static func read(
+        _ path: String, _ trustDomain: TrustDomain
+    ) throws(AuthorityFileError) -> AuthorityDescription? {
+        let file = AuthorityFile(path: path, trustDomain: trustDomain)
+        return try file.read().map { AuthorityDescription(trustDomain, file: path, $0) }
+    }
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Identity
+public import LinuxIO
 public import TLSEngine
 
 /// The provider that needs nobody: an authority of this machine, in one file.
@@ -8,22 +9,18 @@ public import TLSEngine
 /// Made on first start: a root, an intermediate that signs leaves, and their keys, in a file that only its owner reads.
 /// Keys of leaves are made here and stay in memory. Every change is on the disk before it is told.
 public final class LocalAuthority: IdentityProvider {
-    /// Most identities that are kept at once; a node has as many as it has service accounts.
-    public static let maximumIdentities = 16_384
     /// Most certificates that are made in one call, a few milliseconds; the rest is due at once.
     static let certificatesPerCall = 64
     /// Between two looks at the file of revocation lists, in seconds.
     public static let revocationSeconds: Int64 = 30
-    /// How long pods that are not enrolled yet may come back for what an agent before had for them.
-    public static let adoptionSeconds: Int64 = 300
 
     public let trustDomain: TrustDomain
-    private let lifetimes: AuthorityLifetimes
+    let lifetimes: AuthorityLifetimes
     let file: AuthorityFile
-    private var random: any RandomNumberGenerator
+    private let lock: FileLock?
     /// Oldest first. The last that has an intermediate signs.
     private(set) var generations: [AuthorityGeneration]
-    private var schedules: [SPIFFEID: RenewalSchedule] = [:]
+    private var table: RenewalTable
     private var updates: [IdentityUpdate] = []
     /// What was told last.
     private var trust: TrustMaterial?
@@ -36,9 +33,6 @@ public final class LocalAuthority: IdentityProvider {
     private var toldTrouble: String?
     /// When the file of revocation lists is read next.
     private var revocationsNext: UnixTime
-    /// Of an agent before, until they are requested, or not wanted for long enough.
-    private var adopted: [SPIFFEID: X509SVID] = [:]
-    private var adoptionEnds = UnixTime(seconds: 0)
     public var onNews: () -> Void = {}
     /// When the authority's own certificates are looked at next.
     private var ownNext: UnixTime
@@ -47,17 +41,20 @@ public final class LocalAuthority: IdentityProvider {
     ///
     /// - Parameters:
     ///   - revocations: a file of revocation lists, which is read now and then; it need not be there.
+    ///   - lock: of the file, held for as long as this lives (``lock(_:)``).
     ///   - random: spreads renewals over time; keys and serial numbers do not depend on it.
     /// - Throws: ``AuthorityFileError`` if there is a file that cannot be used: it is never replaced by a new authority,
     ///   because that would cut every node off.
     public init(
-        _ trustDomain: TrustDomain, at path: String, revocations: String? = nil,
+        _ trustDomain: TrustDomain, at path: String, holding lock: consuming FileLock? = nil,
+        revocations: String? = nil,
         lifetimes: AuthorityLifetimes = AuthorityLifetimes(), now: UnixTime,
         random: any RandomNumberGenerator = SystemRandomNumberGenerator()
     ) throws(AuthorityFileError) {
         self.trustDomain = trustDomain
         self.lifetimes = lifetimes
-        self.random = random
+        self.lock = lock
+        table = RenewalTable(trustDomain, random: random)
         file = AuthorityFile(path: path, trustDomain: trustDomain)
         ownNext = now
         revocationsNext = now
@@ -89,82 +86,64 @@ public final class LocalAuthority: IdentityProvider {
 
     public func adopt(_ svids: [X509SVID], _ trust: TrustMaterial?, at now: UnixTime) {
         // Its own roots decide: another authority's certificates are not believed by anybody whom this one serves.
-        let own = TrustMaterial(roots: [trustDomain: roots])
-        for svid in svids where svid.isBelieved(by: own, at: now) { adopted[svid.id] = svid }
-        adoptionEnds = now + Self.adoptionSeconds
+        table.adopt(svids, believedBy: TrustMaterial(roots: [trustDomain: roots]), at: now)
     }
 
-    public func schedule(of id: SPIFFEID) -> RenewalSchedule? { schedules[id] }
+    public func schedule(of id: SPIFFEID) -> RenewalSchedule? { table[id] }
 
-    public func request(_ identities: Set<SPIFFEID>) {
-        for id in schedules.keys.sorted() where !identities.contains(id) {
-            schedules[id] = nil
-            updates.append(.withdrawn(id))
-        }
-        for id in identities.sorted() where schedules[id] == nil {
-            if let reason = refusal(of: id) {
-                updates.append(.failed(id, reason: reason, health: .missing(attempts: 0)))
-            } else if let svid = adopted.removeValue(forKey: id) {
-                schedules[id] = RenewalSchedule(
-                    holdingFrom: svid.notBefore + CertificateIssuer.backdating, until: svid.notAfter,
-                    random: random.next())
-                updates.append(.issued(svid))
-            } else {
-                schedules[id] = RenewalSchedule(at: UnixTime(seconds: 0))
-            }
-        }
-    }
-
-    private func refusal(of id: SPIFFEID) -> String? {
-        if id.trustDomain != trustDomain { return "it is not of the trust domain \(trustDomain)" }
-        if id.path.isEmpty { return "it is a trust domain's ID, not a workload's" }
-        if schedules.count >= Self.maximumIdentities {
-            return "there are \(schedules.count) identities; that is the limit"
-        }
-        return nil
-    }
+    public func request(_ identities: Set<SPIFFEID>) { updates += table.request(identities) }
 
     public var nextDue: UnixTime {
         if !updates.isEmpty || trust?.roots[trustDomain] != roots { return UnixTime(seconds: 0) }
         let own = revocations == nil ? ownNext : min(ownNext, revocationsNext)
-        return schedules.values.reduce(own) { min($0, $1.nextAttempt) }
+        return min(own, table.nextAttempt ?? own)
     }
 
     public func advance(to now: UnixTime) -> [IdentityUpdate] {
-        if now >= adoptionEnds { adopted = [:] }
         if now >= ownNext { try? lookAfterItself(at: now) }
         if now >= revocationsNext { lookForRevocations(at: now) }
         tellTrust()
         tellTrouble()
-        for id in schedules.filter({ $0.value.isDue(at: now) }).keys.sorted().prefix(Self.certificatesPerCall) {
-            guard var schedule = schedules[id] else { continue }
-            renew(id, &schedule, at: now)
-            schedules[id] = schedule
+        for id in table.due(at: now, atMost: Self.certificatesPerCall) {
+            do throws(TLSError) {
+                if let update = table.obtained(try issue(id, at: now), at: now) { updates.append(update) }
+            } catch {
+                if let update = table.failed(id, reason: "\(error)", at: now) { updates.append(update) }
+            }
         }
         defer { updates = [] }
         return updates
     }
 
-    private func renew(_ id: SPIFFEID, _ schedule: inout RenewalSchedule, at now: UnixTime) {
-        do throws(TLSError) {
-            let svid = try issue(id, at: now)
-            schedule.succeeded(at: now, notAfter: svid.notAfter, random: random.next())
-            updates.append(.issued(svid))
-        } catch {
-            schedule.failed(at: now, random: random.next())
-            updates.append(.failed(id, reason: "\(error)", health: schedule.health(at: now)))
+    /// A certificate and its key, made here.
+    func issue(_ id: SPIFFEID, at now: UnixTime) throws(TLSError) -> X509SVID {
+        let key = try PrivateKey.make()
+        let chain = try sign { issuer throws(TLSError) in
+            try issuer.makeLeaf(id, holder: key, from: now, until: now + lifetimes.leaf)
+        }
+        return try X509SVID(chain: chain, key: key)
+    }
+
+    /// A certificate for the key of somebody else. Whether that one may have the identity was decided before.
+    ///
+    /// - Returns: The chain, leaf first, DER.
+    func certify(
+        _ id: SPIFFEID, for request: borrowing CertificateRequest, lasting seconds: Int64, at now: UnixTime
+    ) throws(TLSError) -> [[UInt8]] {
+        try sign { issuer throws(TLSError) in
+            try issuer.makeLeaf(id, for: request, from: now, until: now + seconds)
         }
     }
 
-    private func issue(_ id: SPIFFEID, at now: UnixTime) throws(TLSError) -> X509SVID {
-        let key = try PrivateKey.make()
+    private func sign(
+        _ makeLeaf: (borrowing CertificateIssuer) throws(TLSError) -> Certificate
+    ) throws(TLSError) -> [[UInt8]] {
         let signing = generations.last { $0.times.signs }
         let chain = try signing?.withIntermediate { issuer throws(TLSError) in
-            let leaf = try issuer.makeLeaf(id, holder: key, from: now, until: now + lifetimes.leaf)
-            return [leaf.der, issuer.certificate.der]
+            [try makeLeaf(issuer).der, issuer.certificate.der]
         }
         guard let chain else { throw TLSError("issue a certificate", reason: "no root signs") }
-        return try X509SVID(chain: chain, key: key)
+        return chain
     }
 }
 

@@ -115,7 +115,7 @@ public struct AgentConfiguration: Equatable, Sendable {
             try Self.trustDomain(options.trustDomain)
         }
         identity = value("--identity", else: nil) { () throws(ConfigurationError.Rejection) in
-            try Self.identity(options.identity, proxy: proxyChoice)
+            try Self.identity(options.identity, proxy: proxyChoice, path: path)
         }
         logFormat = options.logFormat
         logLevel = options.logLevel

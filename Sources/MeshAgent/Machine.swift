@@ -33,6 +33,9 @@ public struct Machine: Sendable {
         self.groupNumber = groupNumber
     }
 
+    /// The path from the root, without empty, `.` and `..` parts.
+    public func absolute(_ path: String) -> String { AgentConfiguration.absolute(path, in: currentDirectory) }
+
     /// The machine that this process runs on.
     ///
     /// - Throws: ``SystemError`` if `/proc/self/mountinfo` cannot be read.

@@ -17,7 +17,7 @@ extension Certificate {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var count: UInt32 = 0
         guard X509_digest(x509, EVP_sha256(), &digest, &count) == 1 else { return "" }
-        return digest[..<Int(count)].map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        return SecureDigest.hexadecimal(digest[..<Int(count)])
     }
 }
 

@@ -30,7 +30,7 @@ public struct CertificateIssuer: ~Copyable, Sendable {
         let key = try PrivateKey.make()
         let draft = try CertificateDraft.make(from: now - backdating, until: notAfter)
         try draft.setName(trustDomain, kind: "root")
-        try draft.setKey(key)
+        try draft.setKey(key.key)
         try draft.addAuthorityExtensions(trustDomain, pathLength: nil, issuer: draft.x509)
         return try CertificateIssuer(certificate: draft.sign(with: key), key: key)
     }
@@ -43,7 +43,7 @@ public struct CertificateIssuer: ~Copyable, Sendable {
         let draft = try CertificateDraft.make(from: now - Self.backdating, until: min(notAfter, certificate.notAfter))
         try draft.setName(trustDomain, kind: "intermediate")
         try draft.setIssuer(certificate)
-        try draft.setKey(intermediateKey)
+        try draft.setKey(intermediateKey.key)
         try draft.addAuthorityExtensions(trustDomain, pathLength: 0, issuer: certificate.x509)
         return try CertificateIssuer(certificate: draft.sign(with: key), key: intermediateKey)
     }
@@ -57,12 +57,26 @@ public struct CertificateIssuer: ~Copyable, Sendable {
     public func makeLeaf(
         _ id: SPIFFEID, holder: borrowing PrivateKey, from now: UnixTime, until notAfter: UnixTime
     ) throws(TLSError) -> Certificate {
+        try makeLeaf(id, publicKey: holder.key, from: now, until: notAfter)
+    }
+
+    /// Makes a leaf for somebody who has proved that it has the key (``CertificateRequest``).
+    public func makeLeaf(
+        _ id: SPIFFEID, for request: borrowing CertificateRequest, from now: UnixTime, until notAfter: UnixTime
+    ) throws(TLSError) -> Certificate {
+        try makeLeaf(id, publicKey: request.publicKey, from: now, until: notAfter)
+    }
+
+    /// - Parameter publicKey: EVP_PKEY, lent.
+    private func makeLeaf(
+        _ id: SPIFFEID, publicKey: OpaquePointer, from now: UnixTime, until notAfter: UnixTime
+    ) throws(TLSError) -> Certificate {
         guard !id.path.isEmpty else {
             throw TLSError("issue a certificate", reason: "\(id) is a trust domain's ID, not a workload's")
         }
         let draft = try CertificateDraft.make(from: now - Self.backdating, until: min(notAfter, certificate.notAfter))
         try draft.setIssuer(certificate)
-        try draft.setKey(holder)
+        try draft.setKey(publicKey)
         try draft.add(NID_basic_constraints, "critical,CA:FALSE", issuer: certificate.x509)
         try draft.add(NID_key_usage, "critical,digitalSignature", issuer: certificate.x509)
         try draft.add(NID_ext_key_usage, "serverAuth,clientAuth", issuer: certificate.x509)
@@ -128,8 +142,8 @@ private struct CertificateDraft: ~Copyable {
         }
     }
 
-    func setKey(_ key: borrowing PrivateKey) throws(TLSError) {
-        guard X509_set_pubkey(x509, key.key) == 1 else { throw TLSError("put a key into a certificate") }
+    func setKey(_ key: OpaquePointer) throws(TLSError) {
+        guard X509_set_pubkey(x509, key) == 1 else { throw TLSError("put a key into a certificate") }
     }
 
     func addAuthorityExtensions(

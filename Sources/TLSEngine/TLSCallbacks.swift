@@ -33,16 +33,18 @@ enum TLSCallbacks {
             UnsafePointer<UInt8>?, UInt32, UnsafeMutableRawPointer?
         ) -> CInt
 
-    /// Chooses `h2` of what the client offers (RFC 7301 section 3.2).
-    static let selectProtocol: SelectProtocol = { _, chosen, chosenLength, offered, count, _ in
-        guard let chosen, let chosenLength, let offered else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+    /// Chooses the context's protocol of what the client offers (RFC 7301 section 3.2).
+    static let selectProtocol: SelectProtocol = { _, chosen, chosenLength, offered, count, argument in
+        guard let chosen, let chosenLength, let offered,
+            let application = TLSApplication(rawValue: Int(bitPattern: argument))
+        else { return SSL_TLSEXT_ERR_ALERT_FATAL }
         var index = 0
         while index < Int(count) {
             let length = Int(offered[index])
             guard index + 1 + length <= Int(count) else { break }
-            if length == 2, offered[index + 1] == UInt8(ascii: "h"), offered[index + 2] == UInt8(ascii: "2") {
+            if application.isNamed(UnsafeBufferPointer(start: offered + index + 1, count: length)) {
                 chosen.pointee = offered + index + 1
-                chosenLength.pointee = 2
+                chosenLength.pointee = UInt8(length)
                 return SSL_TLSEXT_ERR_OK
             }
             index += 1 + length

@@ -13,30 +13,38 @@ public struct TLSContext: ~Copyable {
     }
 
     public let role: Role
-    public let id: SPIFFEID
+    /// Whom this end shows itself as; `nil`: it has no certificate.
+    public let id: SPIFFEID?
     let bundles: TrustBundles
+    let application: TLSApplication
     private let owned: OwnedContext
 
     var context: OpaquePointer { owned.context }
 
     /// - Parameters:
-    ///   - svid: what this end shows.
+    ///   - svid: what this end shows; `nil`: nothing, which only a client may do, and only some servers allow.
     ///   - bundles: whom it believes.
+    ///   - application: what is spoken.
+    ///   - allowsStrangers: a server's peers may show no certificate (``TLSSession/peer`` is then `nil`); one that they
+    ///     show is checked all the same.
     /// - Throws: ``TLSError``; it names the group, suite or signature that this OpenSSL does not have.
     public init(
-        _ role: Role, svid: X509SVID, trusting bundles: TrustBundles, profile: TLSProfile = .standard
+        _ role: Role, svid: X509SVID?, trusting bundles: TrustBundles, profile: TLSProfile = .standard,
+        application: TLSApplication = .h2, allowsStrangers: Bool = false
     ) throws(TLSError) {
+        precondition(role == .client ? !allowsStrangers : svid != nil, "a server is always somebody, and proved")
         ERR_clear_error()
         guard let context = SSL_CTX_new(role == .client ? TLS_client_method() : TLS_server_method()) else {
             throw TLSError("make a TLS context")
         }
         let owned = OwnedContext(adopting: context)
-        try owned.restrict()
+        try owned.restrict(allowsStrangers: allowsStrangers)
         try owned.apply(profile)
-        try owned.show(svid)
-        try owned.setProtocols(role)
+        if let svid { try owned.show(svid) }
+        try owned.setProtocols(role, application)
         self.role = role
-        self.id = svid.id
+        self.id = svid?.id
+        self.application = application
         self.bundles = bundles
         self.owned = owned
     }
@@ -46,8 +54,6 @@ public struct TLSContext: ~Copyable {
 private struct OwnedContext: ~Copyable {
     /// Bytes of the certificates that a peer may send; more ends the handshake.
     static let maximumPeerChainBytes = 32 << 10
-    /// The one application protocol, as ALPN writes it (RFC 7301 section 3.1).
-    static let protocols: StaticString = "\u{2}h2"
 
     let context: OpaquePointer
 
@@ -55,13 +61,15 @@ private struct OwnedContext: ~Copyable {
 
     deinit { SSL_CTX_free(context) }
 
-    func restrict() throws(TLSError) {
+    func restrict(allowsStrangers: Bool) throws(TLSError) {
         guard mesh_ssl_ctx_restrict(context, Self.maximumPeerChainBytes) == 1 else {
             throw TLSError("allow TLS 1.3 only")
         }
         SSL_CTX_set_security_level(context, 2)
-        // Both ends show a certificate, and nobody goes on without: what is checked stands in one place.
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
+        // Both ends show a certificate, and nobody goes on without, unless that was said: what is checked stands in one
+        // place.
+        let needed = allowsStrangers ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | needed, nil)
         SSL_CTX_set_cert_verify_callback(context, TLSCallbacks.verify, nil)
     }
 
@@ -89,16 +97,17 @@ private struct OwnedContext: ~Copyable {
         }
     }
 
-    func setProtocols(_ role: TLSContext.Role) throws(TLSError) {
+    func setProtocols(_ role: TLSContext.Role, _ application: TLSApplication) throws(TLSError) {
         switch role {
         case .client:
             // The one function of OpenSSL's that answers 0 for success.
-            guard
-                SSL_CTX_set_alpn_protos(
-                    context, Self.protocols.utf8Start, UInt32(Self.protocols.utf8CodeUnitCount)) == 0
-            else { throw TLSError("offer the protocol h2") }
+            let offered = application.wireName
+            guard SSL_CTX_set_alpn_protos(context, offered, UInt32(offered.count)) == 0 else {
+                throw TLSError("offer the protocol \(application.name)")
+            }
         case .server:
-            SSL_CTX_set_alpn_select_cb(context, TLSCallbacks.selectProtocol, nil)
+            SSL_CTX_set_alpn_select_cb(
+                context, TLSCallbacks.selectProtocol, UnsafeMutableRawPointer(bitPattern: application.rawValue))
         }
     }
 }

@@ -52,6 +52,7 @@ public struct TLSSession: ~Copyable {
 
     private let owned: Owned
     public let role: TLSContext.Role
+    private let application: TLSApplication
     private var records: UInt64 = 0
     private let recordsPerKey: UInt64
     private var isReady = false
@@ -103,6 +104,7 @@ public struct TLSSession: ~Copyable {
         guard mesh_ssl_set_data(ssl, owned.state) == 1 else { throw TLSError("make a TLS session") }
         if context.role == .client { SSL_set_connect_state(ssl) } else { SSL_set_accept_state(ssl) }
         role = context.role
+        application = context.application
         self.recordsPerKey = recordsPerKey == 0 ? Self.recordsPerKey : recordsPerKey
         self.owned = owned
     }
@@ -123,8 +125,9 @@ public struct TLSSession: ~Copyable {
         case SSL_ERROR_WANT_WRITE: return .needsOutput
         default: throw failure("handshake", answer)
         }
-        guard hasAgreedOnH2 else {
-            throw TLSError("handshake", reason: "the peer does not speak h2: no ALPN (RFC 9113 section 3.2)")
+        guard hasAgreed else {
+            throw TLSError(
+                "handshake", reason: "the peer does not speak \(application.name): no ALPN (RFC 7301 section 3.2)")
         }
         isReady = true
         return .done
@@ -256,12 +259,11 @@ extension TLSSession {
         wire.produced = state.pointee.wire.produced
     }
 
-    private var hasAgreedOnH2: Bool {
+    private var hasAgreed: Bool {
         var name: UnsafePointer<UInt8>?
         var length: UInt32 = 0
         SSL_get0_alpn_selected(ssl, &name, &length)
-        guard let name, length == 2 else { return false }
-        return name[0] == UInt8(ascii: "h") && name[1] == UInt8(ascii: "2")
+        return application.isNamed(UnsafeBufferPointer(start: name, count: Int(length)))
     }
 
     private func failure(_ operation: String, _ answer: CInt) -> TLSError {

@@ -88,8 +88,9 @@ struct MeshAgentCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where certificates of the pods come from: local, an authority in the state directory. (default: they have "
-                + "none)", valueName: "provider"))
+            "Where certificates of the pods come from: local, an authority in the state directory; join:FILE, the "
+                + "authority that meshctl ca token has made FILE for. (default: they have none)", valueName: "provider")
+    )
     var identity: IdentityChoice?
 
     @Option(
@@ -160,5 +161,7 @@ struct MeshAgentCommand: ParsableCommand {
 
 extension AgentConfiguration.LogFormat: ExpressibleByArgument {}
 extension ProxyOptions.AccessLog: ExpressibleByArgument {}
-extension IdentityChoice: ExpressibleByArgument {}
+extension IdentityChoice: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+}
 extension AgentConfiguration.LogLevel: ExpressibleByArgument {}

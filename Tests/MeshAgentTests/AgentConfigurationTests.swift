@@ -97,6 +97,11 @@ import Testing
         var options = AgentOptions()
         options.trustDomain = "mesh.test"
         #expect(try AgentConfiguration(options, on: Self.machine()).trustDomain.name == "mesh.test")
+        options.proxy = "/usr/bin/mesh-proxy"
+        options.identity = IdentityChoice("join:/etc/n1.join")
+        #expect(try AgentConfiguration(options, on: Self.machine()).identity == .joined(file: "/etc/n1.join"))
+        #expect(IdentityChoice("local") == .local)
+        for text in ["", "join", "join:", "Local"] { #expect(IdentityChoice(text) == nil) }
         let problems = Self.problems {
             $0.trustDomain = "Mesh"
             $0.identity = .local

@@ -75,3 +75,28 @@ public struct AuthorityReport: Codable, Equatable, Sendable {
         self.generations = generations
     }
 }
+
+/// A file that was made for a node that is to join an authority. Never its token.
+public struct JoinReport: Codable, Equatable, Sendable {
+    /// Path of the file, on this machine.
+    public var file: String
+    public var node: String
+    /// Where the node reaches the authority.
+    public var authority: String
+    public var trustDomain: String
+    /// Of the token in it.
+    public var expires: Timestamp
+    /// SHA-256 of the DER of each root that the node will believe.
+    public var fingerprints: [String]
+
+    public init(
+        file: String, node: String, authority: String, trustDomain: String, expires: Timestamp, fingerprints: [String]
+    ) {
+        self.file = file
+        self.node = node
+        self.authority = authority
+        self.trustDomain = trustDomain
+        self.expires = expires
+        self.fingerprints = fingerprints
+    }
+}

@@ -8,7 +8,6 @@ public import MeshAdmin
 import MeshManifests
 import MeshModel
 import SockOps
-import TLSEngine
 
 /// The calls of the admin protocol; each is a few lines here and a report in a file of its own.
 extension Agent: AdminHandler {
@@ -63,15 +62,8 @@ extension Agent: AdminHandler {
 
     public func rotateAuthority(by caller: AdminCaller) throws(AdminError) -> AuthorityReport {
         let authority = try localAuthority()
-        guard !authority.isChangingRoot else {
-            throw AdminError(
-                .conflict, "the root of \(authority.trustDomain) is being changed already",
-                hint: "wait until meshctl ca show has one root; what the first has signed must expire before")
-        }
         logger.notice("the root is changed", metadata: ["caller": "\(caller)"])
-        do throws(TLSError) { try authority.rotateRoot(at: .now) } catch {
-            throw AdminError(.failed, "the next root cannot be announced: \(error)")
-        }
+        try authority.beginRotation()
         return AuthorityReport(authority.description)
     }
 

@@ -41,19 +41,35 @@ extension Agent {
         } catch {
             throw AgentError("--identity: \(error)")
         }
-        do throws(AuthorityFileError) {
-            switch source {
-            case .local:
-                provider = try LocalAuthority(
-                    configuration.trustDomain, at: configuration.authorityFile,
-                    revocations: configuration.revocationFile, now: .now)
-            }
-        } catch {
-            throw AgentError("--identity: \(error)")
+        switch source {
+        case .local: provider = try openAuthority()
+        case .joined(let file): provider = try joinAuthority(file)
         }
         logger.info(
             "pods get certificates",
             metadata: ["trustDomain": "\(provider.trustDomain)", "provider": "\(provider.name)"])
         return IdentityDelivery(IdentityKeeper(provider, on: loop, logger: logger), on: loop, logger: logger)
+    }
+
+    private func openAuthority() throws(AgentError) -> LocalAuthority {
+        do throws(AuthorityFileError) {
+            return try LocalAuthority(
+                configuration.trustDomain, at: configuration.authorityFile,
+                holding: LocalAuthority.lock(configuration.authorityFile), revocations: configuration.revocationFile,
+                now: .now)
+        } catch {
+            throw AgentError("--identity: \(error)")
+        }
+    }
+
+    private func joinAuthority(_ file: String) throws(AgentError) -> JoinedAuthority {
+        do throws(JoinError) {
+            return try JoinedAuthority(
+                configuration.trustDomain, node: configuration.node, joinFile: file,
+                keepingIn: configuration.stateDirectory, on: loop,
+                endpoint: { try? AgentConfiguration.endpoint($0) })
+        } catch {
+            throw AgentError("--identity: \(error)")
+        }
     }
 }

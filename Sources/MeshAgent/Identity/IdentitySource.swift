@@ -2,15 +2,32 @@
 
 import Identity
 
-/// Words of `--identity`.
-public enum IdentityChoice: String, CaseIterable, Sendable {
+/// What `--identity` says.
+public enum IdentityChoice: Hashable, Sendable {
     case local
+    /// - Parameter file: of `meshctl ca token`.
+    case join(file: String)
+
+    /// - Returns: `nil` if it is neither `local` nor `join:FILE`.
+    public init?(_ text: String) {
+        if text == "local" {
+            self = .local
+        } else if text.hasPrefix("join:"), text != "join:" {
+            self = .join(file: String(text.dropFirst("join:".count)))
+        } else {
+            return nil
+        }
+    }
 }
 
 /// Where the certificates of the node's pods come from.
 public enum IdentitySource: Equatable, Sendable {
     /// An authority of this machine, in a file of the state directory.
     case local
+    /// An authority of another machine, or another process, that this node has joined or joins.
+    ///
+    /// - Parameter file: path of the join file.
+    case joined(file: String)
 }
 
 extension TrustDomain {
@@ -24,6 +41,8 @@ extension TrustDomain {
 extension AgentConfiguration {
     /// The file of the local authority.
     public var authorityFile: String { "\(stateDirectory)/authority.pem" }
+    /// The tokens by which nodes join the local authority.
+    var tokenDirectory: String { "\(stateDirectory)/tokens" }
     /// Revocation lists of its certificates, which an operator puts there.
     public var revocationFile: String { "\(stateDirectory)/revoked.pem" }
 
@@ -35,7 +54,7 @@ extension AgentConfiguration {
     }
 
     static func identity(
-        _ given: IdentityChoice?, proxy: ProxyChoice
+        _ given: IdentityChoice?, proxy: ProxyChoice, path: (String) -> String
     ) throws(ConfigurationError.Rejection) -> IdentitySource? {
         guard let given else { return nil }
         if let lack = proxy.lack {
@@ -43,6 +62,7 @@ extension AgentConfiguration {
         }
         switch given {
         case .local: return .local
+        case .join(let file): return .joined(file: path(file))
         }
     }
 }

@@ -5,6 +5,7 @@ import Identity
 import IdentityProviders
 import LinuxIO
 public import MeshAdmin
+import TLSEngine
 
 extension LocalNode {
     /// Makes the authority of a node before its agent starts for the first time.
@@ -21,12 +22,58 @@ extension LocalNode {
         do throws(SystemError) { try Mounts.makeDirectories(configuration.stateDirectory, mode: 0o700) } catch {
             throw AdminError(.failed, "the state directory cannot be made: \(error)")
         }
+        return AuthorityReport(try openAuthority().description)
+    }
+
+    /// What there is of the authority, whoever keeps it.
+    public func showAuthority() throws(AdminError) -> AuthorityReport { AuthorityReport(try readAuthority()) }
+
+    /// Begins a change of root of an authority that nobody keeps at the moment.
+    ///
+    /// - Throws: ``AdminError``; `conflict` if somebody does, or one is under way.
+    public func rotateAuthority() throws(AdminError) -> AuthorityReport {
+        _ = try readAuthority()
+        let authority = try openAuthority()
+        try authority.beginRotation()
+        return AuthorityReport(authority.description)
+    }
+
+    func readAuthority() throws(AdminError) -> AuthorityDescription {
+        try Self.requireRoot("read an authority")
         do throws(KeyMemoryError) { _ = try KeyMemory.prepare() } catch { throw AdminError(.failed, "\(error)") }
+        let path = configuration.authorityFile
         do throws(AuthorityFileError) {
-            return AuthorityReport(
-                try LocalAuthority(configuration.trustDomain, at: path, now: .now).description)
+            if let found = try AuthorityDescription.read(path, configuration.trustDomain) { return found }
+        } catch { throw AdminError(.failed, "\(error)") }
+        throw AdminError(
+            .notFound, "there is no authority in \(path)",
+            hint: "meshctl ca serve makes one, and so do meshctl ca init and mesh-agent --identity local")
+    }
+
+    private func openAuthority() throws(AdminError) -> LocalAuthority {
+        do throws(KeyMemoryError) { _ = try KeyMemory.prepare() } catch { throw AdminError(.failed, "\(error)") }
+        let path = configuration.authorityFile
+        do throws(AuthorityFileError) {
+            return try LocalAuthority(
+                configuration.trustDomain, at: path, holding: LocalAuthority.lock(path), lifetimes: .shared, now: .now)
         } catch {
-            throw AdminError(.failed, "\(error)")
+            throw AdminError(error.isInUse ? .conflict : .failed, "\(error)")
+        }
+    }
+}
+
+extension LocalAuthority {
+    /// Begins a change of root.
+    ///
+    /// - Throws: ``AdminError``; `conflict` if one is under way.
+    func beginRotation() throws(AdminError) {
+        guard !isChangingRoot else {
+            throw AdminError(
+                .conflict, "the root of \(trustDomain) is being changed already",
+                hint: "wait until meshctl ca show has one root; what the first has signed must expire before")
+        }
+        do throws(TLSError) { try rotateRoot(at: .now) } catch {
+            throw AdminError(.failed, "the next root cannot be announced: \(error)")
         }
     }
 }

@@ -24,8 +24,8 @@ struct Identities: ParsableCommand {
 
 struct Authority: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ca", abstract: "The certificate authority of this node.",
-        subcommands: [Init.self, Show.self, Rotate.self])
+        commandName: "ca", abstract: "The certificate authority of this node, or of the mesh.",
+        subcommands: [Init.self, Show.self, Rotate.self, Serve.self, Token.self])
 
     struct Init: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -35,26 +35,11 @@ struct Authority: ParsableCommand {
                 """)
 
         @OptionGroup var agent: AgentAddress
+        @OptionGroup var place: AuthorityPlace
         @OptionGroup var output: OutputOptions
 
-        @Option(help: ArgumentHelp("State directory, as given to mesh-agent.", valueName: "path"))
-        var stateDir: String?
-
-        @Option(help: ArgumentHelp("Trust domain, as given to mesh-agent.", valueName: "name"))
-        var trustDomain: String?
-
         func run() throws {
-            var options = AgentOptions()
-            options.node = agent.node
-            options.stateDirectory = stateDir
-            options.trustDomain = trustDomain
-            let configuration: AgentConfiguration
-            do {
-                configuration = try AgentConfiguration(options, on: Machine.current())
-            } catch {
-                throw AdminError(.invalidRequest, "cannot tell which authority is meant: \(error)")
-            }
-            let report = try LocalNode(configuration).makeAuthority()
+            let report = try place.localNode(agent).makeAuthority()
             try Console.print(report, as: output.output, table: AuthorityText.render)
         }
     }
@@ -62,19 +47,27 @@ struct Authority: ParsableCommand {
     struct Show: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "show", abstract: "Show the certificates of the authority.",
-            discussion: "With --bundle, print its roots as PEM: what others must trust.")
+            discussion: """
+                Asks the agent; with --state-dir, looks at the authority of that directory. With --bundle, print its roots \
+                as PEM: what others must trust.
+                """)
 
         @OptionGroup var agent: AgentAddress
+        @OptionGroup var place: AuthorityPlace
         @OptionGroup var output: OutputOptions
 
         @Flag(help: "Print the roots as PEM.")
         var bundle = false
 
         func run() throws {
-            var client = try agent.connect()
-            let report = try client.one(AuthorityRequest())
+            let report = try place.isGiven ? place.localNode(agent).showAuthority() : ask()
             if bundle { return Console.write(report.generations.map(\.root.pem).joined()) }
             try Console.print(report, as: output.output, table: AuthorityText.render)
+        }
+
+        private func ask() throws(AdminError) -> AuthorityReport {
+            var client = try agent.connect()
+            return try client.one(AuthorityRequest())
         }
     }
 
@@ -83,16 +76,22 @@ struct Authority: ParsableCommand {
             commandName: "rotate", abstract: "Begin a change of root.",
             discussion: """
                 The next root is in everybody's bundle for 7 days before it signs. The old one stays until what it has \
-                signed has expired. No connection fails meanwhile.
+                signed has expired. No connection fails meanwhile. Asks the agent; with --state-dir, changes the authority \
+                of that directory, while nobody serves it: stop meshctl ca serve for that moment.
                 """)
 
         @OptionGroup var agent: AgentAddress
+        @OptionGroup var place: AuthorityPlace
         @OptionGroup var output: OutputOptions
 
         func run() throws {
-            var client = try agent.connect()
-            let report = try client.one(RotateAuthorityRequest())
+            let report = try place.isGiven ? place.localNode(agent).rotateAuthority() : ask()
             try Console.print(report, as: output.output, table: AuthorityText.render)
+        }
+
+        private func ask() throws(AdminError) -> AuthorityReport {
+            var client = try agent.connect()
+            return try client.one(RotateAuthorityRequest())
         }
     }
 }

@@ -44,6 +44,22 @@ enum AuthorityText {
         }
         return fields.rendered() + "\n" + table.rendered(empty: "")
     }
+
+    static func join(_ report: JoinReport) -> String {
+        var fields = FieldList()
+        fields.add("Join file", report.file)
+        fields.add("Node", report.node)
+        fields.add("Authority", "\(report.authority), trust domain \(report.trustDomain)")
+        for fingerprint in report.fingerprints { fields.add("Root (SHA-256)", fingerprint) }
+        fields.add("Good until", "\(Units.second(report.expires)), for one key")
+        return fields.rendered()
+            + """
+
+            Copy the file to the node, mode 0600, and start its agent with
+              --identity join:FILE --trust-domain \(report.trustDomain)
+
+            """
+    }
 }
 
 extension Units {

@@ -144,10 +144,6 @@ class Probe:
         started = self.wait("started")
         self.peers, self.pods = started["peers"], started["pods"]
 
-    @property
-    def pid(self):
-        return self._process.pid
-
     def _read(self):
         for line in self._process.stdout:
             with self._arrived:

@@ -22,7 +22,7 @@ METRICS = 19487
 
 
 def share_authority(first, second):
-    """Gives the second node's agent, which has not started yet, the first's authority: the mesh does not join nodes yet."""
+    """Gives the second node's agent, which has not started yet, the first's authority."""
     second.state.mkdir(mode=0o700)
     shutil.copy2(first.state / "authority.pem", second.state / "authority.pem")
 
@@ -46,12 +46,13 @@ class Side(Meshed):
     def argv(self, name, *argv):
         return self.pod(name).enter(*argv) if name[0] == "u" else super().argv(name, *argv)
 
-    def start(self, objects, *options):
+    def prepare(self, objects, *options, identity="local"):
+        """Makes the agent, which is not started."""
         self.agent = Agent(self.node, objects)
         self.proxy = NodeProxy(self.agent)
         self.agent.directory.chmod(0o755)  # the proxy is another user
         self.agent.proxy = None
-        self.agent.options = ["--identity", "local", "--trust-domain", DOMAIN, *options]
+        self.agent.options = ["--identity", identity, "--trust-domain", DOMAIN, *options]
 
 
 class TwoNodes:
@@ -68,17 +69,21 @@ class TwoNodes:
             self.objects = [manifests.namespace(manifests.NAMESPACE, {"team": "red"}),
                             manifests.namespace(OTHER, {"team": "blue"}),
                             *self.here.objects(), *self.there.objects(), *objects]
-            for side, words in zip(self.sides, options):
-                side.start(self.objects, *words)
-            self.here.agent.start()
-            share_authority(self.here.agent, self.there.agent)
-            self.there.agent.start()
+            self._start(options)
             for side in self.sides:
                 side.proxy.serving()
                 eventually(lambda: self._has_certificates(side), what="certificates in the proxy")
         except BaseException:
             self.remove()
             raise
+
+    def _start(self, options):
+        """Both have an authority in a file: the same one."""
+        for side, words in zip(self.sides, options):
+            side.prepare(self.objects, *words)
+        self.here.agent.start()
+        share_authority(self.here.agent, self.there.agent)
+        self.there.agent.start()
 
     @property
     def sides(self):

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Identity
+import LinuxIO
+import TLSEngine
+import Testing
+
+@testable import IdentityProviders
+
+@Suite struct JoinedAuthorityTests {
+    private let world: JoinWorld
+    private let loop: EventLoop
+
+    init() throws {
+        world = try JoinWorld()
+        loop = try EventLoop()
+    }
+
+    @Test func aNodeJoinsAndItsPodsGetCertificates() throws {
+        let service = try world.service(on: loop)
+        let web = try world.id("web")
+        let database = try world.id("db")
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
+        node.provider.request([web, database])
+        #expect(try node.wait { node.svids[web] != nil && node.failures[database] != nil })
+        #expect(node.failures[database] == "it is not on node n1")
+        #expect(node.trust?.roots == [world.domain: world.authority.roots] && node.trouble == nil)
+        #expect(node.svids[web]?.isBelieved(by: try #require(node.trust), at: .now) == true)
+        #expect(world.events.contains { $0.message == "a node has joined" && $0.details["node"] == "n1" })
+        // The pod is put there.
+        world.placement.accounts["n1"] = ["web", "db"]
+        #expect(try node.wait { node.svids[database] != nil })
+    }
+
+    /// The token is of no use any more, and none is needed.
+    @Test func aRestartNeedsNoToken() throws {
+        let service = try world.service(on: loop)
+        let file = try world.joinFile(for: "n1", service)
+        let web = try world.id("web")
+        let first = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
+        first.provider.request([web])
+        #expect(try first.wait { first.svids[web] != nil })
+        let before = try #require(first.svids[web])
+        let second = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
+        second.provider.adopt([before], nil, at: .now)
+        second.provider.request([web])
+        #expect(try second.wait { second.svids[web] != nil })
+        #expect(second.svids[web]?.serial == before.serial)
+        #expect(world.events.count { $0.message == "a node has joined" } == 1)
+        // The same file elsewhere.
+        let thief = Caller(
+            try world.provider("n1", file, keepingIn: world.path + "/elsewhere", on: loop), on: loop, world.clock)
+        thief.provider.request([web])
+        #expect(try thief.wait { thief.trouble != nil })
+        #expect(thief.trouble?.contains("the token was used at") == true && thief.svids.isEmpty)
+        #expect(world.events.contains { $0.details["code"] == "usedToken" && $0.details["node"] == "n1" })
+        // A new file is read without a restart.
+        _ = try world.joinFile(for: "n1", service)
+        #expect(try thief.wait { thief.svids[web] != nil })
+        #expect(try thief.wait { thief.trouble == nil })
+    }
+
+    @Test func anAuthorityThatIsAwayIsSaidAndComesBack() throws {
+        var service: AuthorityService? = try world.service(on: loop)
+        let port = try #require(service?.endpoint.port)
+        let file = try world.joinFile(for: "n1", #require(service))
+        let web = try world.id("web")
+        let node = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
+        #expect(try node.wait { node.trust != nil })
+        service = nil
+        node.provider.request([web])
+        #expect(try node.wait { node.failures[web] != nil })
+        #expect(node.trouble?.contains("Connection refused") == true)
+        service = try world.service(on: loop, at: port)
+        #expect(try node.wait { node.svids[web] != nil && node.trouble == nil })
+        withExtendedLifetime(service) {}
+    }
+
+    @Test func newRootsAndRevocationsReachNodes() throws {
+        let service = try world.service(on: loop)
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
+        #expect(try node.wait { node.trust != nil })
+        try world.authority.rotateRoot(at: .now)
+        service.lookAfter()
+        world.clock.goOn(JoinedAuthority.trustSeconds)
+        #expect(try node.wait { node.trust?.roots[world.domain]?.count == 2 })
+    }
+
+    /// Whoever answers at the address is not believed for that.
+    @Test func anotherAuthorityIsNotBelieved() throws {
+        let service = try world.service(on: loop)
+        let other = try JoinWorld()
+        let file = try world.joinFile(for: "n1", service, trusting: other.authority.roots)
+        let node = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
+        #expect(try node.wait { node.trouble != nil })
+        #expect(node.trouble?.contains("certificate") == true, "\(node.trouble ?? "")")
+        #expect(!world.events.contains { $0.message == "a node has joined" })
+    }
+
+    @Test func aJoinFileThatIsNotForThisNodeIsRefused() throws {
+        let service = try world.service(on: loop)
+        let file = try world.joinFile(for: "n1", service)
+        let error = #expect(throws: JoinError.self) { try world.provider("n2", file, on: loop) }
+        #expect(error?.description.contains("it is for node n1, and this is n2") == true)
+        try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: file)
+        #expect(throws: JoinError.self) { try world.provider("n1", file, on: loop) }
+        #expect(throws: JoinError.self) { try world.provider("n1", file + ".none", on: loop) }
+    }
+
+    @Test func twoKeepersOfOneAuthority() {
+        let error = #expect(throws: AuthorityFileError.self) {
+            try LocalAuthority.lock(world.path + "/authority.pem")
+        }
+        #expect(error?.isInUse == true && error?.description.contains("process \(getpid()) uses") == true)
+    }
+
+    /// Those who prove nothing are ended, the oldest first, and keep no node away.
+    @Test func strangersAreFew() throws {
+        let service = try world.service(on: loop)
+        var sockets: [Int] = []
+        for _ in 0..<AuthorityService.maximumStrangers + 1 {
+            sockets.append(StreamSocket.connect(to: .loopback(port: service.endpoint.port)))
+        }
+        defer { for socket in sockets { StreamSocket.close(CInt(socket)) } }
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
+        #expect(try node.wait { node.trust != nil })
+        #expect(world.events.contains { $0.details["reason"] == "too many others came after it" })
+    }
+}
