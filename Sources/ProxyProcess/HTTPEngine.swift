@@ -264,8 +264,7 @@ public final class HTTPEngine: ProxyEngine {
         guard let tunnelWorker = tunnels.worker, !tunnels.joinLocally(request) else { return }
         guard request.isForRequests else {
             return makeSocket(
-                request, { tunnelWorker.deliver($0, to: request) }, { tunnelWorker.refuse(request) },
-                changed: { tunnelWorker.refuse(request) })
+                request, { tunnelWorker.deliver($0, to: request) }, { tunnelWorker.refuse(request) })
         }
         guard let origin = request.originOfRequests else { return tunnelWorker.refuse(request) }
         do throws(SystemError) {
@@ -279,10 +278,10 @@ public final class HTTPEngine: ProxyEngine {
         }
     }
 
-    /// - Parameter changed: called instead of `deliver` where the connection would have to go through a tunnel by now.
+    /// - Parameter changed: called, or `refuse`, where the connection would have to go through a tunnel by now.
     private func makeSocket(
         _ request: L7Proxy.LegRequest, _ deliver: @escaping (consuming OwnedDescriptor) -> Void,
-        _ refuse: @escaping () -> Void, changed: @escaping () -> Void
+        _ refuse: @escaping () -> Void, changed: (() -> Void)? = nil
     ) {
         let destination = SocketEndpoint(request.address, request.port)
         legs.requestLeg(
@@ -294,7 +293,7 @@ public final class HTTPEngine: ProxyEngine {
                 complaints.add(.leg, "no connection from namespace \(request.network) to \(destination): \(refusal)")
                 refuse()
             case .success(let socket):
-                guard tunnels.isDirect(request) else { return changed() }
+                guard tunnels.isDirect(request) else { return (changed ?? refuse)() }
                 do throws(SystemError) {
                     let endpoint = StreamEndpoint(
                         high: request.address.high, low: request.address.low, port: request.port)
@@ -315,26 +314,24 @@ public final class HTTPEngine: ProxyEngine {
 
     public func drain(within deadline: Duration, _ done: @escaping () -> Void) {
         guard draining == nil else { return }
-        draining = Set(workers.indices)
-        onDrained = done
+        (draining, onDrained) = (Set(workers.indices), done)
         waiting?.removeAll()
         for key in tags.keys { stopServing(key) }
         let (seconds, attoseconds) = deadline.components
-        let milliseconds = UInt64(max(0, seconds)) * 1000 + UInt64(max(0, attoseconds)) / 1_000_000_000_000_000
-        drainTime = milliseconds
+        drainTime = UInt64(max(0, seconds)) * 1000 + UInt64(max(0, attoseconds)) / 1_000_000_000_000_000
         // Peers hear of it at once; what is asked for by requests that were taken is opened until they are done.
-        tunnels.drain(milliseconds: milliseconds) {}
+        tunnels.drain(milliseconds: drainTime) {}
         for (index, worker) in workers.enumerated() {
-            worker.drain(milliseconds: milliseconds) { [inbox] in inbox.put(.drained(worker: index)) }
+            worker.drain(milliseconds: drainTime) { [inbox] in inbox.put(.drained(worker: index)) }
         }
     }
 
     private func drained(_ worker: Int) {
         guard draining?.remove(worker) != nil, draining?.isEmpty == true else { return }
-        let last = workers.count
-        guard worker == last else {
-            draining = [last]
-            return tunnels.drain(milliseconds: drainTime) { [inbox] in inbox.put(.drained(worker: last)) }
+        guard worker == workers.count else {
+            draining = [workers.count]
+            let notice = Notice.drained(worker: workers.count)
+            return tunnels.drain(milliseconds: drainTime) { [inbox] in inbox.put(notice) }
         }
         guard let accessLog else { return finishDrain() }
         accessLog.end { [inbox] in inbox.put(.logEnded) }
@@ -364,9 +361,8 @@ public final class HTTPEngine: ProxyEngine {
         question.left -= 1
         if let snapshot { question.snapshots.append(snapshot) }
         questions[number] = question.left > 0 ? question : nil
-        if question.left == 0 {
-            question.completion(MetricsExposition(question.snapshots).text() + gauges + tunnels.text)
-        }
+        guard question.left == 0 else { return }
+        question.completion(MetricsExposition(question.snapshots).text() + gauges + tunnels.text)
     }
 
     /// The state of the process, beside Istio's metrics.

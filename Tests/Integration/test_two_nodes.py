@@ -17,19 +17,19 @@ import time
 import pytest
 
 from harness.hbone import Authority, End, tls
-from harness.manifests import app, authorization_policy, network_policy, peer_authentication, service
+from harness.manifests import app, authorization_policy, network_policy, service
 from harness.meshed import Applied
 from harness.node import in_namespace
 from harness.processes import PATIENCE, own_memory, stop
 from harness.routed import PROGRAM, Client, http_route, to
 from harness.said import everything_said
 from harness.tls_port import TLSPort, with_compression
-from harness.two_nodes import ASK, DOMAIN, METRICS, SERVE, TwoNodes, metrics, outcome, received, summed, written
-from harness.wire import Wire
+from harness.two_nodes import DOMAIN, TwoNodes, outcome, received
 from harness.world import eventually, fastest
 
 VIP, VIP_PORT, TARGET = "10.96.7.1", 80, 8480
 WEB, WEB_TARGET = "10.96.7.2", 8180
+METRICS = 19487
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,11 @@ def policies(mesh):
     applied = Applied(mesh.there.agent)
     yield applied
     applied.close()
+
+
+def written(name):
+    """An address as the access log has it."""
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
 @pytest.mark.parametrize("ends", ["ax", "xa"])
@@ -168,31 +173,6 @@ def test_network_policies_of_both_ends(mesh, policies):
         mesh.here.agent.delete(network_policy("a-speaks-to-z", app("a"), egress=[]))
 
 
-def test_strict_is_met_by_tunnels_alone(mesh, policies):
-    policies(peer_authentication("x", "STRICT", {"app": "x"}, ports={8484: "PERMISSIVE"}))
-    assert outcome(mesh, "a", "x", 8485) == "ok"
-    assert outcome(mesh, "u", "x", 8485) == "ECONNREFUSED"
-    assert outcome(mesh, "u", "x", 8484) == "ok"
-
-    def explain(source, port):
-        report = mesh.there.agent.json("policy", "explain", f"test/{source}", f"test/x:{port}")
-        assert not any(finding["severity"] == "error" for finding in report["findings"]), report
-        return report["answers"][0]
-    refused = explain("u", 8485)
-    assert refused["verdict"] == "deny" and [one["name"] for one in refused["ingress"]["policies"]] == ["x"]
-    assert refused["peerAuthentication"] == "STRICT by PeerAuthentication test/x"
-    assert explain("u", 8484)["peerAuthentication"] == "PERMISSIVE by PeerAuthentication test/x, its portLevelMtls"
-    passed = explain("a", 8485)
-    assert passed["verdict"] == "allow"
-    assert passed["ingress"]["explanation"].endswith(
-        ", through a tunnel with mutual TLS; in clear it would be refused")
-    # The switch of the whole mesh.
-    assert outcome(mesh, "u", "z", 8485) == "ok"
-    policies(peer_authentication("default", "STRICT", namespace="sockmesh-system"))
-    assert outcome(mesh, "u", "z", 8485) == "ECONNREFUSED"
-    assert outcome(mesh, "a", "z", 8485) == "ok"
-
-
 def test_a_service_whose_endpoint_is_elsewhere(mesh):
     client = mesh.here.peer("b").socket(socket.AF_INET, socket.SOCK_STREAM)
     listener = mesh.there.server("x", TARGET)
@@ -205,45 +185,6 @@ def test_a_service_whose_endpoint_is_elsewhere(mesh):
     for end in (client, server, listener):
         end.close()
     assert mesh.log(mesh.here, dst__service="far.test.svc.cluster.local")["dst.workload"] == "x"
-
-
-def test_a_pod_that_wants_it_is_encrypted_on_its_own_node_too(mesh):
-    devices = Wire(mesh.here.node)
-    try:
-        marker = os.urandom(24).hex().encode()
-        for ends in ("ae", "ea"):
-            client, server = mesh.connect(*ends)
-            assert server.getpeername()[0] == mesh.pod(ends[0]).ipv4, "the application sees who is connected"
-            client.send(marker + ends.encode())
-            assert received(server, 50) == marker + ends.encode()
-            server.send(marker + b"..")
-            assert received(client, 50) == marker + b".."
-            client.shutdown(socket.SHUT_WR)
-            server.close()
-            assert client.recv(1) == b""
-            client.close()
-            for direction in ("outbound", "inbound"):
-                record = mesh.log(mesh.here, direction=direction, reason="finished", src__workload=ends[0],
-                                  dst__workload=ends[1])
-                assert [record[key] for key in ("src.identity", "dst.identity")] == [
-                    f"spiffe://{DOMAIN}/ns/test/sa/sa-{name}" for name in ends]
-        # Who is not in the mesh is heard in clear, by the same listener.
-        client, server = mesh.connect("u", "e")
-        client.send(b"in clear " + marker)
-        assert received(server, 57) == b"in clear " + marker
-        client.close()
-        server.close()
-        eventually(lambda: devices.has(b"in clear " + marker), what="the marker")
-        assert not any(marker in frame and b"in clear " + marker not in frame for frame in devices.frames())
-    finally:
-        devices.close()
-    # Policy is as without it: at once, by both ends.
-    mesh.here.agent.apply(network_policy("e-hears-b", app("e"), ingress=[{"from": [{"podSelector": app("b")}]}]))
-    try:
-        assert outcome(mesh, "a", "e") == "ECONNREFUSED"
-        assert outcome(mesh, "b", "e") == "ok"
-    finally:
-        mesh.here.agent.delete(network_policy("e-hears-b", app("e"), ingress=[]))
 
 
 @pytest.fixture(scope="module")
@@ -412,7 +353,8 @@ def test_metrics(mesh):
               f'destination_principal="spiffe://{DOMAIN}/ns/test/sa/sa-z"')
 
     def value(name):
-        return summed(metrics(mesh), name, labels)
+        return sum(float(line.split()[-1]) for line in page().splitlines()
+                   if line.startswith(name + "{") and all(label in line for label in labels))
     names = ("istio_tcp_received_bytes_total", "istio_tcp_connections_opened_total",
              "istio_tcp_connections_closed_total")
     bytes_before, opened, closed = [value(name) for name in names]
@@ -425,36 +367,7 @@ def test_metrics(mesh):
     server.close()
     eventually(lambda: value(names[0]) == bytes_before + len(sent), what="the bytes in the metrics")
     assert value(names[2]) == closed + 1
-    # One that a worker of requests reads, and does not understand, is one connection too.
-    plain = mesh.here.peer("a").socket(socket.AF_INET, socket.SOCK_STREAM)
-    plain.settimeout(PATIENCE)
-    plain.connect((WEB, VIP_PORT))
-    plain.send(b"\0no request\n")
-    plain.shutdown(socket.SHUT_WR)
-    try:
-        while plain.recv(1 << 16):
-            pass
-    except ConnectionResetError:
-        pass
-    plain.close()
-    eventually(lambda: value(names[2]) == closed + 2, what="its end in the metrics")
-    assert value(names[1]) == opened + 2
-    assert 'sockmesh_proxy_tunnels_failed_total{direction="outbound",reason="peer_unavailable"}' in metrics(mesh)
-
-
-def test_a_thousand_connections_of_two_pods_share_their_handshakes(mesh):
-    names = "sockmesh_proxy_peer_handshakes_total", "istio_tcp_connections_opened_total"
-    labels = (), ('source_workload="b"', 'destination_workload="z"')
-    before = [summed(metrics(mesh), *each) for each in zip(names, labels)]
-    server = mesh.there.spawn("z", sys.executable, "-c", SERVE, "8490", stdout=subprocess.PIPE, text=True)
-    assert server.stdout.readline() == "ready\n"
-    client = mesh.here.spawn("b", sys.executable, "-c", ASK, mesh.pod("z").ipv4, "8490", stdout=subprocess.PIPE,
-                             text=True)
-    assert client.communicate(timeout=60)[0] == "done\n"
-    stop(server)
-    handshakes, opened = [summed(metrics(mesh), *each) - old for each, old in zip(zip(names, labels), before)]
-    assert opened == 1000
-    assert handshakes <= 5
+    assert 'sockmesh_proxy_tunnels_failed_total{direction="outbound",reason="peer_unavailable"}' in page()
 
 
 def test_a_revoked_certificate_ends_the_connections_that_it_has(mesh):

@@ -48,11 +48,6 @@ struct HBONEConnection: ~Copyable {
     /// The number of the ping that was not answered yet, and since when; 0: there is none.
     var pingSentAt: UInt64 = 0
     var idleSince: UInt64 = 0
-    /// Nothing but signs of life has moved for ``HBONEConfiguration/pingInterval``, and does now: what OpenSSL needs for
-    /// records is given back after each of them.
-    var isResting = false
-    /// Bytes both ways at the last look.
-    var movedBefore: UInt64 = 0
     /// Neighbours among those that shake hands, or in the pool.
     var next: HBONEConnectionPointer?
     var previous: HBONEConnectionPointer?
@@ -75,8 +70,6 @@ struct HBONEConnection: ~Copyable {
         tunnels = nil
         pingSentAt = 0
         idleSince = now
-        isResting = false
-        movedBefore = 0
         next = nil
         previous = nil
     }

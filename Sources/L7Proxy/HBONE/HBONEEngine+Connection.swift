@@ -59,7 +59,6 @@ extension HBONEEngine {
         let sent = flush(connection, session)
         connection.pointee.isQueued = wasQueued
         connection.pointee.secure.relax(&buffers)
-        if connection.pointee.isResting { connection.pointee.secure.rest() }
         if case .lost(let reason, let detail) = received { return close(connection, reason, detail) }
         if case .lost(let reason, let detail) = sent { return close(connection, reason, detail) }
         if case .ended = received {
@@ -142,7 +141,6 @@ extension HBONEEngine {
     static func tunnel(of stream: HTTP2Stream) -> HBONETunnelPointer? { HBONETunnelPointer(bitPattern: stream.context) }
 
     mutating func handle(_ event: HTTP2Event, of connection: HBONEConnectionPointer) {
-        if case .pong = event {} else { connection.pointee.isResting = false }
         switch event {
         case .request(let stream, let isWhole): beginTunnel(stream, isWhole, connection)
         case .data(let stream, let bytes):

@@ -41,15 +41,9 @@ extension HBONEEngine {
         }
     }
 
-    /// Bytes of records that an idle connection may move from look to look: PINGs of both ends and their answers.
-    private static var signsOfLife: UInt64 { 512 }
-
     /// Every ``HBONEConfiguration/pingInterval``: an answer that is owed, or the next question.
     private mutating func lookAfter(_ connection: HBONEConnectionPointer) {
         guard let session = connection.pointee.session else { return }
-        let moved = connection.pointee.secure.channel.received &+ connection.pointee.secure.channel.sent
-        connection.pointee.isResting = moved &- connection.pointee.movedBefore <= Self.signsOfLife
-        connection.pointee.movedBefore = moved
         let sentAt = connection.pointee.pingSentAt
         if sentAt > 0, now - sentAt >= configuration.pingTimeout { return close(connection, .peerSilent) }
         // A peer that owes an answer may still be told which stream was the last.
@@ -68,6 +62,7 @@ extension HBONEEngine {
             drive(connection)
             guard connection.pointee.phase == .open else { return }
         }
+        connection.pointee.secure.rest()
         let owed = connection.pointee.pingSentAt
         let wait = owed > 0 ? min(configuration.pingInterval, configuration.pingTimeout) : configuration.pingInterval
         setTimer(connection, in: wait)

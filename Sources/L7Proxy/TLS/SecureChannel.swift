@@ -8,8 +8,8 @@ import TLSEngine
 ///
 /// Plaintext is never kept here: it is decrypted into memory of the worker that is used up at once, and encrypted from
 /// it into the channel's output, for which there must be room before. What an idle connection keeps is the session's
-/// state alone: blocks go back to the pool in ``relax(_:)``, after each turn, and OpenSSL's own buffers to the heap in
-/// ``rest()``, while nothing moves but signs of life.
+/// state alone: blocks go back to the pool in ``relax(_:)``, after each turn, and OpenSSL's own buffers to the heap, after
+/// each use while hardly anything moves: at first, and after a call of ``rest()`` that has found it so.
 ///
 /// A socket whose keys the kernel has (kTLS) would be read and written in clear by ``receive(into:_:)`` and
 /// ``send(_:)``; nothing else would change for whoever uses them.
@@ -43,6 +43,12 @@ struct SecureChannel: ~Copyable {
 
     var channel = Channel()
     private var session: TLSSession?
+    /// Bytes that have gone through the session since ``rest()``, both ways.
+    private var moved = 0
+    /// So few have that OpenSSL's buffers are given back after each use.
+    private var isResting = true
+    /// What both ends say in an interval of pings to begin, or to be known alive: settings, windows, PINGs.
+    private static let murmur = 256
 
     /// Whose the other end is; `nil` before its certificate was accepted.
     var peer: SPIFFEID? {
@@ -57,6 +63,8 @@ struct SecureChannel: ~Copyable {
         channel = Channel()
         channel.descriptor = descriptor
         self.session = consume session
+        moved = 0
+        isResting = true
     }
 
     /// Goes on with the handshake: one step, in which OpenSSL takes what has come and writes what that asks for.
@@ -86,7 +94,10 @@ struct SecureChannel: ~Copyable {
         let flushed = channel.flush()
         if let failure { return .failed(failure) }
         if case .broken = flushed { return .broken }
-        if state == .done { return .done }
+        if state == .done {
+            count(0)
+            return .done
+        }
         return hasEnded ? .broken : .waiting
     }
 
@@ -95,6 +106,7 @@ struct SecureChannel: ~Copyable {
     /// - Parameter buffer: At least ``TLSSession/maximumRecord`` bytes; better ``inputBytes``.
     mutating func receive(into buffer: UnsafeMutableRawBufferPointer, _ pool: inout BufferPool) -> Input {
         var count = 0
+        defer { self.count(count) }
         while true {
             if !channel.input.isEmpty {
                 switch decrypt(into: buffer, &count, &pool) {
@@ -163,7 +175,10 @@ struct SecureChannel: ~Copyable {
     /// Encrypts bytes into the output. - Precondition: They are not more than ``room(_:)``.
     mutating func send(_ bytes: UnsafeRawBufferPointer) -> TLSError? {
         var wire = TLSWire(input: UnsafeRawBufferPointer(start: nil, count: 0), output: channel.output.space)
-        defer { channel.output.end &+= wire.produced }
+        defer {
+            channel.output.end &+= wire.produced
+            count(bytes.count)
+        }
         do throws(TLSError) {
             let progress = try session?.write(&wire, bytes)
             precondition(progress == .transferred(bytes.count), "a record was begun that does not fit")
@@ -184,10 +199,21 @@ struct SecureChannel: ~Copyable {
     /// Gives blocks back that hold nothing.
     mutating func relax(_ pool: inout BufferPool) { channel.relax(&pool) }
 
-    /// Gives OpenSSL's buffers back, until the next record: some 33 KiB.
+    /// Gives OpenSSL's buffers back if hardly anything has gone through the session since the last call.
     mutating func rest() {
-        // What has come and was not lent yet would only ask for them again.
-        if channel.input.isEmpty { session?.releaseBuffers() }
+        isResting = moved <= Self.murmur
+        moved = 0
+        count(0)
+    }
+
+    /// Takes note of bytes that have gone through the session.
+    private mutating func count(_ bytes: Int) {
+        moved &+= bytes
+        if moved > Self.murmur {
+            isResting = false
+        } else if isResting, channel.input.isEmpty {
+            session?.releaseBuffers()
+        }
     }
 
     /// Why the peer would not be accepted any more; `nil` if it would.

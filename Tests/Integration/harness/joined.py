@@ -8,8 +8,9 @@ import ssl
 import struct
 
 from .agent import binary
+from .node import in_namespace
 from .processes import PATIENCE, run, spawn, stop
-from .two_nodes import DOMAIN, TwoNodes, in_namespace
+from .two_nodes import DOMAIN, TwoNodes
 from .world import eventually
 
 ADDRESS, PORT = "10.81.0.1", 15010

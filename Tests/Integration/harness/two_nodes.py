@@ -18,7 +18,6 @@ from .wire import TUNNELS, cable, records, segments
 from .world import eventually
 
 DOMAIN = "mesh.test"
-METRICS = 19487
 
 
 def share_authority(first, second):
@@ -56,13 +55,13 @@ class Side(Meshed):
 
 
 class TwoNodes:
-    """here: pods a, b, e and u, which is not in the mesh; there: pods x and z. All know all Pods."""
+    """here: pods a, b and u, which is not in the mesh, or others; there: pods x and z. All know all Pods."""
 
-    def __init__(self, *objects, options=((), ())):
+    def __init__(self, *objects, options=((), ()), pods=("a", "b", "u")):
         self.here = self.there = self.wire = None
         self._markers = []
         try:
-            self.here, self.there = Side(("a", "b", "e", "u"), 10), Side(("x", "z"), 40)
+            self.here, self.there = Side(pods, 10), Side(("x", "z"), 40)
             self.wire = cable(self.here.node, self.there.node)
             self._enrolled = {pod.address(family) for side in self.sides for name, pod in side.node.pods.items()
                               if name[0] != "u" for family in (4, 6)}
@@ -189,11 +188,6 @@ def received(end, count):
     return data
 
 
-def written(name):
-    """An address as the access log has it."""
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-
-
 def outcome(mesh, source, destination, port=None):
     """What becomes of a connection: "ok", or the error of connect(2) or of the first recv(2)."""
     listener, found = mesh.side(destination).listen(destination, port=port)
@@ -220,36 +214,3 @@ def outcome(mesh, source, destination, port=None):
     finally:
         client.close()
         listener.close()
-
-
-def metrics(mesh):
-    """The page of the first node."""
-    def get():
-        plain = socket.create_connection(("127.0.0.1", METRICS), timeout=PATIENCE)
-        plain.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        return b"".join(iter(lambda: plain.recv(1 << 16), b"")).decode()
-    return in_namespace(f"/run/netns/{mesh.here.node.netns}", get)
-
-
-def summed(page, name, labels=()):
-    return sum(float(line.split()[-1]) for line in page.splitlines()
-               if line.startswith((name + "{", name + " ")) and all(label in line for label in labels))
-
-
-# In pods: who accepts and says a byte, and who makes a thousand connections to it, fifty at a time.
-SERVE = """import socket, sys
-listener = socket.create_server(("", int(sys.argv[1])), backlog=256)
-print("ready", flush=True)
-while True:
-    accepted, _ = listener.accept()
-    accepted.sendall(b"x")
-    accepted.close()
-"""
-ASK = """import socket, sys
-for _ in range(20):
-    made = [socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) for _ in range(50)]
-    for one in made:
-        assert one.recv(1) == b"x"
-        one.close()
-print("done")
-"""
