@@ -9,7 +9,7 @@ from .processes import run
 
 # All commands of meshctl that show something of the mesh, with what they need to be asked; then the others.
 _SHOW = {"status": [], "workloads": ["--all"], "services": [], "routes": [], "connections": [], "flows": [],
-         "metrics": [], "identity": [], "policy get": [], "ca show": [], "policy explain": None}
+         "metrics": ["--raw"], "identity": [], "policy get": [], "ca show": [], "policy explain": None}
 _OTHERS = {"help", "check", "version", "run", "uninstall", "policy apply", "policy delete", "policy diff", "policy rollback",
            "ca init", "ca rotate", "ca serve", "ca token"}
 
@@ -30,7 +30,8 @@ def everything_said(agent, explain):
     said = [agent.log.read_text(errors="replace"), agent.ctl("ca", "show", "--bundle").stdout,
             agent.ctl("identity").stdout]
     for command, words in _SHOW.items():
-        # As JSON there is all that a table has, and more.
-        done = agent.ctl(*command.split(), *(explain if words is None else words), "-o", "json", check=False)
+        # As JSON there is all that a table has, and more; Prometheus' page is all that is counted.
+        form = [] if words == ["--raw"] else ["-o", "json"]
+        done = agent.ctl(*command.split(), *(explain if words is None else words), *form, check=False)
         said += [done.stdout, done.stderr]
     return "\n".join(said)
