@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory of an idle connection between nodes, mutual TLS and its HTTP/2 session, at the end that has dialled and at the
 one that has accepted: `idle_mtls.py [COUNT [tunnel-probe]]`. Each has carried one tunnel, and has rested since. A line of JSON:
-bytes of private memory and of the heap for each connection (user space), by the growth from the first hundred to all."""
+bytes of private memory for each connection (user space), by the growth from the first hundred to all."""
 
 import json
 import re
@@ -21,12 +21,6 @@ def private(pid):
     """Bytes that no other process shares: what ends with the process."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return 1024 * sum(int(one) for one in re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", rollup, re.M))
-
-
-def heap(pid):
-    """Of these, of the heap of malloc."""
-    found = re.search(r"\[heap\]\n(?:.*\n)*?Rss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps").read_text())
-    return 1024 * int(found[1]) if found else 0
 
 
 def open_and_end(client, application, number):
@@ -71,13 +65,9 @@ def main():
                       f"{last} connections without a tunnel")
             # Two looks of each connection, and the answers.
             time.sleep(2)
-            sizes.append([(private(probe.pid), heap(probe.pid)) for probe in (server, client)])
-        each = {}
-        for place, role in enumerate(("server", "client")):
-            names = ("private", "heap")
-            each[role] = {name: (sizes[1][place][kind] - sizes[0][place][kind]) // (count - WARM)
-                          for kind, name in enumerate(names)}
-        print(json.dumps({"connections": count, "bytes_each": each}))
+            sizes.append([private(probe.pid) for probe in (server, client)])
+        each = [(last - first) // (count - WARM) for first, last in zip(*sizes)]
+        print(json.dumps({"connections": count, "accepted_bytes": each[0], "dialled_bytes": each[1]}))
     finally:
         for probe in (client, server):
             probe.close()
