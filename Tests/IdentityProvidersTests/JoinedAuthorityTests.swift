@@ -110,7 +110,7 @@ import Testing
 
     @Test func twoKeepersOfOneAuthority() {
         let error = #expect(throws: AuthorityFileError.self) {
-            try LocalAuthority.lock(world.path + "/authority.pem")
+            _ = try LocalAuthority.lock(world.path + "/authority.pem")
         }
         #expect(error?.isInUse == true && error?.description.contains("process \(getpid()) uses") == true)
     }
