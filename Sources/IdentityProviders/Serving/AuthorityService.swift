@@ -11,7 +11,7 @@ import TLSEngine
 public final class AuthorityService {
     /// Connections at a time; of one address; of those that have shown no certificate (or have not got so far).
     public static let maximumConnections = 256
-    public static let maximumPerAddress = 32
+    public static let maximumPerAddress = 64
     /// One more ends the oldest: they can be brought about by anybody, and a handshake of a node takes milliseconds.
     public static let maximumStrangers = 32
     /// For the handshake, and for each pause between calls.
@@ -167,12 +167,12 @@ public final class AuthorityService {
         guard connections.count < Self.maximumConnections else {
             return tellOfStranger(address, "there are \(Self.maximumConnections) connections; that is the limit")
         }
-        guard connections.values.count(where: { $0.address.isSameHost(as: address) }) < Self.maximumPerAddress else {
-            return tellOfStranger(address, "there are \(Self.maximumPerAddress) connections of it; that is the limit")
-        }
         let strangers = connections.values.filter(\.isStranger)
         if strangers.count >= Self.maximumStrangers {
             strangers.min { $0.number < $1.number }?.channel.end("too many others came after it")
+        }
+        guard connections.values.count(where: { $0.address.isSameHost(as: address) }) < Self.maximumPerAddress else {
+            return tellOfStranger(address, "there are \(Self.maximumPerAddress) connections of it; that is the limit")
         }
         do {
             let channel = try TLSChannel(
