@@ -91,8 +91,8 @@ fuzz-slice:
 	nice scripts/fuzz.sh --seconds $(SLICE_SECONDS)
 
 test-integration: need-root
-	# Three for two cores: one of them often waits for an agent, or for what must not come.
-	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 3 --dist loadfile
+	# Four for two cores: half of them wait for an agent, or for what must not come.
+	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 4 --dist loadfile
 	$(PYTHON) -m pytest Tests/Integration -m alone
 
 test-of-tests: need-root

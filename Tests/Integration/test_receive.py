@@ -76,7 +76,8 @@ def test_a_read_ends_where_the_redirected_bytes_do(world, family):
     assert client.pour(10_000, chunk=100) == 10_000
     first = len(server.recv(65536))
     if world.redirects:
-        assert first == 64 * 100
+        # One less if they came so fast that they are a stream.
+        assert first in (63 * 100, 64 * 100)
     assert server.drain(10_000 - first, position=first) == 10_000 - first
 
 

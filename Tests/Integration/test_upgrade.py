@@ -124,7 +124,7 @@ def test_a_takeover_that_was_interrupted_is_finished(node, server):
     node.agent.apply(network_policy("b-hears-a", app("b"), ingress=[{"from": [{"podSelector": app("a")}]}]))
     node.peer("a"), node.peer("c")
     denied = Asking(node, "ECONNREFUSED", "c", "b", PORT)
-    for delay in (0.3, 0.6, 0.9, 1.2):
+    for delay in (0.4, 1.0):
         node.agent.kill()
         current, _ = become_old(node.agent)
         node.agent.start(wait=False)
