@@ -84,6 +84,8 @@ test-values:
 	# The lock on the build would make it wait for the end of test-kernel; neither builds.
 	MESH_REQUIRE_ROOT=1 nice $(SWIFT) test --ignore-lock --skip-build --filter '^($(VALUE_TESTS))[./]'
 	nice $(SWIFT) test --package-path Benchmarks
+	# For the soak, which a compiler beside it would hold up.
+	nice $(SWIFT) build -c release --package-path Benchmarks --product meshload
 
 lint-and-values: lint test-values
 

@@ -51,7 +51,7 @@ dictionary_of() {
 }
 
 # All in one go: what they share is compiled beside what they do not.
-swift build --package-path Fuzz --scratch-path .build/fuzz-build --sanitize fuzzer ${only:+--product "$only"}
+MESH_FUZZ=yes swift build --package-path Fuzz --scratch-path .build/fuzz-build --sanitize fuzzer ${only:+--product "$only"}
 for target in "${targets[@]}"; do
     dictionary=$(dictionary_of "$target") || exit 2
     corpus=.build/fuzz/$target

@@ -71,7 +71,7 @@ import Testing
         service = nil
         node.provider.request([web])
         #expect(try node.wait { node.failures[web] != nil })
-        #expect(node.trouble?.contains("Connection refused") == true)
+        #expect(try node.wait { node.trouble?.contains("Connection refused") == true }, "\(node.trouble ?? "")")
         service = try world.service(on: loop, at: port)
         #expect(try node.wait { node.svids[web] != nil && node.trouble == nil })
         withExtendedLifetime(service) {}
@@ -85,6 +85,53 @@ import Testing
         service.lookAfter()
         world.clock.goOn(JoinedAuthority.trustSeconds)
         #expect(try node.wait { node.trust?.roots[world.domain]?.count == 2 })
+    }
+
+    /// It was away while the root changed: its certificate has expired, and what it believed is still on its disk.
+    @Test func aNodeThatJoinsAgainBelievesItsJoinFile() throws {
+        let service = try world.service(on: loop)
+        var before = try NodeCredentials(in: world.path, world.domain)
+        try before.take(TrustMaterial(world.domain, roots: JoinWorld().authority.roots, revocations: []))
+        let file = try world.joinFile(for: "n1", service)
+        let node = Caller(try world.provider("n1", file, keepingIn: world.path, on: loop), on: loop, world.clock)
+        let web = try world.id("web")
+        node.provider.request([web])
+        #expect(try node.wait { node.svids[web] != nil })
+        #expect(node.trust?.roots[world.domain] == world.authority.roots)
+    }
+
+    /// However long it keeps its connection.
+    @Test func aNodeThatIsNotAcceptedAnyMoreIsEnded() throws {
+        let service = try world.service(on: loop)
+        let trust = TrustMaterial(world.domain, roots: world.authority.roots, revocations: [])
+        let svid = try world.authority.issue(MeshMember.node("n1", world.domain), at: .now)
+        let context = try TLSContext(.client, svid: svid, trusting: trust.bundles(), application: .authority)
+        let socket = StreamSocket.connect(to: .loopback(port: service.endpoint.port))
+        let channel = try TLSChannel(
+            OwnedDescriptor(adopting: CInt(socket)), context,
+            expecting: .anyOf([MeshMember.authority(world.domain)]), frameLimit: AuthorityAnswer.maximumBytes, on: loop)
+        var isAnswered = false
+        var hasEnded = false
+        channel.onOpen = { [unowned channel] in channel.send(AuthorityJSON.encode(AuthorityCall.trust)) }
+        channel.onFrame = { _ in isAnswered = true }
+        channel.onEnd = { _ in hasEnded = true }
+        try channel.start()
+        try turn { isAnswered }
+        service.desk.trust = TrustMaterial(world.domain, roots: try JoinWorld().authority.roots, revocations: [])
+        service.renewContext(at: .now)
+        try turn { hasEnded }
+        #expect(
+            world.events.contains {
+                $0.details["node"] == "n1" && $0.details["reason"]?.contains("not accepted any more") == true
+            })
+    }
+
+    private func turn(until condition: () -> Bool) throws {
+        let end = ContinuousClock.now + .seconds(10)
+        while !condition() {
+            try #require(ContinuousClock.now < end)
+            try loop.turn(waitingAtMost: .milliseconds(20))
+        }
     }
 
     /// Whoever answers at the address is not believed for that.

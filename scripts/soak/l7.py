@@ -162,6 +162,9 @@ def main():
             findings.append("the proxy is not the one that it was")
         if findings:
             print("FAILED:\n  " + "\n  ".join(findings))
+            answers = [line for line in node.agent.ctl("metrics").stdout.splitlines()
+                       if "istio_requests_total" in line and 'response_code="200"' not in line]
+            print("  what was not 200, as the proxy counts:\n" + "\n".join(answers))
             log = [line for line in node.agent.log_tail(100_000).splitlines() if '"direction"' not in line]
             print("  the agent's log:\n" + "\n".join(log[-15:]))
         return 1 if findings else 0

@@ -38,6 +38,8 @@ enum AuthorityAnswer: Codable, Hashable {
 
     /// Longest answer, in bytes of JSON: a whole file of revocation lists, in base64, and roots.
     static let maximumBytes = 4 << 20
+
+    var isBusy: Bool { if case .refused(.busy, _) = self { true } else { false } }
 }
 
 /// Why an authority refuses, for programs; the reason beside it is for people.

@@ -35,6 +35,8 @@ public final class JoinedAuthority: IdentityProvider {
     private var exchange: AuthorityExchange?
     private var updates: [IdentityUpdate] = []
     private var toldTrouble: String?
+    /// Why the disk does not have what is believed; `nil`: it has.
+    private var trustTrouble: String?
 
     /// - Parameters:
     ///   - joinFile: of `meshctl ca token`. It is read again before each attempt to join.
@@ -143,6 +145,8 @@ public final class JoinedAuthority: IdentityProvider {
         let trust = TrustMaterial(trustDomain, roots: file.roots, revocations: [])
         try start([call], as: nil, trust, address) { provider, answers, now throws(JoinError) in
             try provider.takeNodeCertificate(answers.first, key, trust, at: now)
+            // What was believed before may be of an authority, or of a root, that is gone.
+            provider.believe(trust)
             // The rest is asked for at once.
             provider.contact = RenewalSchedule(at: now)
         }
@@ -170,7 +174,7 @@ public final class JoinedAuthority: IdentityProvider {
             var rest = answers[...]
             let known = try provider.takeTrust(rest.popFirst())
             provider.contact = RenewalSchedule(at: now + Self.trustSeconds)
-            var trouble: String?
+            var trouble = provider.trustTrouble
             if let renewalKey {
                 do throws(JoinError) {
                     try provider.takeNodeCertificate(rest.popFirst(), renewalKey, known, at: now)
@@ -241,12 +245,20 @@ public final class JoinedAuthority: IdentityProvider {
         guard case .trust(let roots, let revocations) = answer else { throw Self.refusal(answer) }
         let new = TrustMaterial(
             trustDomain, roots: roots.map { [UInt8]($0) }, revocations: revocations.map { [UInt8]($0) })
-        guard new != credentials.trust else { return new }
         do throws(TLSError) { _ = try new.bundles() } catch { throw JoinError("what it says cannot be used: \(error)") }
         guard !roots.isEmpty else { throw JoinError("it says that nobody is to be believed") }
-        updates.append(.trust(new))
-        try credentials.take(new)
+        believe(new)
         return new
+    }
+
+    /// From now on. A disk that does not take it is told, and tried again at the next contact: until then a restart of the
+    /// agent would go back to what was believed before.
+    private func believe(_ new: TrustMaterial) {
+        if new != credentials.trust { updates.append(.trust(new)) }
+        do throws(JoinError) {
+            try credentials.take(new)
+            trustTrouble = nil
+        } catch { trustTrouble = "whom to believe is not on the disk: \(error)" }
     }
 
     private func takeNodeCertificate(

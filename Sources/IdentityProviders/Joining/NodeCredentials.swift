@@ -17,6 +17,8 @@ struct NodeCredentials {
     private(set) var svid: X509SVID?
     /// What the authority has said last; absent before it has said anything.
     private(set) var trust: TrustMaterial?
+    /// Whether the disk has it.
+    private var isTrustStored = true
 
     /// A key in a value that can be copied.
     final class SharedKey: Sendable {
@@ -52,9 +54,13 @@ struct NodeCredentials {
         self.svid = svid
     }
 
-    /// The authority has said whom to believe.
+    /// The authority has said whom to believe. Nothing is done if that is believed, and on the disk, already.
+    ///
+    /// - Throws: ``JoinError`` if the disk does not take it; it is believed all the same.
     mutating func take(_ trust: TrustMaterial) throws(JoinError) {
+        guard trust != self.trust || !isTrustStored else { return }
         self.trust = trust
+        isTrustStored = false
         var text: [UInt8] = []
         for der in trust.roots[trustDomain] ?? [] {
             der.withUnsafeBytes { PEMWriter.write("CERTIFICATE", $0, to: &text) }
@@ -63,6 +69,7 @@ struct NodeCredentials {
             der.withUnsafeBytes { PEMWriter.write("X509 CRL", $0, to: &text) }
         }
         try Self.replace(trustFile, text)
+        isTrustStored = true
     }
 
     private func write(_ key: SharedKey, _ chain: [[UInt8]]) throws(JoinError) {

@@ -59,6 +59,9 @@ final class TLSChannel {
     /// Who the peer is; `nil` if it has shown no certificate.
     var peer: SPIFFEID? { session.peer }
 
+    /// Why the peer's certificate would not be accepted any more; `nil` if it would, or if there is none.
+    func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? { session.peerRejection(trusting: bundles) }
+
     /// Begins; ``onEnd`` is not called before this returns.
     func start() throws(SystemError) {
         watch = try loop.watch(descriptor.rawValue, for: [.readable, .writable]) { [weak self] readiness in

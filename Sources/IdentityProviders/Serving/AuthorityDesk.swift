@@ -46,6 +46,8 @@ final class AuthorityDesk {
             self = MeshMember.node(of: id).map(Self.node) ?? .other(id)
         }
 
+        var node: String? { if case .node(let name) = self { name } else { nil } }
+
         var name: String {
             switch self {
             case .stranger: "unknown"
@@ -71,6 +73,9 @@ final class AuthorityDesk {
     private let placement: any IdentityPlacement
     private let report: (AuthorityEvent) -> Void
     private var allowances: [String: Allowance] = [:]
+    /// When a refusal was in the log last, and how many were left out since.
+    private var toldAt = UnixTime(seconds: 0)
+    private var untold = 0
     /// What nodes are told.
     var trust: TrustMaterial
 
@@ -174,7 +179,11 @@ final class AuthorityDesk {
             }
             chain = try authority.certify(id, for: proof, lasting: seconds, at: now)
         } catch { return fail("\(error)", asker, address) }
-        report(AuthorityEvent(.debug, "a certificate was issued", ["identity": "\(id)", "node": asker.name]))
+        // Whoever revokes what a node has needs the numbers of all of it.
+        let serial = chain.first.flatMap { try? Certificate(der: $0).serial } ?? ""
+        report(
+            AuthorityEvent(
+                .info, "a certificate was issued", ["identity": "\(id)", "node": asker.name, "serial": serial]))
         return .certificate(chain: chain.map { Data($0) })
     }
 
@@ -194,10 +203,21 @@ final class AuthorityDesk {
     private func refuse(
         _ code: AuthorityRefusal, _ reason: String, _ asker: Asker, _ address: String, _ details: [String: String] = [:]
     ) -> AuthorityAnswer {
-        let all = details.merging(["code": code.rawValue, "reason": reason, "asker": asker.name, "address": address]) {
+        // One line a second of what anybody, or a node that asks too much, can bring about.
+        if code == .busy || asker.node == nil {
+            let now = UnixTime.now
+            guard now > toldAt else {
+                untold += 1
+                return .refused(code: code, reason: reason)
+            }
+            toldAt = now
+        }
+        var all = details.merging(["code": code.rawValue, "reason": reason, "asker": asker.name, "address": address]) {
             $1
         }
-        report(AuthorityEvent(.warning, "a call was refused", all))
+        if untold > 0 { all["others"] = "\(untold)" }
+        untold = 0
+        report(AuthorityEvent(.warning, "a call was refused", all.mapValues { String($0.prefix(512)) }))
         return .refused(code: code, reason: reason)
     }
 

@@ -16,6 +16,10 @@ public final class AuthorityService {
     public static let maximumStrangers = 32
     /// For the handshake, and for each pause between calls.
     static let patience = Duration.seconds(10)
+    /// Longest life of a connection: an exchange of a node takes less, and the next handshake looks at its certificate again.
+    static let longestLife = Duration.seconds(60)
+    /// Connections of one node: it needs one.
+    static let maximumPerNode = 4
     /// Between two lines of the log about strangers.
     private static let strangerSeconds: Int64 = 1
     /// How often the authority's own affairs are looked after: revocation lists, its own certificates.
@@ -29,6 +33,7 @@ public final class AuthorityService {
         let address: StreamEndpoint
         /// In the order in which they came.
         let number: UInt64
+        let began = ContinuousClock.now
         var asker: AuthorityDesk.Asker?
 
         init(_ channel: TLSChannel, _ address: StreamEndpoint, _ number: UInt64) {
@@ -52,7 +57,7 @@ public final class AuthorityService {
 
     private let loop: EventLoop
     private let listener: OwnedDescriptor
-    private let desk: AuthorityDesk
+    let desk: AuthorityDesk
     private let id: SPIFFEID
     private let report: (AuthorityEvent) -> Void
     private let addressText: (StreamEndpoint) -> String
@@ -126,10 +131,15 @@ public final class AuthorityService {
         if renewal.isDue(at: now) { renewContext(at: now) }
     }
 
-    /// With a certificate of the root that signs now, and by the lists that hold now. Connections that are open go on:
-    /// they are short.
-    private func renewContext(at now: UnixTime) {
+    /// With a certificate of the root that signs now, and by the lists that hold now. Connections that are open go on, but
+    /// for those whose certificate would not be accepted now.
+    func renewContext(at now: UnixTime) {
         do throws(TLSError) {
+            let bundles = try desk.trust.bundles()
+            for connection in Array(connections.values) {
+                guard let rejection = connection.channel.peerRejection(trusting: bundles) else { continue }
+                connection.channel.end("its certificate is not accepted any more: \(rejection)")
+            }
             svid = try desk.authority.issue(id, at: now)
             context = try Context(svid, desk.trust)
             renewal.succeeded(at: now, notAfter: svid.notAfter, random: random.next())
@@ -194,7 +204,11 @@ public final class AuthorityService {
 
     private func opened(_ connection: Connection?) {
         guard let connection else { return }
-        connection.asker = AuthorityDesk.Asker(connection.channel.peer)
+        let asker = AuthorityDesk.Asker(connection.channel.peer)
+        if case .node = asker, connections.values.count(where: { $0.asker == asker }) >= Self.maximumPerNode {
+            return connection.channel.end("the node has \(Self.maximumPerNode) connections; that is the limit")
+        }
+        connection.asker = asker
         connection.channel.setDeadline(Self.patience, "it has asked nothing")
     }
 
@@ -202,12 +216,11 @@ public final class AuthorityService {
         guard let connection, let asker = connection.asker else { return }
         let answer = desk.answer(frame, from: asker, at: addressText(connection.address), now: .now)
         connection.channel.send(AuthorityJSON.encode(answer))
-        // A stranger has one call: it joins, and comes back as somebody.
-        if asker == .stranger {
-            connection.channel.close()
-        } else {
-            connection.channel.setDeadline(Self.patience, "it has asked nothing more")
-        }
+        // Who is no node has one call: a stranger joins, and comes back as somebody. Who asks too much comes again later.
+        guard case .node = asker, !answer.isBusy else { return connection.channel.close() }
+        let left = Self.longestLife - connection.began.duration(to: .now)
+        connection.channel.setDeadline(
+            min(Self.patience, max(left, .zero)), "it has asked nothing more, or for too long")
     }
 
     private func ended(_ key: ObjectIdentifier, _ reason: String?) {

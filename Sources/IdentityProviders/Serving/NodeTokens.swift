@@ -10,7 +10,7 @@ import TLSEngine
 /// of it.
 ///
 /// A token is for one node, for a time, and for the first key that comes with it: a node whose answer was lost asks again
-/// with the same key and gets it; anybody else is refused.
+/// with the same key, within ten minutes, and gets it; anybody else is refused.
 public struct NodeTokens: Sendable {
     /// Bytes of a token, before they are written in hexadecimal.
     static let bytes = 32
@@ -18,6 +18,8 @@ public struct NodeTokens: Sendable {
     public static let maximumTokens = 1024
     /// How long a token is remembered after its end, to tell what has become of it; seconds.
     static let memory: Int64 = 7 * 86_400
+    /// How long a token may be shown again with the key that it was used for, in seconds.
+    static let repetition: Int64 = 600
     /// Longest life, in seconds.
     public static let longestLife: Int64 = 7 * 86_400
 
@@ -75,6 +77,9 @@ public struct NodeTokens: Sendable {
         if let used = record.used, record.key != key {
             return .refused(
                 .usedToken, reason: "the token was used at \(UnixTime(seconds: used)), with another key: \(remedy)")
+        }
+        if let used = record.used, now.seconds - used > Self.repetition {
+            return .refused(.usedToken, reason: "the token was used at \(UnixTime(seconds: used)): \(remedy)")
         }
         guard now.seconds < record.expires else {
             return .refused(

@@ -3,6 +3,7 @@
 import CMeshABI
 import FoundationEssentials
 import Glibc
+import IdentityProviders
 import LinuxIO
 public import MeshAdmin
 import SockOps
@@ -109,6 +110,12 @@ public struct LocalNode: Sendable {
     private func removeState(_ report: (UninstallStep) -> Void) {
         let path = configuration.stateDirectory
         guard access(path, F_OK) == 0 else { return }
+        if access(configuration.authorityFile, F_OK) == 0 {
+            do throws(AuthorityFileError) { _ = try LocalAuthority.lock(configuration.authorityFile) } catch {
+                return report(
+                    UninstallStep("directory: \(path)", .failed, detail: "\(error); end that first, or keep it"))
+            }
+        }
         do {
             try FileManager.default.removeItem(atPath: path)
             report(UninstallStep("directory: \(path)", .removed))
