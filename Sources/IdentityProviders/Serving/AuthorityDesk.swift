@@ -60,6 +60,8 @@ final class AuthorityDesk {
     /// Calls that a node may make a second for a long time, and at once.
     static let callsPerSecond: Int64 = 200
     static let burst: Int64 = 1024
+    /// Refusals of strangers, and of nodes that ask too much, that the log has of one second.
+    static let linesPerSecond = 10
     /// Most nodes whose calls are counted; beyond it the counts begin anew.
     static let maximumNodes = 16_384
 
@@ -73,8 +75,9 @@ final class AuthorityDesk {
     private let placement: any IdentityPlacement
     private let report: (AuthorityEvent) -> Void
     private var allowances: [String: Allowance] = [:]
-    /// When a refusal was in the log last, and how many were left out since.
+    /// The second of the last refusal of a stranger, how many of it are in the log, and how many were left out.
     private var toldAt = UnixTime(seconds: 0)
+    private var told = 0
     private var untold = 0
     /// What nodes are told.
     var trust: TrustMaterial
@@ -203,14 +206,15 @@ final class AuthorityDesk {
     private func refuse(
         _ code: AuthorityRefusal, _ reason: String, _ asker: Asker, _ address: String, _ details: [String: String] = [:]
     ) -> AuthorityAnswer {
-        // One line a second of what anybody, or a node that asks too much, can bring about.
+        // Anybody can bring these about, or a node that asks too much.
         if code == .busy || asker.node == nil {
             let now = UnixTime.now
-            guard now > toldAt else {
+            if now > toldAt { (toldAt, told) = (now, 0) }
+            guard told < Self.linesPerSecond else {
                 untold += 1
                 return .refused(code: code, reason: reason)
             }
-            toldAt = now
+            told += 1
         }
         var all = details.merging(["code": code.rawValue, "reason": reason, "asker": asker.name, "address": address]) {
             $1
