@@ -129,17 +129,17 @@ final class AuthorityDesk {
         guard let id = try? MeshMember.node(node, authority.trustDomain), MeshMember.node(of: id) == node else {
             return refuse(.malformed, "that is no name of a node", .stranger, address)
         }
-        let key: String
-        do throws(TLSError) { key = try CertificateRequest(der: request).keyFingerprint } catch {
+        let proof: CertificateRequest
+        do throws(TLSError) { proof = try CertificateRequest(der: request) } catch {
             return refuse(.malformed, "\(error)", .stranger, address)
         }
         do throws(JoinError) {
-            switch try tokens.redeem(token, for: node, key: key, at: now) {
+            switch try tokens.redeem(token, for: node, key: proof.keyFingerprint, at: now) {
             case .refused(let code, let reason): return refuse(code, reason, .stranger, address, ["node": node])
             case .good: break
             }
         } catch { return fail(error.description, .stranger, address) }
-        let answer = certify(id, request, .stranger, address, lasting: authority.lifetimes.node, at: now)
+        let answer = certify(id, proof, .stranger, address, lasting: authority.lifetimes.node, at: now)
         if case .certificate = answer {
             report(AuthorityEvent(.notice, "a node has joined", ["node": node, "address": address]))
         }
@@ -174,12 +174,19 @@ final class AuthorityDesk {
     private func certify(
         _ id: SPIFFEID, _ request: [UInt8], _ asker: Asker, _ address: String, lasting seconds: Int64, at now: UnixTime
     ) -> AuthorityAnswer {
+        let proof: CertificateRequest
+        do throws(TLSError) { proof = try CertificateRequest(der: request) } catch {
+            return refuse(.malformed, "\(error)", asker, address)
+        }
+        return certify(id, proof, asker, address, lasting: seconds, at: now)
+    }
+
+    private func certify(
+        _ id: SPIFFEID, _ proof: borrowing CertificateRequest, _ asker: Asker, _ address: String,
+        lasting seconds: Int64, at now: UnixTime
+    ) -> AuthorityAnswer {
         let chain: [[UInt8]]
         do throws(TLSError) {
-            let proof: CertificateRequest
-            do throws(TLSError) { proof = try CertificateRequest(der: request) } catch {
-                return refuse(.malformed, "\(error)", asker, address)
-            }
             chain = try authority.certify(id, for: proof, lasting: seconds, at: now)
         } catch { return fail("\(error)", asker, address) }
         // Whoever revokes what a node has needs the numbers of all of it.

@@ -121,12 +121,9 @@ extension Engine {
     }
 
     /// Whether a relay goes in clear to a pod of another node that takes tunnels, as it did before the pod joined the mesh.
-    private func isInClear(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
-        guard downstream.pointee.origin.direction == .outbound, exchange.pointee.upstream?.pointee.channel.mark == nil,
-            let snapshot = holds.current?.pointee.snapshot
-        else { return false }
-        let address = exchange.pointee.record.endpoint.address
-        return snapshot._withUnsafeGuaranteedRef { $0.remotePods[address] != nil }
+    func isInClear(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
+        downstream.pointee.origin.direction == .outbound && exchange.pointee.upstream?.pointee.channel.mark == nil
+            && takesTunnels(exchange.pointee.record.endpoint.address)
     }
 
     // MARK: - What is counted

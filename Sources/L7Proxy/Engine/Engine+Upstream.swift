@@ -110,17 +110,19 @@ extension Engine {
 
     /// Whether a connection has gone in clear to a pod that is reached through tunnels by now: it was asked for before.
     private func isInClear(_ upstream: UpstreamPointer) -> Bool {
-        guard upstream.pointee.channel.mark == nil, let snapshot = holds.current?.pointee.snapshot else { return false }
-        let address: IPAddress
         if let pool = upstream.pointee.pool {
-            guard pool.pointee.key.outsider == nil else { return false }
-            address = pool.pointee.key.address
-        } else {
-            guard let exchange = upstream.pointee.exchange,
-                exchange.pointee.downstream?.pointee.origin.direction == .outbound
-            else { return false }
-            address = exchange.pointee.record.endpoint.address
+            return upstream.pointee.channel.mark == nil && pool.pointee.key.outsider == nil
+                && takesTunnels(pool.pointee.key.address)
         }
+        guard let exchange = upstream.pointee.exchange, let downstream = exchange.pointee.downstream else {
+            return false
+        }
+        return isInClear(exchange, downstream)
+    }
+
+    /// Whether an address is that of a pod which is reached through tunnels, by the newest configuration.
+    func takesTunnels(_ address: IPAddress) -> Bool {
+        guard let snapshot = holds.current?.pointee.snapshot else { return false }
         return snapshot._withUnsafeGuaranteedRef { $0.remotePods[address] != nil }
     }
 

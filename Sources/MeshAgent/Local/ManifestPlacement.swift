@@ -65,17 +65,8 @@ final class ManifestPlacement: IdentityPlacement {
     }
 
     private func place() {
-        var namespaces: [String: Namespace] = [:]
-        var pods: [Pod] = []
-        for object in store.objects.objects.values {
-            switch object {
-            case .namespace(let namespace): namespaces[namespace.metadata.name] = namespace
-            case .pod(let pod): pods.append(pod)
-            default: break
-            }
-        }
         nodes = [:]
-        for pod in pods where pod.wantsMesh(in: namespaces[pod.metadata.namespace]) {
+        for pod in store.podsThatWantMesh {
             guard let node = pod.nodeName else { continue }
             let account = Account(namespace: pod.metadata.namespace, name: pod.serviceAccountName)
             nodes[account, default: []].insert(node)

@@ -119,18 +119,9 @@ final class MeshState {
 
     /// The pods of this node that have asked for the mesh.
     private func localPods() -> [NamespacedName: Pod] {
-        var namespaces: [String: Namespace] = [:]
-        var pods: [Pod] = []
-        for object in store.objects.objects.values {
-            switch object {
-            case .namespace(let namespace): namespaces[namespace.metadata.name] = namespace
-            case .pod(let pod): pods.append(pod)
-            default: break
-            }
-        }
-        return Dictionary(
-            pods.filter { isLocal($0) && $0.wantsMesh(in: namespaces[$0.metadata.namespace]) }
-                .map { ($0.namespacedName, $0) }, uniquingKeysWith: { first, _ in first })
+        Dictionary(
+            store.podsThatWantMesh.filter(isLocal).map { ($0.namespacedName, $0) },
+            uniquingKeysWith: { first, _ in first })
     }
 
     /// Manifests without a cluster need not name a node: a namespace to bind to says as much.
