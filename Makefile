@@ -25,13 +25,14 @@ SLICE_SECONDS ?= 60
 SLICE_MINUTES ?= 1
 # Test targets of values, which may run side by side. The others load programs, make namespaces or wait for times.
 VALUE_TESTS := MeshModelTests|MeshManifestsTests|ProxyProtocolTests|IdentityTests|TLSEngineTests|IdentityProvidersTests
+VALUE_TESTS := $(VALUE_TESTS)|L7ProxyTests[.](DifferentialTests|PrefixTests|ByteScannerTests|RoundTripTests)
 
 export PYTHON
 
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
 .PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-and-values fuzz-slice \
-	test-integration test-of-tests soak-bytes-and-test-of-tests bench bench-l7 bench-mtls bench-routes soak soak-bytes \
+	test-integration test-of-tests bench bench-l7 bench-mtls bench-routes soak soak-bytes \
 	soak-l7 soak-bodies fuzz kernels lint format presubmit install clean
 
 help: ## list the targets
@@ -58,9 +59,9 @@ test: ## everything: lint, unit and root tests, a minute each of soak and fuzz (
 	# The tests of the kernel go one after another, so they leave a core to what needs no quiet.
 	$(MAKE) BOOTSTRAP=no --jobs 3 --output-sync=target test-kernel lint-and-values fuzz-slice
 	$(MAKE) BOOTSTRAP=no test-integration
-	# None of them measures a time, so they share the machine.
-	BUILT=yes $(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target soak-bytes-and-test-of-tests soak-l7 \
-		SOAK_GIGABYTES=$(SLICE_GIGABYTES) SOAK_MINUTES=$(SLICE_MINUTES) SOAK_REST=20
+	# The soak of bytes takes the whole machine. The one of requests waits for most of its time.
+	BUILT=yes $(MAKE) BOOTSTRAP=no soak-bytes SOAK_GIGABYTES=$(SLICE_GIGABYTES)
+	BUILT=yes $(MAKE) BOOTSTRAP=no --jobs 2 --output-sync=target test-of-tests soak-l7 SOAK_MINUTES=$(SLICE_MINUTES) SOAK_REST=20
 
 test-unit: bpf ## the Swift tests; without root, those that need it are skipped
 	$(SWIFT) test
@@ -99,10 +100,6 @@ test-integration: need-root
 
 test-of-tests: need-root
 	scripts/test-of-tests.sh
-
-# One after the other: both load the kernel's fast path.
-soak-bytes-and-test-of-tests: soak-bytes
-	$(MAKE) BOOTSTRAP=no test-of-tests
 
 bench: ## measure all, fail if a limit is missed; docs/benchmarks keeps the results (root)
 	@$(call bootstrap,--bench)

@@ -3,13 +3,15 @@
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from harness.manifests import app, network_policy
+from harness.agent import binary
+from harness.manifests import app, network_policy, service, text
 from harness.meshed import Meshed
-from harness.processes import PATIENCE, CommandFailed
+from harness.processes import PATIENCE, CommandFailed, spawn
 from harness.world import eventually
 
 FAILING = Path(__file__).parent / "harness/failing_fsync.c"
@@ -31,12 +33,20 @@ def preloaded(tmp_path_factory):
 def node(preloaded, tmp_path):
     made = Meshed(pods=("a", "b"), starts=False)
     try:
-        made.disk_fails = tmp_path / "disk-fails"
-        made.agent.environment = {"LD_PRELOAD": preloaded, "FAILING_FSYNC": made.disk_fails}
+        made.disk_fails, made.disk_is_slow = tmp_path / "disk-fails", tmp_path / "disk-is-slow"
+        made.agent.environment = {"LD_PRELOAD": preloaded, "FAILING_FSYNC": made.disk_fails, "SLOW_FSYNC": made.disk_is_slow}
         made.agent.start()
         yield made
     finally:
         made.remove()
+
+
+def start_applying(node, policy):
+    words = [binary("meshctl"), "policy", "apply", "--socket", node.agent.socket, "-f", "-"]
+    process = spawn(*words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process.stdin.write(text(policy))
+    process.stdin.close()
+    return process
 
 
 def names(node):
@@ -63,6 +73,30 @@ def test_a_disk_that_fails_is_told_and_tried_again(node):
     eventually(lambda: not node.agent.json("status")["notReady"])
     node.agent.apply(MUTE)
     assert names(node) == {"b-hears-nobody", "a-says-nothing"}
+    listener.close()
+
+
+def test_only_who_wants_it_durable_waits_for_a_slow_disk(node):
+    listener = node.server("b", 8080)
+    assert node.outcome("a", "b", 8080) == "ok"
+    generation = node.agent.json("status")["generation"]
+    node.disk_is_slow.touch()
+    applying = [start_applying(node, DEAF)]
+    try:
+        eventually(lambda: node.outcome("a", "b", 8080) == "ECONNREFUSED", what="the policy")
+        # Others are answered, and so is the directory read: requests hang on this loop.
+        assert node.agent.json("status")["generation"] == generation + 1
+        node.agent.write_config("service.yaml", service("web", app("b"), [(80, 8080)], ["10.96.81.9"]))
+        eventually(lambda: any(one["name"] == "web" for one in node.agent.json("services")), what="the Service")
+        applying.append(start_applying(node, MUTE))
+        time.sleep(0.2)
+        assert [one.poll() for one in applying] == [None, None], "neither is told to be in force"
+        assert names(node) == {"b-hears-nobody"}, "one after the other"
+    finally:
+        node.disk_is_slow.unlink()
+    assert [one.wait(PATIENCE) for one in applying] == [0, 0]
+    assert names(node) == {"b-hears-nobody", "a-says-nothing"}
+    assert node.outcome("a", "b", 8080) == "EPERM"
     listener.close()
 
 

@@ -58,7 +58,7 @@ def test_an_address_taken_from_the_interface_sheds_no_policy(node):
     assert node.outcome("a", "b", PORT) == "EPERM"
     pod = node.pod("a")
     run(*pod.enter("ip", "-6", "addr", "del", f"{pod.ipv6}/64", "dev", "eth0"))
-    watch(node, "EPERM", 12, "a", "b", PORT)
+    watch(node, "EPERM", 6, "a", "b", PORT)
     reason = redirection(node, "a", "failed")
     assert pod.ipv6 in reason and "stays in force" in reason
     status = node.agent.json("status")

@@ -73,12 +73,12 @@ def test_a_read_ends_where_the_redirected_bytes_do(world, family):
     """After a run of small writes that nobody has read, the others come by TCP. A read gives what was redirected: less than
     it was asked for, though more is there."""
     client, server = world.connect(family, client_options=[NODELAY])
-    assert client.pour(10_000, chunk=100) == 10_000
+    assert client.pour(40_000, chunk=100) == 40_000
     first = len(server.recv(65536))
     if world.redirects:
-        # One less if they came so fast that they are a stream.
-        assert first in (63 * 100, 64 * 100)
-    assert server.drain(10_000 - first, position=first) == 10_000 - first
+        # Fewer, at the end of a window of 64, if they came so fast that they are a stream.
+        assert first in (63 * 100, 127 * 100, 191 * 100, 255 * 100, 256 * 100)
+    assert server.drain(40_000 - first, position=first) == 40_000 - first
 
 
 def test_waitall_ends_at_the_end_of_the_stream(world, family):

@@ -211,7 +211,7 @@ def test_what_has_come_by_both_paths_before_the_proxy_reads_is_read(routed, clie
     os.kill(proxy, signal.SIGSTOP)
     try:
         opened.send(b"PUT / HTTP/1.1\r\nHost: web\r\nContent-Length: 20000\r\n\r\n")
-        opened.pour(20_000, chunk=200)
+        opened.pour(20_000, chunk=50)
     finally:
         os.kill(proxy, signal.SIGCONT)
     assert answer()["received"] == 20_000

@@ -33,7 +33,7 @@ extension Agent: AdminHandler {
     public func generations(_ request: GenerationsRequest) throws(AdminError) -> any Sequence<GenerationReport> {
         let state = try running().state
         let current = state.reconciler.writer.tables.generation
-        let oldest = state.applied.generations.first.map { $0.number - 1 } ?? state.applied.generation
+        let oldest = state.writer.applied.generations.first.map { $0.number - 1 } ?? state.writer.applied.generation
         let reports = state.numbers.generations.reversed().map { record in
             GenerationReport(
                 generation: record.generation, time: record.time, cause: record.cause, changes: record.changes,
@@ -128,7 +128,7 @@ extension Agent: AdminHandler {
         }
     }
 
-    /// Meanwhile other calls are answered.
+    /// When it is in force and durable. Meanwhile other calls are answered.
     private func answer(
         _ responder: Responder<PolicyChangeResult>,
         _ body: @escaping (PolicyCalls) throws(AdminError) -> PolicyChangeResult
@@ -136,12 +136,23 @@ extension Agent: AdminHandler {
         let began = ContinuousClock.now
         let change = { [self] in
             do throws(AdminError) {
-                responder.succeed(try body(PolicyCalls(running().state, since: began)))
+                let state = try running().state
+                let result = try body(PolicyCalls(state, since: began))
+                state.writer.whenSettled { problem in
+                    guard let problem else { return responder.succeed(result) }
+                    responder.fail(
+                        AdminError(
+                            .failed, "in force as generation \(result.generation), but \(problem)",
+                            hint: """
+                                a restart of the agent keeps it; the disk is tried again soon, and before the next change
+                                """))
+                }
             } catch {
                 responder.fail(error)
             }
         }
-        if let node { node.perform(change) } else { change() }
+        guard let node else { return change() }
+        node.perform { [writer = node.state.writer] in writer.perform(change) }
     }
 
     public func prepareRun(_ request: PrepareRunRequest, by caller: AdminCaller) throws(AdminError) -> RunTarget {

@@ -26,7 +26,7 @@ struct StatusReporter {
     static func notReady(_ node: Node, _ supervisor: ProxySupervisor?) -> [String] {
         let state = node.state
         var reasons = [
-            state.directoryProblem, state.lateProblem, state.durabilityProblem, node.takeoverProblem,
+            state.directoryProblem, state.lateProblem, state.writer.problem, node.takeoverProblem,
         ].compactMap { $0 }
         // It judges requests by what the agent before has told it.
         if let supervisor, supervisor.isServing == nil {

@@ -121,6 +121,8 @@ public final class Agent {
     /// - Throws: ``AgentError`` if the kernel refuses to wait.
     public func run() throws(AgentError) {
         do throws(SystemError) { try loop.run() } catch { throw AgentError("event loop: \(error)") }
+        // Whoever waits for the disk is answered.
+        node?.state.writer.finish()
         server?.close()
         logger.info("agent stopped", metadata: ["node": "\(configuration.node)"])
     }

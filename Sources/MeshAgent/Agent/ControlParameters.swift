@@ -52,9 +52,9 @@ struct ControlParameters: Equatable {
         // 712 bytes of kernel memory each, rounded up to 1 KiB by the allocator (struct sk_msg).
         control.store(512, to: \.message_cap)
         control.store(1024, to: \.small_write)
-        // HTTP/2 with many streams leaves some tens of small frames unread while its peer waits for a processor; a stream
-        // of small writes comes to more.
-        control.store(64, to: \.small_write_run)
+        // HTTP/2 leaves a small frame or two of each stream unread while its peer waits for a processor, and a hundred streams
+        // are common; a stream of small writes comes to more.
+        control.store(256, to: \.small_write_run)
         // 64 small questions and answers take longer than this on any machine; a stream of writes does not.
         control.store(200_000, to: \.stream_window_ns)
         control.store(UInt32(MESH_MAX_ENDS) / 8, to: \.ends_quota)

@@ -117,8 +117,12 @@ final class Node {
                             || writer.tables.workloads[$0].map { $0.flags & MESH_WL_READY.rawValue != 0 } ?? false
                     })))
         writer.openNamespace = { [weak reconciler] (cookie) throws(BPFError) in reconciler?.openNamespace(cookie) }
+        let stateWriter: StateWriter
+        do throws(SystemError) { stateWriter = try StateWriter(opened.state, on: loop, logger: logger) } catch {
+            throw AgentError("cannot write the state directory beside the loop: \(error)")
+        }
         state = MeshState(
-            on: loop, node: configuration.node, configDirectory: configuration.configDirectory, applied: opened.state,
+            on: loop, node: configuration.node, configDirectory: configuration.configDirectory, writer: stateWriter,
             loaded: opened.loaded, numbers: numbers, reconciler: reconciler, logger: logger)
         flows = FlowLog(logger: logger)
         maintenance = ConnectionMaintenance(cutter: SocketCutter(logger: logger), logger: logger)
@@ -168,7 +172,7 @@ final class Node {
         }
         takeOver()
         every(.seconds(1)) { $0.takeOver() }
-        every(.seconds(10)) { $0.regularWork() }
+        every(.seconds(5)) { $0.regularWork() }
         every(.seconds(60)) { $0.reap() }
         lookOutside()
     }
@@ -187,6 +191,7 @@ final class Node {
         configWatch?.stop()
         namespaceWatch.stop()
         state.reconciler.finishGracePeriod()
+        state.writer.finish()
     }
 
     // MARK: - Work

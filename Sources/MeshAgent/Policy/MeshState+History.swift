@@ -37,14 +37,14 @@ extension MeshState {
             }
             number = record.applied
         } else {
-            guard applied.generation > 0 else {
+            guard writer.applied.generation > 0 else {
                 throw AdminError(.conflict, "nothing has been applied by meshctl, so there is nothing to go back to")
             }
-            number = applied.generation - 1
+            number = writer.applied.generation - 1
         }
-        guard number != applied.generation else { return ([], []) }
+        guard number != writer.applied.generation else { return ([], []) }
         let texts: [(reference: ObjectReference, text: String?)]
-        do throws(RollbackError) { texts = try applied.rollback(to: number) } catch {
+        do throws(RollbackError) { texts = try writer.applied.rollback(to: number) } catch {
             throw AdminError(.conflict, error.description)
         }
         var objects: [ManifestObject] = []

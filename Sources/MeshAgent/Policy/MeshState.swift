@@ -11,7 +11,7 @@ import SockOps
 /// Belongs to the control thread. Whatever changes the mesh goes through ``reconcile(cause:changes:applied:_:)``.
 final class MeshState {
     private(set) var store: ObjectStore
-    private(set) var applied: AppliedState
+    let writer: StateWriter
     private(set) var numbers: NumberFile
     let reconciler: Reconciler
     /// Called after a change that the kernel enforces, before anything slow.
@@ -22,8 +22,6 @@ final class MeshState {
     private(set) var directoryProblem: String?
     /// What could not be written after a flip, and is tried again.
     private(set) var lateProblem: String?
-    /// Why a failure of the machine's power would take back what is in force; `nil` if it would not.
-    private(set) var durabilityProblem: String?
 
     /// Kinds of object that are read: all that something here acts on.
     let kinds: Set<ObjectKind>
@@ -38,12 +36,12 @@ final class MeshState {
     ///   - reconciler: has seen no object yet; nothing changes in the kernel before ``start()``.
     ///   - loaded: what was in the state directory.
     init(
-        on loop: EventLoop, node: String, configDirectory: String?, applied: AppliedState, loaded: AppliedState.Loaded,
+        on loop: EventLoop, node: String, configDirectory: String?, writer: StateWriter, loaded: AppliedState.Loaded,
         numbers: NumberFile, reconciler: Reconciler, logger: Logger
     ) {
         self.loop = loop
         self.node = node
-        self.applied = applied
+        self.writer = writer
         self.numbers = numbers
         self.reconciler = reconciler
         self.logger = logger
@@ -106,7 +104,7 @@ final class MeshState {
             numbers.append(
                 .init(
                     generation: outcome.generation, time: .now, cause: cause, changes: changes,
-                    applied: applied.generation))
+                    applied: writer.applied.generation))
             logger.info("generation in force", metadata: ["generation": "\(outcome.generation)", "cause": "\(cause)"])
             scheduleSave()
         } else if !outcome.changes.isEmpty {
@@ -178,7 +176,7 @@ final class MeshState {
         if lateProblem != nil, let outcome = try? reconciler.retryLate() {
             finish(outcome, cause: "retry", changes: [])
         }
-        settleApplied()
+        writer.settle()
         if mustSave { scheduleSave() }
     }
 
@@ -245,22 +243,19 @@ final class MeshState {
     }
 
     private func rememberDirectory() {
-        do throws(StateFileError) {
-            try applied.remember(store.directoryObjects)
-        } catch {
-            logger.error("last good objects not remembered", metadata: ["error": "\(error)"])
-        }
+        writer.remember { [weak self] in self?.store.directoryObjects ?? [] }
     }
 
     // MARK: - What meshctl applies
 
-    /// Applies and deletes objects: all of it in force and durable, or nothing.
+    /// Applies and deletes objects: all of it in force, or nothing. To be called in ``StateWriter/perform(_:)``, and told
+    /// to others when it is durable.
     ///
     /// The disk is waited for after the flip: it may take longer than everything else, and who loses the power that the
     /// disk wanted has no kernel either that enforces what nobody was told of.
     ///
     /// - Parameter cause: who and what, for histories.
-    /// - Throws: ``AdminError``; nothing is changed, or it says that all is in force and the disk has failed.
+    /// - Throws: ``AdminError``; nothing is changed.
     func change(
         apply objects: [ManifestObject], delete deletions: [ObjectReference], cause: String
     ) throws(AdminError) -> (plan: ApplyPlan, outcome: Reconciler.Outcome?) {
@@ -290,38 +285,18 @@ final class MeshState {
             outcome = try reconcile(
                 cause: cause, changes: Self.report(plan.changes), change, reverse: reverse
             ) { () throws(StateFileError) in
-                try applied.stage(plan.changes, time: time, summary: cause)
+                try writer.stage(plan.changes, time: time, summary: cause)
             }
-            settleApplied()
+            writer.settle()
             if outcome.generation == outcome.previousGeneration {
-                numbers.setApplied(applied.generation)
+                numbers.setApplied(writer.applied.generation)
                 scheduleSave()
             }
         } catch {
             _ = store.execute(undo)
             throw AdminError(.failed, "nothing was changed: \(error)")
         }
-        if let durabilityProblem {
-            throw AdminError(
-                .failed, "in force as generation \(outcome.generation), but \(durabilityProblem)",
-                hint: "a restart of the agent keeps it; the disk is tried again soon, and before the next change")
-        }
         return (plan, outcome)
-    }
-
-    /// Makes durable what was applied, or remembers that it is not.
-    private func settleApplied() {
-        guard !applied.isSettled else { return }
-        do throws(StateFileError) {
-            try applied.settle()
-            durabilityProblem = nil
-            if let late = applied.lateFailure {
-                logger.warning("applied objects not written out", metadata: ["error": "\(late)"])
-            }
-        } catch {
-            durabilityProblem = "a failure of power would take back what was applied last: \(error)"
-            logger.error("applied objects not durable", metadata: ["error": "\(error)"])
-        }
     }
 
     // MARK: - Numbers

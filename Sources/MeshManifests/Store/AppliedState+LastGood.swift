@@ -8,14 +8,35 @@ extension AppliedState {
     /// Only what differs from the last call is written.
     ///
     /// - Throws: ``StateFileError``; the next call tries again.
-    public mutating func remember(_ objects: [ManifestObject]) throws(StateFileError) {
+    mutating func remember(_ objects: [ManifestObject]) throws(StateFileError) {
+        guard let (work, texts) = beginRemembering(objects) else { return }
+        try endRemembering(texts, work.perform())
+    }
+
+    /// Begins what ``remember(_:)`` does.
+    ///
+    /// - Returns: what waits for the disk, and what ``endRemembering(_:_:)`` wants beside what it gives; nothing else is
+    ///   remembered until then. `nil` if nothing differs.
+    public func beginRemembering(_ objects: [ManifestObject]) -> (work: DiskWork, texts: [ObjectReference: String])? {
         let wanted = Dictionary(
             objects.map { ($0.reference, Self.encode($0)) }, uniquingKeysWith: { first, _ in first })
         let changed = wanted.filter { lastGoodTexts[$0.key] != $0.value }.sorted { $0.key < $1.key }
         let gone = lastGoodTexts.keys.filter { wanted[$0] == nil }.sorted()
-        try lastGood.replace(
-            changed.map { (StateFile.name($0.key), StateFile.encode($0.value)) }, removing: gone.map(StateFile.name))
-        lastGoodTexts = wanted
+        guard !changed.isEmpty || !gone.isEmpty else { return nil }
+        let lastGood = lastGood
+        let work = DiskWork { () throws(StateFileError) in
+            try lastGood.replace(
+                changed.map { (StateFile.name($0.key), StateFile.encode($0.value)) }, removing: gone.map(StateFile.name)
+            )
+        }
+        return (work, wanted)
+    }
+
+    public mutating func endRemembering(
+        _ texts: [ObjectReference: String], _ outcome: DiskWork.Outcome
+    ) throws(StateFileError) {
+        try outcome.get()
+        lastGoodTexts = texts
     }
 
     func loadLastGood(from directory: DurableDirectory, _ loaded: inout Loaded) throws(StateFileError) {

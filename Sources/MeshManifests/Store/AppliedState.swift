@@ -120,24 +120,39 @@ public struct AppliedState: Sendable {
     ///
     /// - Throws: ``StateFileError``; the generation stays as it is, and the next call tries again.
     public mutating func settle() throws(StateFileError) {
-        guard let (next, hasFailed) = unsettled else { return }
+        guard let work = beginSettling() else { return }
+        try endSettling(work.perform())
+        do { if isDueForTidying { try tidy() } } catch {
+            // The generation is durable: the next change, or the next start, does this again.
+            lateFailure = error
+        }
+    }
+
+    /// Begins what ``settle()`` does.
+    ///
+    /// - Returns: what waits for the disk; ``endSettling(_:)`` takes what it gives, and until then nothing else is done
+    ///   to this state. `nil` if the newest generation is durable.
+    public mutating func beginSettling() -> DiskWork? {
+        guard let (next, hasFailed) = unsettled else { return nil }
         let name = Self.historyName(next.number)
         unsettled?.hasFailed = true
-        if hasFailed {
+        let history = history
+        return DiskWork { () throws(StateFileError) in
+            guard hasFailed else { return try history.publish(name) }
             // After a failed fsync the kernel takes bytes for written that are not (fs/buffer.c): they are given again.
             try history.replace([(name, StateFile.encode(next.json))])
             try history.remove(name + DurableDirectory.stagedEnding)
-        } else {
-            try history.publish(name)
         }
+    }
+
+    /// - Throws: what the disk said; ``beginSettling()`` tries again.
+    public mutating func endSettling(_ outcome: DiskWork.Outcome) throws(StateFileError) {
+        try outcome.get()
         unsettled = nil
         do {
             lateFailure = nil
             try catchUp()
-            // Only if nobody tidies up: it waits for the disk twice more, and somebody waits for this change.
-            if generations.count > 2 * keptGenerations { try tidy() }
         } catch {
-            // The generation is durable: the next change, or the next start, does this again.
             lateFailure = error
         }
     }
@@ -181,21 +196,38 @@ public struct AppliedState: Sendable {
         behind = []
     }
 
-    /// Forgets the generations beyond ``keptGenerations``. To be called when nobody waits.
+    /// Forgets the generations beyond ``keptGenerations``.
     ///
     /// - Throws: ``StateFileError``; nothing is lost then, and the next call tries again.
-    public mutating func tidy() throws(StateFileError) {
-        guard generations.count > keptGenerations else { return }
-        try settle()
+    mutating func tidy() throws(StateFileError) {
+        if let work = beginSettling() { try endSettling(work.perform()) }
         try catchUp()
+        if let work = beginTidying() { try endTidying(work.perform()) }
+    }
+
+    /// Whether ``beginTidying()`` is worth that the disk is waited for twice more.
+    public var isDueForTidying: Bool { isSettled && behind.isEmpty && generations.count > 2 * keptGenerations }
+
+    /// Begins to forget the generations beyond ``keptGenerations``, as ``beginSettling()`` begins to settle. To be called
+    /// when nobody waits.
+    ///
+    /// - Returns: `nil` if there is nothing to forget, or if what must outlive it is not written.
+    public mutating func beginTidying() -> DiskWork? {
+        guard isSettled, behind.isEmpty, generations.count > keptGenerations else { return nil }
         let old = generations.prefix(generations.count - keptGenerations)
-        let files = Set(old.flatMap { $0.changes.map { StateFile.name($0.reference) } })
         // The files that these generations changed must outlive them.
-        try applied.synchronize(files: files.sorted())
-        for generation in old {
-            try history.remove(Self.historyName(generation.number))
-            generations.removeFirst()
+        let files = Set(old.flatMap { $0.changes.map { StateFile.name($0.reference) } }).sorted()
+        let names = old.map { Self.historyName($0.number) }
+        let (applied, history) = (applied, history)
+        return DiskWork { () throws(StateFileError) in
+            try applied.synchronize(files: files)
+            for name in names { try history.remove(name) }
         }
+    }
+
+    public mutating func endTidying(_ outcome: DiskWork.Outcome) throws(StateFileError) {
+        try outcome.get()
+        generations.removeFirst(generations.count - keptGenerations)
     }
 }
 

@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Preloaded into a process whose disk shall fail: fsync gives EIO while the file named by FAILING_FSYNC exists. */
+/* Preloaded into a process whose disk shall fail or be slow: fsync gives EIO while the file named by FAILING_FSYNC exists,
+   and does not return while the one named by SLOW_FSYNC does. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+static int exists(const char *variable)
+{
+	const char *path = getenv(variable);
+
+	return path && access(path, F_OK) == 0;
+}
+
 int fsync(int fd)
 {
-	if (access(getenv("FAILING_FSYNC"), F_OK) == 0) {
+	while (exists("SLOW_FSYNC"))
+		usleep(10000);
+	if (exists("FAILING_FSYNC")) {
 		errno = EIO;
 		return -1;
 	}
