@@ -86,7 +86,7 @@ def test_only_who_wants_it_durable_waits_for_a_slow_disk(node):
         eventually(lambda: node.outcome("a", "b", 8080) == "ECONNREFUSED", what="the policy")
         # Others are answered, and so is the directory read: requests hang on this loop.
         assert node.agent.json("status")["generation"] == generation + 1
-        node.agent.write_config("service.yaml", service("web", app("b"), [(80, 8080)], ["10.96.81.9"]))
+        node.agent.write_config("service.yaml", service("web", {"app": "b"}, [(80, 8080)], ["10.96.81.9"]))
         eventually(lambda: any(one["name"] == "web" for one in node.agent.json("services")), what="the Service")
         applying.append(start_applying(node, MUTE))
         time.sleep(0.2)
