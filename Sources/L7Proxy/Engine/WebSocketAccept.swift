@@ -17,7 +17,7 @@ enum WebSocketAccept {
             let length = key.count + suffix.utf8CodeUnitCount
             for index in 0..<suffix.utf8CodeUnitCount { padded[key.count + index] = suffix.utf8Start[index] }
             padded[length] = 0x80
-            padded[126] = UInt8(truncatingIfNeeded: length * 8 >> 8)
+            padded[126] = UInt8(truncatingIfNeeded: (length * 8) >> 8)
             padded[127] = UInt8(truncatingIfNeeded: length * 8)
             var state = SHA1State()
             state.add(UnsafeRawBufferPointer(rebasing: padded[..<64]))
