@@ -42,7 +42,6 @@ extension Engine {
         exchange.pointee.record.attempts &+= 1
         let timeout = backendTimeout(exchange, downstream)
         if timeout > 0 { exchange.pointee.attemptDeadline = now + timeout }
-        if asksForWebSocket(exchange) { exchange.pointee.marks.insert(.onlyHTTP1) }
         let showsClient = exchange.pointee.service?.pointee.poolsPerClient ?? downstream.pointee.showsClient
         let key = UpstreamPool.Key(
             address: endpoint.address, port: endpoint.port, network: origin.network, outsider: origin.outsider,

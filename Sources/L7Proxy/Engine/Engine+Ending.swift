@@ -103,7 +103,7 @@ extension Engine {
         if exchange.pointee.marks.contains(.relay) { endMeter(exchange) }
         let hasHead =
             exchange.pointee.stage != .head && exchange.pointee.stage != .tunnel
-            && !exchange.pointee.marks.contains(.relay)
+            && !exchange.pointee.isTunnelOfConnection && !exchange.pointee.marks.contains(.relay)
         withUnsafePointer(to: &exchange.pointee.requestFields) { table in
             let text = RequestText(
                 message: hasHead ? exchange.pointee.message : nil, head: exchange.pointee.head,

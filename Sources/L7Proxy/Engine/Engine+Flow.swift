@@ -30,11 +30,14 @@ extension Engine {
         exchange.pointee.marks.insert(.bodyBegan)
         let outcome = pumpRequest(exchange, downstream, upstream)
         if exchange.pointee.mirror != nil { feedMirrors(exchange) }
-        if configuration.bodyBytes > 0, exchange.pointee.requestBody.moved > configuration.bodyBytes {
+        if configuration.bodyBytes > 0, exchange.pointee.requestBody.moved > configuration.bodyBytes,
+            !exchange.pointee.marks.contains(.streamTunnel)
+        {
             return answer(exchange, .bodyTooLarge)
         }
         switch outcome {
-        case .starved, .blocked: break
+        case .starved: relaxTunnel(exchange, downstream, upstream)
+        case .blocked: break
         case .yielded: wake(exchange)
         case .ended:
             if exchange.pointee.marks.contains(.streamTunnel), !endUpload(upstream) { return }
@@ -65,7 +68,8 @@ extension Engine {
     ) {
         let outcome = pumpResponse(exchange, downstream, upstream)
         switch outcome {
-        case .starved, .blocked: break
+        case .starved: relaxTunnel(exchange, downstream, upstream)
+        case .blocked: break
         case .yielded: wake(exchange)
         case .malformed, .sourceBroken, .noMemory:
             // RFC 9112 section 8: the client must see that the response is not complete.
@@ -80,12 +84,14 @@ extension Engine {
                 return finish(exchange)
             }
             if exchange.pointee.marks.contains(.streamTunnel) {
+                if exchange.pointee.stream == nil, !endDownload(exchange, downstream) { return }
                 // The other direction goes on.
                 guard !exchange.pointee.marks.isDisjoint(with: [.requestDone, .uploadBroken]) else { return }
                 if upstream.pointee.session == nil {
                     close(upstream)
                     return responseEnded(exchange, downstream)
                 }
+                if exchange.pointee.stream == nil { return endTunnel(exchange, downstream, upstream) }
             }
             if upstream.pointee.session != nil {
                 leaveStream(exchange, upstream, isComplete: exchange.pointee.marks.contains(.requestDone))

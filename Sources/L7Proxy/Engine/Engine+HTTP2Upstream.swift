@@ -59,7 +59,7 @@ extension Engine {
     /// Whether it is known that the backend takes the request, or does not. Extended CONNECT must not be sent before its
     /// settings have come (RFC 8441 section 3).
     func mayCarry(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
-        upstream.pointee.isSettled || !exchange.pointee.head.options.contains(.extendedConnect)
+        upstream.pointee.isSettled || !asksForTunnel(exchange)
     }
 
     /// Gives the connection's room to the requests that have waited longest, or keeps it.
@@ -80,18 +80,21 @@ extension Engine {
     /// Opens a stream for the request; if there can be none, the attempt has failed.
     mutating func openStream(_ upstream: UpstreamPointer, for exchange: ExchangePointer) {
         guard let session = upstream.pointee.session else { return }
-        let isExtended = exchange.pointee.head.options.contains(.extendedConnect)
-        if isExtended, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) {
-            return answer(exchange, .methodNotSupported)
+        let isTunnel = asksForTunnel(exchange)
+        if isTunnel, !session._withUnsafeGuaranteedRef({ $0.peerTakesExtendedConnect }) { return goByHTTP1(exchange) }
+        guard writeHTTP2Request(exchange, upstream, isTunnel: isTunnel) else {
+            return answer(exchange, .malformedRequest)
         }
-        guard writeHTTP2Request(exchange, upstream) else { return answer(exchange, .malformedRequest) }
         let head = exchange.pointee.head
         let stream = session._withUnsafeGuaranteedRef {
             try? $0.request(
-                headWriter, method: isExtended ? .connect : head.method,
-                endOfStream: head.framing == .none && !isExtended)
+                headWriter, method: isTunnel ? .connect : head.method, endOfStream: head.framing == .none && !isTunnel)
         }
         guard let stream else { return attemptFailed(exchange, .notProcessed, .connectFailed) }
+        if isTunnel {
+            exchange.pointee.marks.remove(.requestDone)
+            exchange.pointee.marks.insert(.awaitsTunnel)
+        }
         session._withUnsafeGuaranteedRef { $0.hold(stream) }
         stream.context = Int(bitPattern: exchange)
         exchange.pointee.upstreamStream = stream

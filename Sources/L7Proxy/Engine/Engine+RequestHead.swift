@@ -20,19 +20,21 @@ extension Engine {
             exchange.pointee.marks.insert(.isUpgrade)
             forwarding.keepsUpgrade = true
         }
-        let needsKey =
-            forwarding.keepsUpgrade && exchange.pointee.head.options.contains(.extendedConnect)
-            && exchange.pointee.requestFields.first(.secWebsocketKey) == nil
+        exchange.pointee.webSocketKey = nil
+        if forwarding.keepsUpgrade, exchange.pointee.head.options.contains(.extendedConnect),
+            upgradesToWebSocket(exchange, message)
+        {
+            // RFC 6455 section 4.1; one of a stream says nothing (RFC 8441 section 5).
+            exchange.pointee.requestFields.remove(.secWebsocketKey)
+            exchange.pointee.webSocketKey = WebSocketKey(nextRandom(), nextRandom())
+        }
         if hasRewrite(exchange) { rewrite(exchange, &forwarding) }
         var writer = HTTP1HeadWriter(upstream.pointee.channel.output.space)
         writer.beginRequest(exchange.pointee.head, &exchange.pointee.requestFields, in: message, forwarding)
         if configuration.addsForwardedFor {
             downstream.pointee.clientText.withBytes { writer.field(.xForwardedFor, $0) }
         }
-        if needsKey {
-            // RFC 6455 section 4.1; a stream has none (RFC 8441 section 5).
-            WebSocketKey(nextRandom(), nextRandom()).withText { writer.field(.secWebsocketKey, $0) }
-        }
+        if let key = exchange.pointee.webSocketKey { key.withText { writer.field(.secWebsocketKey, $0) } }
         ruleHeaders.add(to: &writer, unlessDroppedBy: backendHeaders)
         backendHeaders.add(to: &writer)
         guard case .success(let count) = writer.finish() else { return false }
@@ -44,8 +46,12 @@ extension Engine {
         return true
     }
 
-    /// Writes the head of the request for a stream into ``headWriter``. - Returns: Whether it can be sent.
-    mutating func writeHTTP2Request(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
+    /// Writes the head of the request for a stream into ``headWriter``, as an extended CONNECT if it `isTunnel`.
+    ///
+    /// - Returns: Whether it can be sent.
+    mutating func writeHTTP2Request(
+        _ exchange: ExchangePointer, _ upstream: UpstreamPointer, isTunnel: Bool
+    ) -> Bool {
         guard let downstream = exchange.pointee.downstream, let message = exchange.pointee.message else { return false }
         let ruleHeaders = exchange.pointee.rule?.pointee.request ?? HeaderPlan()
         let backendHeaders = exchange.pointee.backend?.pointee.request ?? HeaderPlan()
@@ -56,10 +62,14 @@ extension Engine {
         var forwarding = HTTP2RequestForwarding()
         forwarding.host = changes.host
         forwarding.target = changes.target
-        if exchange.pointee.head.options.contains(.extendedConnect),
-            let place = exchange.pointee.requestFields.first(.upgrade)
-        {
-            forwarding.protocolName = exchange.pointee.requestFields[place].valueRange.bytes(in: message)
+        if isTunnel, let place = exchange.pointee.requestFields.first(.upgrade) {
+            let isWebSocket = upgradesToWebSocket(exchange, message)
+            // Servers compare it as it is registered, whatever case the client has written it in.
+            forwarding.protocolName =
+                isWebSocket
+                ? UnsafeRawBufferPointer(start: Self.webSocket.utf8Start, count: Self.webSocket.utf8CodeUnitCount)
+                : exchange.pointee.requestFields[place].valueRange.bytes(in: message)
+            if isWebSocket { exchange.pointee.requestFields.remove(.secWebsocketKey) }
         }
         headWriter.beginRequest(exchange.pointee.head, &exchange.pointee.requestFields, in: message, forwarding)
         if configuration.addsForwardedFor {

@@ -20,7 +20,10 @@ extension Engine {
         while true {
             let bytes = upstream.pointee.channel.input.bytes
             switch upstream.pointee.http1.parser.parse(bytes, into: &exchange.pointee.responseFields) {
-            case .failed: return attemptFailed(exchange, .broken, .backendMalformed)
+            case .failed:
+                // It speaks HTTP/2, in which it takes no tunnels, and nothing else.
+                let isOnlyHTTP2 = exchange.pointee.marks.contains(.onlyHTTP1)
+                return attemptFailed(exchange, .broken, isOnlyHTTP2 ? .methodNotSupported : .backendMalformed)
             case .complete(let length):
                 guard let message = bytes.baseAddress else { return }
                 exchange.pointee.responseHead = upstream.pointee.http1.parser.head
@@ -107,7 +110,7 @@ extension Engine {
         _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer,
         _ message: UnsafeRawPointer
     ) -> Bool {
-        if exchange.pointee.marks.contains(.awaitsTunnel), !translateTunnel(exchange, upstream) {
+        if exchange.pointee.marks.contains(.awaitsTunnel), !translateTunnel(exchange, upstream, message) {
             attemptFailed(exchange, .broken, .backendMalformed)
             return false
         }
@@ -172,18 +175,35 @@ extension Engine {
         return true
     }
 
-    /// Makes of a backend's answer to an extended CONNECT what the client's stream is told (RFC 8441 section 5): a 200
-    /// means that there is a tunnel, and only that.
+    /// Makes of a backend's answer to a wish for a tunnel what the client is told (RFC 8441 section 5): a stream a 200,
+    /// which means that there is a tunnel, and only that; a connection of HTTP/1.1 a 101.
     ///
-    /// - Returns: Whether it can be told. A backend of HTTP/1 that takes no upgrade may say 200 all the same.
-    private func translateTunnel(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) -> Bool {
+    /// - Returns: Whether it can be told. A backend of HTTP/1 that takes no upgrade may say 200 all the same, and one that
+    ///   has not understood the wish, 101.
+    private func translateTunnel(
+        _ exchange: ExchangePointer, _ upstream: UpstreamPointer, _ message: UnsafeRawPointer
+    ) -> Bool {
         let status = exchange.pointee.responseHead.status
-        guard exchange.pointee.responseHead.framing == .tunnel else { return status < 200 || status >= 300 }
-        if upstream.pointee.session == nil {
-            exchange.pointee.responseHead.status = 200
-            exchange.pointee.responseFields.remove(.secWebsocketAccept)
+        guard exchange.pointee.responseHead.framing == .tunnel else {
+            endWish(exchange, upstream)
+            return status < 200 || status >= 300
         }
+        if upstream.pointee.session == nil {
+            guard isAccepted(exchange, message) else { return false }
+            exchange.pointee.responseHead.status = 200
+        } else if exchange.pointee.stream == nil {
+            exchange.pointee.responseHead.status = 101
+        }
+        exchange.pointee.responseFields.remove(.secWebsocketAccept)
         return true
+    }
+
+    /// A client's connection of HTTP/1.1 gets no tunnel: its request was one like others, without a body.
+    private func endWish(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) {
+        guard exchange.pointee.stream == nil, let sink = exchange.pointee.upstreamStream else { return }
+        exchange.pointee.marks.remove(.awaitsTunnel)
+        exchange.pointee.marks.insert(.requestDone)
+        Exchange.backend(upstream, sink)?.offerEnd()
     }
 
     /// Writes it to a connection of HTTP/1. - Returns: Whether it had room.
@@ -205,7 +225,10 @@ extension Engine {
         forwarding.closes = persistence.responseBegan(
             framing: sent, abandonsBody: isUntold || exchange.pointee.marks.contains(.uploadBroken))
         var writer = HTTP1HeadWriter(downstream.pointee.channel.output.space)
+        let beginsTunnel = head.framing == .tunnel && exchange.pointee.marks.contains(.awaitsTunnel)
+        if beginsTunnel { forwarding.upgradesTo = Self.webSocket }
         _ = writer.beginResponse(head, &exchange.pointee.responseFields, in: message, forwarding)
+        if beginsTunnel { writeAccept(exchange, &writer) }
         backendHeaders.add(to: &writer, unlessDroppedBy: ruleHeaders)
         ruleHeaders.add(to: &writer)
         if !exchange.pointee.corsFields.isEmpty { writer.add(exchange.pointee.corsFields) }

@@ -51,7 +51,12 @@ extension Engine {
         let limit = isRelay ? relayIdleTime(exchange) : turn
         var mark = downstream.pointee.channel.received &+ downstream.pointee.channel.sent
         if let upstream = exchange.pointee.upstream {
-            mark = mark &+ upstream.pointee.channel.received &+ upstream.pointee.channel.sent
+            // A connection of HTTP/2 moves for others too.
+            mark =
+                upstream.pointee.session == nil
+                ? mark &+ upstream.pointee.channel.received &+ upstream.pointee.channel.sent
+                : mark &+ exchange.pointee.requestBody.moved &+ exchange.pointee.responseBody.moved
+                    &+ UInt64(exchange.pointee.responseQueue.count)
         }
         if mark != exchange.pointee.progressMark {
             exchange.pointee.progressMark = mark

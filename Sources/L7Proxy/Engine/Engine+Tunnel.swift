@@ -22,12 +22,16 @@ extension Engine {
         exchange.pointee.record.reason = .tunnelEnded
         exchange.pointee.requestDeadline = 0
         exchange.pointee.attemptDeadline = 0
+        // What is counted are the tunnel's bytes: the heads are none, what has come behind the response's is.
+        upstream.pointee.sentBefore = upstream.pointee.channel.sent
+        let ahead = upstream.pointee.channel.input.count - Int(exchange.pointee.responseHead.length)
+        upstream.pointee.receivedBefore = upstream.pointee.channel.received &- UInt64(max(0, ahead))
         setTimer(downstream, in: configuration.tunnelIdleTimeout)
         _ = downstream.pointee.channel.flush()
     }
 
-    /// Makes a tunnel of which the client's end is a stream (RFC 8441 section 5). Its bytes flow as bodies do, as long as
-    /// either side sends.
+    /// Makes a tunnel of which a stream is one end, or both are (RFC 8441 section 5). Its bytes flow as bodies do, as long
+    /// as either side sends.
     mutating func beginStreamTunnel(_ exchange: ExchangePointer, _ upstream: UpstreamPointer) {
         exchange.pointee.marks.remove(.awaitsTunnel)
         exchange.pointee.marks.insert(.streamTunnel)
@@ -40,6 +44,12 @@ extension Engine {
         }
         if let stream = exchange.pointee.stream {
             exchange.pointee.downstream?.pointee.session?._withUnsafeGuaranteedRef { $0.hold(stream) }
+        } else if let downstream = exchange.pointee.downstream {
+            // What comes may take the place of the head, which nobody reads any more.
+            exchange.pointee.requestBody.floor = 0
+            downstream.pointee.http1.body = HTTP1BodyReader(.untilClose, ofResponse: true, limits: limits)
+            setTimer(downstream, in: configuration.tunnelIdleTimeout)
+            _ = downstream.pointee.channel.flush()
         }
         // For what has waited: the client may be able to send no more until that has gone.
         wake(exchange)
@@ -75,6 +85,38 @@ extension Engine {
         guard upstream.pointee.channel.output.isEmpty else { return false }
         StreamSocket.endOutput(upstream.pointee.channel.descriptor)
         return true
+    }
+
+    /// Passes on to a client of HTTP/1 that the backend sends no more. - Returns: Whether all that it has sent is out.
+    func endDownload(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
+        guard downstream.pointee.channel.output.isEmpty else { return false }
+        if !exchange.pointee.marks.contains(.downstreamEndSent) {
+            exchange.pointee.marks.insert(.downstreamEndSent)
+            StreamSocket.endOutput(downstream.pointee.channel.descriptor)
+        }
+        return true
+    }
+
+    /// Both directions of a tunnel between a client of HTTP/1 and a stream are over.
+    mutating func endTunnel(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
+    ) {
+        exchange.pointee.marks.insert(.responseDone)
+        let isWhole = exchange.pointee.marks.contains(.requestDone)
+        leaveStream(exchange, upstream, isComplete: isWhole)
+        finish(exchange)
+        // What the client still sends must not reset what it has not read yet.
+        if isWhole { close(downstream) } else { perform(.closeLingering, on: downstream) }
+    }
+
+    /// A connection of HTTP/1 that is a tunnel's end holds no block while it is silent.
+    @inline(__always)
+    mutating func relaxTunnel(
+        _ exchange: ExchangePointer, _ downstream: DownstreamPointer, _ upstream: UpstreamPointer
+    ) {
+        guard exchange.pointee.marks.contains(.streamTunnel) else { return }
+        if exchange.pointee.stream == nil { downstream.pointee.channel.relax(&buffers) }
+        if upstream.pointee.session == nil { upstream.pointee.channel.relax(&buffers) }
     }
 
     /// Carries bytes both ways; the end of one direction is passed on and leaves the other open.

@@ -56,7 +56,7 @@ struct Exchange: ~Copyable {
         static let mirrored = Marks(rawValue: 1 << 15)
         /// A copy that has not got all of the body, because its mirror is too slow.
         static let fellBehind = Marks(rawValue: 1 << 16)
-        /// An extended CONNECT whose tunnel there is not yet: what has come for it waits.
+        /// Asks for a tunnel of which a stream is one end, and that there is not yet: what has come for it waits.
         static let awaitsTunnel = Marks(rawValue: 1 << 17)
         /// A tunnel of which a stream is one end: its bytes flow as bodies do.
         static let streamTunnel = Marks(rawValue: 1 << 18)
@@ -64,7 +64,7 @@ struct Exchange: ~Copyable {
         static let outlivesStream = Marks(rawValue: 1 << 19)
         /// Its rule is in no configuration that is held any more: the attempt under way is the last.
         static let superseded = Marks(rawValue: 1 << 20)
-        /// A WebSocket of a client of HTTP/1.1: its backend is asked by HTTP/1.1, also again.
+        /// A tunnel that a backend's HTTP/2 does not have: it is asked for by HTTP/1.1, also again.
         static let onlyHTTP1 = Marks(rawValue: 1 << 21)
         /// No request at all: the bytes of a client's connection, passed on as they are (`Engine+Relay`).
         static let relay = Marks(rawValue: 1 << 22)
@@ -121,6 +121,8 @@ struct Exchange: ~Copyable {
     var interims: UInt8 = 0
     /// By which the backend has ended its stream.
     var resetCode = HTTP2ErrorCode.noError
+    /// That a backend of HTTP/1.1 was given for a stream of the client's, and must answer.
+    var webSocketKey: WebSocketKey?
 
     // Routing. Plans live as long as the snapshot that is held.
     var hold: UnsafeMutablePointer<SnapshotHold>?
@@ -173,6 +175,9 @@ struct Exchange: ~Copyable {
         return downstream.flatMap { UnsafeRawPointer($0.pointee.channel.input.base) }
     }
 
+    /// A tunnel between the client's connection of HTTP/1 and a stream: nothing is left of the request's head.
+    @inline(__always) var isTunnelOfConnection: Bool { stream == nil && marks.contains(.streamTunnel) }
+
     /// Whether all of the request is in the client's block, from which it can be sent again.
     var mayReplay: Bool {
         guard !marks.contains(.superseded) else { return false }
@@ -205,6 +210,7 @@ struct Exchange: ~Copyable {
         responseBody = BodyFlow()
         interims = 0
         resetCode = .noError
+        webSocketKey = nil
         refusals = 0
         hold = nil
         service = nil

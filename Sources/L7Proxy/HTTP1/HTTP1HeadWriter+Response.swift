@@ -6,6 +6,8 @@ public struct ResponseForwarding {
     public var clientMinorVersion: UInt8 = 1
     /// Whether a 101 or 426 tells the client about `Upgrade`.
     public var keepsUpgrade = false
+    /// The protocol that begins with this 101, which did not come as one.
+    var upgradesTo: StaticString?
     /// Whether the connection to the client is closed after this response (RFC 9112 section 9.6).
     public var closes = false
 
@@ -44,13 +46,24 @@ extension HTTP1HeadWriter {
         out.append("HTTP/1.1 ")
         out.append(decimal: UInt64(head.status))
         out.append(ASCII.space)
-        out.append(head.reason.bytes(in: message))
+        if forwarding.upgradesTo == nil {
+            out.append(head.reason.bytes(in: message))
+        } else {
+            out.append(StatusText.reason(head.status))
+        }
         out.appendLineEnd()
 
         forward(fields, in: message)
 
-        let upgrades = forwarding.keepsUpgrade && head.options.contains(.upgrade)
-        if upgrades { forwardUpgrade(fields, in: message) }
+        var upgrades = forwarding.keepsUpgrade && head.options.contains(.upgrade)
+        if let name = forwarding.upgradesTo {
+            upgrades = true
+            out.append("Upgrade: ")
+            out.append(name)
+            out.appendLineEnd()
+        } else if upgrades {
+            forwardUpgrade(fields, in: message)
+        }
         switch framing {
         // With HEAD and 304 the length is that of another message, and goes on; 1xx and 204 have none (RFC 9110
         // section 8.6).

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tunnels: `serve NAME PORT` takes upgrades of HTTP/1.1 and says everything twice, `serve2 NAME PORT` the same by extended
 CONNECT of HTTP/2 (RFC 8441). `talk ADDRESS PORT PATH TEXT COUNT` opens one by an extended CONNECT, `dial` by an upgrade;
-both send TEXT COUNT times and their end, and print what they were told as JSON.
+both send TEXT COUNT times and their end while they read, and print what they were told as JSON. A path that ends with /no
+is refused.
 
 It runs as it is.
 """
@@ -21,22 +22,31 @@ import h2.events
 import h2.settings
 
 
+def accept(key):
+    """What proves that a WebSocket was meant (RFC 6455 section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+
+
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self):
-        head = []
+        head, proof = [], ""
         while (line := self.rfile.readline().strip()):
             head.append(line.decode().lower())
+            name, _, value = line.decode().partition(":")
+            if name.lower() == "sec-websocket-key":
+                proof = accept(value.strip())
         if not head:
             return
         if "upgrade: websocket" not in head:
             body = json.dumps({"pod": self.server.name}).encode()
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
             return
-        if head[0].startswith("get /no"):
+        if head[0].split()[1].endswith("/no"):
             self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         key = any(line.startswith("sec-websocket-key: ") and len(line) == 43 for line in head)
-        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                         b"Sec-WebSocket-Accept: %s\r\n\r\n" % proof.encode())
         self.wfile.write(f"{head[0]} key={key}\n".encode())
         while data := self.request.recv(65536):
             self.wfile.write(data * 2)
@@ -93,7 +103,7 @@ class _Handler2(socketserver.BaseRequestHandler):
             body = json.dumps({"pod": self.server.name}).encode()
             connection.send_headers(stream, [(":status", "200"), ("content-length", str(len(body)))])
             return connection.send_data(stream, body, end_stream=True)
-        if headers[":path"].startswith("/no"):
+        if headers[":path"].endswith("/no"):
             return connection.send_headers(stream, [(":status", "403")], end_stream=True)
         connection.send_headers(stream, [(":status", "200")])
         key = "sec-websocket-key" in headers
@@ -120,8 +130,6 @@ def dial(address, port, path, text, count):
         fields[name.lower()] = value.strip()
     if not status.startswith("HTTP/1.1 101 "):
         return print(json.dumps({"status": status}))
-    proof = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
-
     def say():
         sock.sendall(text.encode() * int(count))
         sock.shutdown(socket.SHUT_WR)
@@ -130,7 +138,7 @@ def dial(address, port, path, text, count):
     first, _, rest = reader.read().decode().partition("\n")
     print(json.dumps({
         "status": status, "upgrade": fields.get("upgrade"),
-        "proven": fields.get("sec-websocket-accept") == base64.b64encode(proof).decode(), "first": first,
+        "proven": fields.get("sec-websocket-accept") == accept(key), "first": first,
         "length": len(rest), "end": rest[-3:]}))
 
 

@@ -176,6 +176,8 @@ import Testing
         #expect(end == .end)
         let record = rig.recorder.wait(for: 1)[0]
         #expect(record.reason == .tunnelEnded && record.status == 101 && record.flags.contains(.upgraded))
+        // Heads are not counted, what came with them is.
+        #expect(record.requestBytes == 12 && record.responseBytes == 17)
     }
 }
 

@@ -17,9 +17,6 @@ import Testing
             tunnel: name)
     }
 
-    private static let switched =
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
-
     private static func text(_ client: HTTP2TestClient, _ stream: HTTP2Stream?) -> String {
         String(decoding: client.message(stream).body, as: UTF8.self)
     }
@@ -38,8 +35,9 @@ import Testing
 
     @Test func aTunnelToABackendOfHTTP1IsAnUpgrade() throws {
         let backend = try TestBackend { backend, connection, _ in
-            backend.keep(connection.readHead())
-            connection.send(Self.switched + "hello ")
+            let head = connection.readHead()
+            backend.keep(head)
+            connection.send(WebSocketEnds.switched(head) + "hello ")
             let (text, end) = connection.readToEnd()
             connection.send("\(text) \(end)")
         }
@@ -73,8 +71,7 @@ import Testing
 
     @Test func aBackendMayEndItsDirectionFirst() throws {
         let backend = try TestBackend { backend, connection, _ in
-            _ = connection.readHead()
-            connection.send(Self.switched + "bye")
+            connection.send(WebSocketEnds.switched(connection.readHead()) + "bye")
             connection.endOutput()
             backend.keep(connection.readToEnd().text)
         }
@@ -90,8 +87,7 @@ import Testing
 
     @Test func muchGoesBothWaysWithBoundedMemory() throws {
         let backend = try TestBackend { _, connection, _ in
-            _ = connection.readHead()
-            connection.send(Self.switched)
+            connection.send(WebSocketEnds.switched(connection.readHead()))
             while case .bytes(let bytes) = connection.receive() { connection.send(bytes: bytes) }
         }
         let rig = try Rig([backend.port])
@@ -125,32 +121,8 @@ import Testing
         #expect(client.finish(other) && client.message(other).first.first == String(answer.dropFirst(9).prefix(3)))
     }
 
-    /// A backend of HTTP/2 that greets a tunnel, and answers its end with what it was told.
-    private static func tunnels(_ limits: HTTP2Limits = HTTP2Limits()) throws -> TestBackend {
-        try TestBackend { backend, connection, _ in
-            let peer = H2Peer.server(limits)
-            var greeted: Set<Int32> = []
-            var answered: Set<Int32> = []
-            while true {
-                connection.send(bytes: peer.output())
-                guard case .bytes(let bytes) = connection.receive() else { return }
-                peer.receive(bytes)
-                peer.consumeAll()
-                for (id, message) in peer.recorder.streams {
-                    guard let stream = peer.recorder.live[id] else { continue }
-                    if greeted.insert(id).inserted {
-                        backend.keep("\(message.first[0]) \(message.first[1]) \(message.options.contains(.upgrade))")
-                        peer.respond(stream, 200, body: Array("hello ".utf8), isLast: false)
-                    } else if message.isWhole, answered.insert(id).inserted {
-                        peer.session.offerBody(stream, peer.lend(message.body), isLast: true)
-                    }
-                }
-            }
-        }
-    }
-
     @Test func aTunnelToABackendOfHTTP2IsAStreamThere() throws {
-        let backend = try Self.tunnels()
+        let backend = try WebSocketEnds.backend(.answers)
         let rig = try Rig([backend.port], appProtocol: "kubernetes.io/h2c")
         let client = HTTP2TestClient(rig.client())
         let stream = Self.open(client)
@@ -158,15 +130,62 @@ import Testing
         Self.say("and bye", client, stream, isLast: true)
         #expect(client.finish(stream))
         #expect(Self.text(client, stream) == "hello and bye")
-        #expect(backend.requests == ["GET /chat true"])
+        #expect(
+            backend.requests == ["/chat [\"sec-websocket-version=13\", \"upgrade=websocket\"]", "end and bye"])
         #expect(rig.recorder.wait(for: 1)[0].reason == .tunnelEnded)
         #expect(Poll.until { rig.counters().exchanges == 0 && rig.counters().buffers == 0 })
+    }
+
+    @Test func muchGoesFromStreamToStreamAndBackAtOnce() throws {
+        let backend = try WebSocketEnds.backend(.echoes)
+        let rig = try Rig([backend.port], appProtocol: "kubernetes.io/h2c")
+        let client = HTTP2TestClient(rig.client())
+        let stream = Self.open(client)
+        let body = String(repeating: "0123456789", count: 50_000)
+        Self.say(body, client, stream, isLast: true)
+        #expect(client.finish(stream))
+        #expect(Self.text(client, stream) == "hello " + body)
+        #expect(Poll.until { rig.counters().buffers == 0 })
+    }
+
+    /// RFC 6455 section 4.1: a 101 without the answer to the key is not for this wish.
+    @Test(arguments: ["", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"])
+    func aBackendThatDoesNotAnswerTheKeyHasNotAgreed(_ accept: String) throws {
+        let backend = try TestBackend { backend, connection, _ in
+            _ = connection.readHead()
+            connection.send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\(accept)\r\n")
+            _ = connection.readToEnd()
+        }
+        let rig = try Rig([backend.port])
+        let client = HTTP2TestClient(rig.client())
+        let stream = Self.open(client)
+        #expect(client.finish(stream))
+        #expect(client.message(stream).first.first == "502")
+        #expect(rig.recorder.wait(for: 1)[0].reason == .backendMalformed)
+    }
+
+    /// A key of the client's is none of HTTP/2, and would not be the one that is answered (RFC 8441 section 5).
+    @Test func aKeyThatAStreamNamesIsNotPassedOn() throws {
+        let backend = try TestBackend { backend, connection, _ in
+            let head = connection.readHead()
+            backend.keep(head)
+            connection.send(WebSocketEnds.switched(head))
+        }
+        let rig = try Rig([backend.port])
+        let client = HTTP2TestClient(rig.client())
+        let stream = Self.open(client, "/chat", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+        Self.say("", client, stream, isLast: true)
+        #expect(client.finish(stream) && client.message(stream).first.first == "200")
+        let keys = try #require(backend.requests.first).lowercased().split(separator: "\r\n")
+            .filter { $0.hasPrefix("sec-websocket-key: ") }
+        #expect(keys.count == 1 && keys.first != "sec-websocket-key: dghlihnhbxbszsbub25jzq==")
     }
 
     @Test func aBackendOfHTTP2ThatTakesNoTunnelsIsNotAsked() throws {
         var limits = HTTP2Limits()
         limits.takesExtendedConnect = false
-        let backend = try Self.tunnels(limits)
+        let backend = try WebSocketEnds.backend(.answers, limits)
         let rig = try Rig([backend.port], appProtocol: "kubernetes.io/h2c")
         let client = HTTP2TestClient(rig.client())
         let stream = Self.open(client)
@@ -177,8 +196,7 @@ import Testing
 
     @Test func aTunnelThatItsClientResetsEndsAtTheBackend() throws {
         let backend = try TestBackend { backend, connection, _ in
-            _ = connection.readHead()
-            connection.send(Self.switched + "hello ")
+            connection.send(WebSocketEnds.switched(connection.readHead()) + "hello ")
             _ = connection.readToEnd()
             backend.keep("over")
         }

@@ -36,10 +36,7 @@ import Testing
     /// A backend whose socket takes little until `gate` is open.
     private static func slowHTTP1(_ gate: Gate) throws -> TestBackend {
         try TestBackend(receiveBuffer: 4096) { backend, connection, _ in
-            _ = connection.readHead()
-            connection.send(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    + "Sec-WebSocket-Accept: x\r\n\r\n")
+            connection.send(WebSocketEnds.switched(connection.readHead()))
             connection.endOutput()
             _ = Poll.until { gate.isOpen }
             let (text, end) = connection.readToEnd()
