@@ -75,6 +75,18 @@ import Testing
         }
     }
 
+    @Test(arguments: [("/bin/false", "exit status 1"), ("/etc/passwd", "it cannot be started: ")])
+    func aProgramThatIsNoProxyIsSaidToBeNone(_ program: String, _ how: String) throws {
+        let world = try ProxyWorld("no-proxy-\(program.utf8.count)", program: program)
+        defer { world.remove() }
+        try world.turn {
+            let health = world.supervisor.health
+            return health.failures > 0 && health.lastEnd?.hasPrefix(how) == true
+        }
+        #expect(world.supervisor.health.notReady(ProxyNeeds(["it"]))?.contains("\(program), does not run: ") == true)
+        #expect(world.supervisor.health.findings.count == 1)
+    }
+
     @Test func theFactoryIsInItsCgroupAndKeepsNoNamespaceOfAPodThatLeft() throws {
         try Self.with { world in
             let pid = try #require(world.supervisor.factoryProcess?.pid)
