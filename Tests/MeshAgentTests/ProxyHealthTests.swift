@@ -9,7 +9,8 @@ import Testing
 @Suite struct ProxyHealthTests {
     private static func health(_ isServing: Bool?, failures: Int = 0, lastEnd: String? = nil) -> ProxyHealth {
         ProxyHealth(
-            program: "/opt/mesh-proxy", isServing: isServing, failures: failures, lastEnd: lastEnd)
+            program: "/opt/mesh-proxy", isServing: isServing, failures: failures, lastEnd: lastEnd, version: nil,
+            agentVersion: "1.0.0")
     }
 
     private static let needed = ProxyNeeds(["this", "that"])
@@ -46,6 +47,19 @@ import Testing
             flapping.message
                 == "degraded: the node's proxy does not stay up: it has ended 2 times in a row, the last time: "
                 + "killed by signal 6")
+    }
+
+    @Test func anotherVersionIsAFinding() throws {
+        var health = Self.health(true)
+        health.version = "1.0.0"
+        #expect(health.findings.isEmpty)
+        health.version = "0.9.0"
+        let finding = try #require(health.findings.first)
+        #expect(finding.severity == .warning && finding.hint?.contains("install both from one release") == true)
+        #expect(
+            finding.message
+                == "the node's proxy, /opt/mesh-proxy, is of version 0.9.0, and the agent of 1.0.0: what only one of them "
+                + "knows does not work")
     }
 
     @Test func failuresAreForgottenWhenOneHasLivedLong() throws {

@@ -5,6 +5,7 @@ import LinuxIO
 import Logging
 import MeshAdmin
 import MeshModel
+import MeshVersion
 import ProxyProtocol
 import Testing
 
@@ -71,6 +72,9 @@ import Testing
             try world.turn { world.isTaken(connection) }
             let report = world.supervisor.report
             #expect(report.proxies.map(\.state) == [.serving] && report.proxies[0].generation == report.generation)
+            // Of the agent's own build.
+            #expect(world.supervisor.health.version == SockmeshVersion.current)
+            #expect(world.supervisor.health.findings.isEmpty)
             #expect(report.factory?.ready == true && report.listeners == world.supervisor.listeners.entries.count)
         }
     }

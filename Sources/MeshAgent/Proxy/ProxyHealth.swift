@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Logging
 import MeshAdmin
+import MeshVersion
 
-/// What there is to say of a node's proxy that does not serve, or does not stay up.
+/// What there is to say of a node's proxy that does not serve, does not stay up, or is of another release.
 struct ProxyHealth {
     /// The executable.
     var program: String
@@ -12,6 +13,9 @@ struct ProxyHealth {
     var failures = 0
     /// How the last one has ended that nobody wanted to end; `nil`: none has.
     var lastEnd: String?
+    /// Of the one that serves, or is about to; `nil`: it has not said.
+    var version: String?
+    var agentVersion: String
 
     /// So many ends soon after a start are no accident.
     private static let fewFailures = 2
@@ -42,8 +46,18 @@ struct ProxyHealth {
         } else if isServing == false, let trouble {
             findings.append(Finding(.warning, "degraded: \(trouble)", hint: hint))
         }
+        if let version, version != agentVersion {
+            findings.append(
+                Finding(
+                    .warning,
+                    "the node's proxy, \(program), is of version \(version), and the agent of \(agentVersion): what only "
+                        + "one of them knows does not work", hint: Self.oneRelease))
+        }
         return findings
     }
+
+    private static let oneRelease =
+        "install both from one release and send the agent SIGHUP, or name the program with --proxy"
 
     private var times: String { failures == 1 ? "it has ended once" : "it has ended \(failures) times in a row" }
 
@@ -62,7 +76,21 @@ extension ProxySupervisor {
     var health: ProxyHealth {
         ProxyHealth(
             program: configuration.proxyProgram, isServing: isServing, failures: supervision.proxyFailures(at: age),
-            lastEnd: lastEnd?.description)
+            lastEnd: lastEnd?.description,
+            version: supervision.current.flatMap { proxies[$0]?.version }.flatMap { $0.isEmpty ? nil : $0 },
+            agentVersion: SockmeshVersion.current)
+    }
+
+    /// A program that was found where it was installed once may be of another release than the agent. One that an earlier
+    /// agent has started is replaced, if it can be.
+    func noteVersion(_ version: String, of proxy: ProxyConnection) {
+        guard version != SockmeshVersion.current, !proxy.isFound else { return }
+        logger.warning(
+            "the proxy is of another version than the agent: install both from one release",
+            metadata: [
+                "program": "\(configuration.proxyProgram)", "pid": "\(proxy.pid)", "version": "\(version)",
+                "agent": "\(SockmeshVersion.current)",
+            ])
     }
 
     /// The time of a proxy that was to serve by now is over.

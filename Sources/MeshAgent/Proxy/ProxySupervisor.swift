@@ -330,6 +330,7 @@ final class ProxySupervisor {
                     metadata: [
                         "pid": "\(connection.pid)", "version": "\(hello.program)", "listeners": "\(hello.listeners)",
                     ])
+                noteVersion(hello.program, of: connection)
                 identities?.opened(connection, hello)
                 input(.attached(id))
             case .message(let message, let descriptors):
