@@ -33,6 +33,21 @@ import Testing
         #expect(try node.wait { node.svids[database] != nil })
     }
 
+    /// More than an authority answers at once: nothing fails, and the rest follows.
+    @Test func manyIdentitiesAreGivenInParts() throws {
+        let service = try world.service(on: loop)
+        // The limit is met in the first exchange, and again in the second.
+        service.desk.limits = AuthorityDesk.Limits(callsPerSecond: 20, burst: 40)
+        let accounts = (0..<90).map { "account-\($0)" }
+        world.placement.accounts["n1"] = Set(accounts)
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
+        node.provider.request(Set(try accounts.map { try world.id($0) }))
+        #expect(try node.wait { node.svids.count == accounts.count })
+        #expect(node.failureCount == 0 && node.trouble == nil)
+        #expect(world.events.count { $0.details["code"] == "busy" } == 2)
+        #expect(world.events.count { $0.message == "a certificate was issued" } == accounts.count + 1, "none twice")
+    }
+
     /// The token is of no use any more, and none is needed.
     @Test func aRestartNeedsNoToken() throws {
         let service = try world.service(on: loop)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Identity
+public import Identity
 public import LinuxIO
 import TLSEngine
 
@@ -61,6 +61,7 @@ public final class AuthorityService {
     private let id: SPIFFEID
     private let report: (AuthorityEvent) -> Void
     private let addressText: (StreamEndpoint) -> String
+    private let clock: () -> UnixTime
     private var svid: X509SVID
     private var context: Context
     private var renewal: RenewalSchedule
@@ -76,15 +77,18 @@ public final class AuthorityService {
     ///
     /// - Parameters:
     ///   - addressText: an address and a port for people.
+    ///   - clock: by which calls are counted and certificates issued.
     /// - Throws: ``JoinError``.
     public init(
         _ authority: LocalAuthority, tokens: NodeTokens, placement: any IdentityPlacement, at endpoint: StreamEndpoint,
         on loop: EventLoop, addressText: @escaping (StreamEndpoint) -> String,
+        clock: @escaping () -> UnixTime = { .now },
         report: @escaping (AuthorityEvent) -> Void
     ) throws(JoinError) {
         self.loop = loop
         self.report = report
         self.addressText = addressText
+        self.clock = clock
         desk = AuthorityDesk(authority, tokens, placement, report: report)
         do throws(SPIFFEIDError) { id = try MeshMember.authority(authority.trustDomain) } catch {
             throw JoinError("\(error)")
@@ -214,7 +218,7 @@ public final class AuthorityService {
 
     private func take(_ frame: [UInt8], _ connection: Connection?) {
         guard let connection, let asker = connection.asker else { return }
-        let answer = desk.answer(frame, from: asker, at: addressText(connection.address), now: .now)
+        let answer = desk.answer(frame, from: asker, at: addressText(connection.address), now: clock())
         connection.channel.send(AuthorityJSON.encode(answer))
         // Who is no node has one call: a stranger joins, and comes back as somebody. Who asks too much comes again later.
         guard case .node = asker, !answer.isBusy else { return connection.channel.close() }
