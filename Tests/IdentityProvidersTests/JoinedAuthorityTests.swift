@@ -170,6 +170,25 @@ import Testing
         #expect(throws: JoinError.self) { try world.provider("n1", file + ".none", on: loop) }
     }
 
+    /// Who can write one of these files can be the node, or say whom its pods believe.
+    @Test(arguments: ["node.pem", "trust.pem"], [0o620, 0o602, 0o644])
+    func whatANodeKeepsMustBeItsOwn(_ name: String, _ mode: Int) throws {
+        let directory = world.path + "/n1"
+        var kept = try NodeCredentials(in: directory, world.domain)
+        let trust = TrustMaterial(world.domain, roots: world.authority.roots, revocations: [])
+        try kept.take(trust)
+        let path = "\(directory)/\(name)"
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        let error = #expect(throws: JoinError.self) { _ = try NodeCredentials(in: directory, world.domain) }
+        #expect(error?.description.contains("\(path): ") == true && error?.description.contains("chmod 600") == true)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+        #expect(try NodeCredentials(in: directory, world.domain).trust == trust)
+        // Nor does a name that leads elsewhere say it.
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".moved")
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: path + ".moved")
+        #expect(throws: JoinError.self) { _ = try NodeCredentials(in: directory, world.domain) }
+    }
+
     @Test func twoKeepersOfOneAuthority() {
         let error = #expect(throws: AuthorityFileError.self) {
             _ = try LocalAuthority.lock(world.path + "/authority.pem")
