@@ -32,8 +32,8 @@ public enum SecretFile {
         guard status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
             throw SystemError(
                 "read", path, errnoCode: EPERM,
-                hint: "it holds secrets or says whom to believe, but others may read or write it; find out who has, then "
-                    + "chown and chmod 600")
+                hint: "it holds secrets or says whom to believe, but others may read or write it; "
+                    + "find out who has, then chown and chmod 600")
         }
         guard status.st_size <= limit else {
             throw SystemError("read", path, errnoCode: EFBIG, hint: "larger than \(limit) bytes")

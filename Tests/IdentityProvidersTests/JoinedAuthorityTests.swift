@@ -200,7 +200,7 @@ import Testing
     @Test func strangersAreFew() throws {
         let service = try world.service(on: loop)
         var sockets: [Int] = []
-        for _ in 0..<AuthorityService.maximumStrangers + 1 {
+        for _ in 0..<service.strangers.placesPerSource + 1 {
             sockets.append(StreamSocket.connect(to: .loopback(port: service.endpoint.port)))
         }
         defer { for socket in sockets { StreamSocket.close(CInt(socket)) } }
