@@ -111,7 +111,10 @@ def test_an_authority_that_was_killed_is_missed_by_nobody_who_has_a_certificate(
 
 def test_one_keeper_of_an_authority(mesh):
     agent = mesh.here.agent
-    again = run(binary("meshctl"), "ca", "serve", "--node", agent.node.id, "--state-dir", agent.state, "--config-dir",
-                agent.config, "--trust-domain", DOMAIN, "--listen", "127.0.0.1:0", check=False)
+    # Where no cgroups are mounted, for it needs none.
+    bare = 'umount -l -a -t cgroup2 && ! grep -q " - cgroup2 " /proc/self/mountinfo && exec "$@"'
+    again = run("unshare", "--mount", "sh", "-c", bare, "-", binary("meshctl"), "ca", "serve", "--node", agent.node.id,
+                "--state-dir", agent.state, "--config-dir", agent.config, "--trust-domain", DOMAIN, "--listen",
+                "127.0.0.1:0", check=False)
     assert again.returncode == 9 and f"process {mesh.authority.process.pid} uses this authority" in again.stderr
     assert mesh.authority.stop() == 0
