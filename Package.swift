@@ -159,7 +159,7 @@ let package = Package(
             name: "MeshAgentTests",
             dependencies: [
                 "MeshAgent", "MeshAdmin", "MeshModel", "MeshManifests", "SockOps", "LinuxIO", "CMeshABI", "TestSupport",
-                "ProxyProtocol", "Identity", "TLSEngine", "IdentityProviders",
+                "ProxyProtocol", "Identity", "TLSEngine", "IdentityProviders", "MeshVersion",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),

@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// A file with secrets in it, which only its owner may read.
+/// A file with secrets in it, or with what must be believed, which only its owner may read and write.
 public enum SecretFile {
     /// Largest file that is read, in bytes.
     public static let maximumBytes = 1 << 20
@@ -10,11 +10,12 @@ public enum SecretFile {
     /// Lends the bytes of the file. They are never swapped out, where the kernel allows that, and wiped when `body`
     /// returns.
     ///
+    /// - Parameter limit: bytes that are read at most.
     /// - Returns: `nil` if there is no such file.
     /// - Throws: ``SystemError``; EPERM with a hint if others may read or write the file, or it belongs to another user:
     ///   what it says is then no secret, or not ours.
     public static func withBytes<Value>(
-        of path: String, _ body: (UnsafeRawBufferPointer) throws(SystemError) -> Value
+        of path: String, atMost limit: Int = maximumBytes, _ body: (UnsafeRawBufferPointer) throws(SystemError) -> Value
     ) throws(SystemError) -> Value? {
         let file: OwnedDescriptor
         // Nonblocking: opening a FIFO must not wait for its other end.
@@ -31,10 +32,11 @@ public enum SecretFile {
         guard status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
             throw SystemError(
                 "read", path, errnoCode: EPERM,
-                hint: "it holds secrets, but others may read or write it; find out who has, then chown and chmod 600")
+                hint: "it holds secrets or says whom to believe, but others may read or write it; "
+                    + "find out who has, then chown and chmod 600")
         }
-        guard status.st_size <= maximumBytes else {
-            throw SystemError("read", path, errnoCode: EFBIG, hint: "larger than \(maximumBytes) bytes")
+        guard status.st_size <= limit else {
+            throw SystemError("read", path, errnoCode: EFBIG, hint: "larger than \(limit) bytes")
         }
         // One more, to see whether it has grown.
         let size = Int(status.st_size) + 1

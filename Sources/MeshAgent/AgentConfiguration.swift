@@ -51,42 +51,19 @@ public struct AgentConfiguration: Equatable, Sendable {
     ///
     /// - Throws: ``ConfigurationError`` with every problem, not only the first.
     public init(_ options: AgentOptions, on machine: Machine) throws(ConfigurationError) {
-        var problems: [ConfigurationError.Problem] = []
-        func value<Value>(
-            _ flag: String, else fallback: Value, _ body: () throws(ConfigurationError.Rejection) -> Value
-        ) -> Value {
-            do throws(ConfigurationError.Rejection) {
-                return try body()
-            } catch {
-                problems.append(.init(flag: flag, message: error.message, hint: error.hint))
-                return fallback
-            }
-        }
-
-        let node = value("--node", else: "") { () throws(ConfigurationError.Rejection) in
-            try Self.nodeName(options.node, hostname: machine.hostname)
-        }
+        var problems = ConfigurationError(problems: [])
+        let common = AuthorityConfiguration(options, on: machine, &problems)
+        let node = common.node
         self.node = node
-        let currentDirectory = machine.currentDirectory
-        func path(_ text: String) -> String { Self.absolute(text, in: currentDirectory) }
-
-        configDirectory = value("--config-dir", else: nil) { () throws(ConfigurationError.Rejection) -> String? in
-            guard let given = options.configDirectory else {
-                let usual = "/etc/sockmesh/\(node)"
-                return machine.isDirectory(usual) ? usual : nil
-            }
-            guard machine.isDirectory(path(given)) else {
-                throw .init(
-                    "\(path(given)) is not a directory", "create it, or leave the flag out to run without manifests")
-            }
-            return path(given)
-        }
-        stateDirectory = path(options.stateDirectory ?? "/var/lib/sockmesh/\(node)")
-        cgroup = value("--cgroup", else: "") { () throws(ConfigurationError.Rejection) in
+        configDirectory = common.configDirectory
+        stateDirectory = common.stateDirectory
+        trustDomain = common.trustDomain
+        let path = machine.absolute
+        cgroup = problems.value("--cgroup", else: "") { () throws(ConfigurationError.Rejection) in
             try Self.cgroup(options.cgroup.map(path), node: node, mount: machine.cgroup2Mount)
         }
         bpffs = path(options.bpffs ?? "/sys/fs/bpf/sockmesh/\(node)")
-        socket = value("--socket", else: "") { () throws(ConfigurationError.Rejection) in
+        socket = problems.value("--socket", else: "") { () throws(ConfigurationError.Rejection) in
             let socket = path(options.socket ?? "/run/sockmesh/\(node).sock")
             guard socket.utf8.count <= Self.longestSocketPath else {
                 throw .init(
@@ -95,31 +72,28 @@ public struct AgentConfiguration: Equatable, Sendable {
             }
             return socket
         }
-        let adminGroup = value("--admin-group", else: nil) { () throws(ConfigurationError.Rejection) in
+        let adminGroup = problems.value("--admin-group", else: nil) { () throws(ConfigurationError.Rejection) in
             try Self.group(options.adminGroup, usual: "sockmesh", on: machine)
         }
-        let writeGroup = value("--write-group", else: nil) { () throws(ConfigurationError.Rejection) in
+        let writeGroup = problems.value("--write-group", else: nil) { () throws(ConfigurationError.Rejection) in
             try Self.group(options.writeGroup, usual: "sockmesh-admin", on: machine)
         }
         authorization = AdminAuthorization(adminGroup: adminGroup, writeGroup: writeGroup)
         let proxyChoice = ProxyChoice(options.proxy, on: machine, path: path)
         self.proxyChoice = proxyChoice
         proxyOptions = options.proxyOptions
-        value("--proxy-workers", else: ()) { () throws(ConfigurationError.Rejection) in
+        problems.value("--proxy-workers", else: ()) { () throws(ConfigurationError.Rejection) in
             try Self.check(options.proxyOptions, of: proxyChoice)
         }
-        metrics = value("--metrics", else: nil) { () throws(ConfigurationError.Rejection) in
+        metrics = problems.value("--metrics", else: nil) { () throws(ConfigurationError.Rejection) in
             try options.metrics.map(Self.endpoint)
         }
-        trustDomain = value("--trust-domain", else: .usual) { () throws(ConfigurationError.Rejection) in
-            try Self.trustDomain(options.trustDomain)
-        }
-        identity = value("--identity", else: nil) { () throws(ConfigurationError.Rejection) in
+        identity = problems.value("--identity", else: nil) { () throws(ConfigurationError.Rejection) in
             try Self.identity(options.identity, proxy: proxyChoice, path: path)
         }
         logFormat = options.logFormat
         logLevel = options.logLevel
-        if !problems.isEmpty { throw ConfigurationError(problems: problems) }
+        if !problems.problems.isEmpty { throw problems }
     }
 
     /// Program of the node proxy; `nil`: none runs.

@@ -21,8 +21,18 @@ struct MetricNames {
         self.byAddress = byAddress
     }
 
-    /// - Parameter address: where the request went, or was to go.
-    func flow(_ record: RequestRecord, _ address: IPAddress) -> MetricFlow {
+    /// Whether the connection to the backend has proved who is there, or would have had to: as it was, if there was one.
+    func isProved(_ record: borrowing RequestRecord) -> Bool {
+        guard record.origin.direction == .outbound else { return false }
+        if record.sentAt > 0 { return record.flags.contains(.tunnelled) }
+        let endpoint = record.endpoint
+        return snapshot.tunnels.needsTunnel(to: endpoint.address, endpoint.port, from: record.origin.network)
+    }
+
+    /// - Parameters:
+    ///   - address: where the request went, or was to go.
+    ///   - isProved: as ``isProved(_:)``.
+    func flow(_ record: RequestRecord, _ address: IPAddress, isProved: Bool) -> MetricFlow {
         let origin = record.origin
         let remote = origin.direction == .outbound ? snapshot.remotePods[address] : nil
         var flow = MetricFlow(
@@ -34,9 +44,9 @@ struct MetricNames {
                 provedIn: snapshot.trustDomain),
             destination: Self.peer(
                 remote ?? (origin.direction == .inbound ? snapshot.workloads[origin.network] : byAddress[address]),
-                provedIn: remote == nil ? nil : snapshot.trustDomain),
+                provedIn: isProved ? snapshot.trustDomain : nil),
             // Else the bytes stay on the node, or nothing protects them.
-            security: origin.isProved || remote != nil ? .mutualTLS : .none)
+            security: origin.isProved || isProved ? .mutualTLS : .none)
         // Of another snapshot the number would be another Service's.
         let own = record.generation == snapshot.generation ? snapshot.serviceName(record.service) : nil
         if let (name, _) = own ?? snapshot.serviceName(at: origin) {

@@ -23,13 +23,14 @@ final class MetricsSink: RequestSink {
         var high: UInt64 = 0
         var low: UInt64 = 0
         var service: Int32 = -1
+        var isProved = false
         var flow: WorkerMetrics.FlowNumber?
 
         func isSame(_ other: Place) -> Bool {
             generation == other.generation && network == other.network
                 && clientHigh == other.clientHigh && clientLow == other.clientLow
                 && destinationNetwork == other.destinationNetwork && high == other.high && low == other.low
-                && service == other.service
+                && service == other.service && isProved == other.isProved
         }
 
         var index: Int {
@@ -103,15 +104,17 @@ final class MetricsSink: RequestSink {
         let origin = record.origin
         let isInbound = origin.direction == .inbound
         let address = record.attempts > 0 ? record.endpoint.address : origin.destination
+        let isProved = names?.isProved(record) ?? false
         var wanted = Place(
             generation: record.generation,
             network: origin.sourceNetwork, clientHigh: origin.isProved ? origin.client.high : 0,
             clientLow: origin.isProved ? origin.client.low : 0,
             destinationNetwork: isInbound ? origin.network : 0, high: address.high, low: address.low,
-            service: record.service)
+            service: record.service, isProved: isProved)
         let index = wanted.index
         if table[index].isSame(wanted), let flow = table[index].flow { return flow }
-        let flow = counters.number(of: names?.flow(copy record, address) ?? MetricNames.unknown(origin.direction))
+        let flow = counters.number(
+            of: names?.flow(copy record, address, isProved: isProved) ?? MetricNames.unknown(origin.direction))
         wanted.flow = flow
         table[index] = wanted
         return flow

@@ -53,7 +53,7 @@ struct SnapshotBuilder {
                             name: $0.pod, serviceAccount: $0.serviceAccount, addresses: $0.addresses, labels: $0.labels)
                     )
                 }, uniquingKeysWith: { $1 }), remotePods: Self.remotePods(configuration),
-            trustDomain: configuration.node?.trustDomain ?? "cluster.local",
+            tunnels: TunnelReach(configuration), trustDomain: configuration.node?.trustDomain ?? "cluster.local",
             destinations: destinations.list)
     }
 

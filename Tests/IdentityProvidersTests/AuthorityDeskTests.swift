@@ -90,7 +90,7 @@ import Testing
 
     @Test func aNodeThatAsksTooMuchWaits() {
         var codes: [AuthorityRefusal?] = []
-        for _ in 0...AuthorityDesk.burst { codes.append(code(ask(.trust, .node("n1")))) }
+        for _ in 0...desk.limits.burst { codes.append(code(ask(.trust, .node("n1")))) }
         #expect(codes.last == .busy && codes.dropLast().allSatisfy { $0 == nil })
         #expect(code(ask(.trust, .node("n2"))) == nil)
         #expect(code(ask(.trust, .node("n1"), at: Self.now + 1)) == nil)

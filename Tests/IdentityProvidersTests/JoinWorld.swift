@@ -47,7 +47,8 @@ final class JoinWorld {
     func service(on loop: EventLoop, at port: UInt16 = 0) throws -> AuthorityService {
         try AuthorityService(
             authority, tokens: tokens, placement: placement, at: .loopback(port: port), on: loop,
-            addressText: { "127.0.0.1:\($0.port)" }, report: { [unowned self] in note($0) })
+            addressText: { "127.0.0.1:\($0.port)" }, clock: { [clock] in clock.now },
+            report: { [unowned self] in note($0) })
     }
 
     func id(_ account: String) throws -> SPIFFEID { try SPIFFEID(domain, namespace: "shop", serviceAccount: account) }
@@ -91,6 +92,8 @@ final class Caller {
     private let loop: EventLoop
     private(set) var svids: [SPIFFEID: X509SVID] = [:]
     private(set) var failures: [SPIFFEID: String] = [:]
+    /// Also those that are over.
+    private(set) var failureCount = 0
     private(set) var trust: TrustMaterial?
     private(set) var trouble: String?
 
@@ -123,7 +126,9 @@ final class Caller {
             svids[svid.id] = svid
             failures[svid.id] = nil
         case .withdrawn(let id): svids[id] = nil
-        case .failed(let id, let reason, _): failures[id] = reason
+        case .failed(let id, let reason, _):
+            failures[id] = reason
+            failureCount += 1
         case .trouble(let new): trouble = new
         }
     }

@@ -33,6 +33,21 @@ import Testing
         #expect(try node.wait { node.svids[database] != nil })
     }
 
+    /// More than an authority answers at once: nothing fails, and the rest follows.
+    @Test func manyIdentitiesAreGivenInParts() throws {
+        let service = try world.service(on: loop)
+        // The limit is met in the first exchange, and again in the second.
+        service.desk.limits = AuthorityDesk.Limits(callsPerSecond: 20, burst: 40)
+        let accounts = (0..<90).map { "account-\($0)" }
+        world.placement.accounts["n1"] = Set(accounts)
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
+        node.provider.request(Set(try accounts.map { try world.id($0) }))
+        #expect(try node.wait { node.svids.count == accounts.count })
+        #expect(node.failureCount == 0 && node.trouble == nil)
+        #expect(world.events.count { $0.details["code"] == "busy" } == 2)
+        #expect(world.events.count { $0.message == "a certificate was issued" } == accounts.count + 1, "none twice")
+    }
+
     /// The token is of no use any more, and none is needed.
     @Test func aRestartNeedsNoToken() throws {
         let service = try world.service(on: loop)
@@ -155,6 +170,25 @@ import Testing
         #expect(throws: JoinError.self) { try world.provider("n1", file + ".none", on: loop) }
     }
 
+    /// Who can write one of these files can be the node, or say whom its pods believe.
+    @Test(arguments: ["node.pem", "trust.pem"], [0o620, 0o602, 0o644])
+    func whatANodeKeepsMustBeItsOwn(_ name: String, _ mode: Int) throws {
+        let directory = world.path + "/n1"
+        var kept = try NodeCredentials(in: directory, world.domain)
+        let trust = TrustMaterial(world.domain, roots: world.authority.roots, revocations: [])
+        try kept.take(trust)
+        let path = "\(directory)/\(name)"
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        let error = #expect(throws: JoinError.self) { _ = try NodeCredentials(in: directory, world.domain) }
+        #expect(error?.description.contains("\(path): ") == true && error?.description.contains("chmod 600") == true)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+        #expect(try NodeCredentials(in: directory, world.domain).trust == trust)
+        // Nor does a name that leads elsewhere say it.
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".moved")
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: path + ".moved")
+        #expect(throws: JoinError.self) { _ = try NodeCredentials(in: directory, world.domain) }
+    }
+
     @Test func twoKeepersOfOneAuthority() {
         let error = #expect(throws: AuthorityFileError.self) {
             _ = try LocalAuthority.lock(world.path + "/authority.pem")
@@ -166,7 +200,7 @@ import Testing
     @Test func strangersAreFew() throws {
         let service = try world.service(on: loop)
         var sockets: [Int] = []
-        for _ in 0..<AuthorityService.maximumStrangers + 1 {
+        for _ in 0..<service.strangers.placesPerSource + 1 {
             sockets.append(StreamSocket.connect(to: .loopback(port: service.endpoint.port)))
         }
         defer { for socket in sockets { StreamSocket.close(CInt(socket)) } }

@@ -80,6 +80,38 @@ def test_requests_wait_for_an_agent_that_starts_again(routed, traffic):
         assert one.until(time.monotonic())["failed"] == []
 
 
+def test_a_program_that_does_not_stay_up_is_said_and_waited_for_where_it_is_needed(routed):
+    program = routed.agent.directory / "broken-proxy"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    running = routed.serving()
+    routed.agent.stop()
+    os.kill(running, signal.SIGKILL)
+    routed.agent.proxy = program
+    try:
+        routed.agent.start()  # and is ready: nothing needs a proxy
+        finding = eventually(lambda: next((one for one in routed.agent.json("status")["findings"]
+                                           if "exit status 3" in one["message"]), None), what="what is wrong")
+        assert finding["message"].startswith(f"degraded: the node's proxy, {program}, does not run: "), finding
+        assert routed.agent.json("status")["ready"]
+        routed.agent.write_config("routes.yaml", http_route("lasting", [{"backendRefs": [to("v2")]}]))
+        eventually(lambda: not routed.agent.json("status")["ready"], what="a node that is not ready")
+
+        def wait():
+            return routed.agent.ctl("status", "--wait", "--timeout", "0.1", check=False)
+        eventually(lambda: "exit status 3" in wait().stderr, what="why it is not ready")
+        waited = wait()
+        assert waited.returncode == 7, waited
+        assert "needed for connections to Services with routes: refused, or without effect" in waited.stderr, waited
+        routed.agent.write_config("routes.yaml")
+        eventually(lambda: routed.agent.json("status")["ready"], what="a node that needs no proxy")
+    finally:
+        routed.agent.stop()
+        routed.agent.proxy = None
+        routed.agent.start()
+        routed.serving()
+
+
 def test_a_new_program_takes_over_without_a_failed_request(routed):
     directory = routed.agent.directory / "bin"
     directory.mkdir()

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from harness import manifests
 from harness.manifests import app, network_policy, peer_authentication, service
 from harness.meshed import Applied
 from harness.node import in_namespace
@@ -18,6 +19,7 @@ from harness.wire import Wire
 from harness.world import eventually
 
 WEB, WEB_PORT, WEB_TARGET = "10.96.7.2", 80, 8180
+NEAR = "10.96.7.3"
 METRICS = 19488
 SERVE = """import socket, sys
 listener = socket.create_server(("", int(sys.argv[1])), backlog=256)
@@ -41,6 +43,8 @@ print("done")
 def mesh():
     made = TwoNodes(service("web", {"app": "z"}, [(WEB_PORT, WEB_TARGET)], [WEB]),
                     http_route("web", [{"backendRefs": [to("web")]}]),
+                    service("near", {"app": "b"}, [(WEB_PORT, WEB_TARGET)], [NEAR]),
+                    http_route("near", [{"backendRefs": [to("near")]}], parent="near"),
                     options=(("--metrics", f"127.0.0.1:{METRICS}"), ()), pods=("a", "b", "e", "u"))
     yield made
     made.close()
@@ -132,6 +136,56 @@ def test_a_pod_that_wants_it_is_encrypted_on_its_own_node_too(mesh):
         assert outcome(mesh, "b", "e") == "ok"
     finally:
         mesh.here.agent.delete(network_policy("e-hears-b", app("e"), ingress=[]))
+
+
+def test_a_pod_that_wants_it_later_is_sent_nothing_in_clear_from_then_on(mesh):
+    def asks(client):
+        client.send(b"GET / HTTP/1.1\r\nHost: near\r\n\r\n")
+
+    def answers(server, client):
+        assert received(server, 1 << 16, b"\r\n\r\n").startswith(b"GET / ")
+        server.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert received(client, 1 << 16, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
+
+    def counted(policy):
+        return summed(mesh, "istio_requests_total", (
+            'reporter="source"', 'source_workload="a"', 'destination_workload="b"', f'security_policy="{policy}"'))
+    before = [counted(policy) for policy in ("none", "mutual_tls")]
+    listener = mesh.here.server("b", WEB_TARGET)
+    clients, servers = [], []
+    for say in asks, lambda one: one.send(b"\0no request\n"):
+        clients.append(mesh.here.peer("a").socket(socket.AF_INET, socket.SOCK_STREAM))
+        clients[-1].settimeout(PATIENCE)
+        clients[-1].connect((NEAR, WEB_PORT))
+        say(clients[-1])
+        servers.append(listener.accept()[0])
+        servers[-1].settimeout(PATIENCE)
+    asking, relayed = clients
+    answers(servers[0], asking)
+    assert received(servers[1], 12) == b"\0no request\n"
+    objects = mesh.here.agent.config / "objects.yaml"
+    original = objects.read_text()
+    mesh.here.agent.write_config("objects.yaml", *(
+        {**one, "metadata": {**one["metadata"], "annotations": {
+            **one["metadata"].get("annotations", {}), "sockmesh.io/encrypt": "always"}}}
+        if (one["kind"], one["metadata"]["name"]) == ("Pod", "b") else one for one in mesh.objects))
+    try:
+        assert servers[0].recv(1) == b"", "a kept connection"
+        with pytest.raises(ConnectionResetError):
+            servers[1].recv(1)
+        with pytest.raises(ConnectionResetError):
+            relayed.recv(1)
+        asks(asking)
+        servers.append(listener.accept()[0])
+        servers[-1].settimeout(PATIENCE)
+        assert servers[-1].getpeername()[0] == mesh.pod("a").ipv4
+        answers(servers[-1], asking)
+        eventually(lambda: [counted(policy) for policy in ("none", "mutual_tls")] == [one + 1 for one in before],
+                   what="one request of each kind in the metrics")
+    finally:
+        manifests.replace(objects, original)
+        for one in (*clients, *servers, listener):
+            one.close()
 
 
 def test_what_the_proxy_reads_of_a_tunnel_is_counted_once(mesh):

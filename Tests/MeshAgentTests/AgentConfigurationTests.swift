@@ -92,8 +92,8 @@ import Testing
         let usual = try AgentConfiguration(AgentOptions(), on: Self.machine())
         #expect(usual.identity == nil)
         #expect(usual.trustDomain.name == "cluster.local")
-        #expect(usual.authorityFile == "/var/lib/sockmesh/node-1.example/authority.pem")
-        #expect(usual.revocationFile == "/var/lib/sockmesh/node-1.example/revoked.pem")
+        #expect(usual.authority.file == "/var/lib/sockmesh/node-1.example/authority.pem")
+        #expect(usual.authority.revocationFile == "/var/lib/sockmesh/node-1.example/revoked.pem")
         var options = AgentOptions()
         options.trustDomain = "mesh.test"
         #expect(try AgentConfiguration(options, on: Self.machine()).trustDomain.name == "mesh.test")
@@ -110,6 +110,25 @@ import Testing
         #expect(problems[0].message.contains("upper-case letter 'M'"))
         #expect(problems[1].message.contains("no node proxy runs"))
         #expect(problems.allSatisfy { !$0.hint.isEmpty })
+    }
+
+    /// Nothing of it is loaded into the kernel.
+    @Test func anAuthorityNeedsNoCgroups() throws {
+        var options = AgentOptions()
+        options.stateDirectory = "/state"
+        options.trustDomain = "mesh.test"
+        let machine = Self.machine(cgroup2: nil)
+        let authority = try AuthorityConfiguration(options, on: machine)
+        #expect(authority.file == "/state/authority.pem" && authority.trustDomain.name == "mesh.test")
+        #expect(authority.node == "node-1.example" && authority.configDirectory == "/etc/sockmesh/node-1.example")
+        #expect(try AgentConfiguration(options, on: Self.machine()).authority == authority)
+        #expect(Self.problems(machine) { $0 = options }.map(\.flag) == ["--cgroup"])
+        options.trustDomain = "Mesh"
+        options.configDirectory = "/nowhere"
+        let error = #expect(throws: ConfigurationError.self) {
+            _ = try AuthorityConfiguration(options, on: machine)
+        }
+        #expect(error?.problems.map(\.flag) == ["--config-dir", "--trust-domain"])
     }
 
     private static func choice(_ words: String?, programs: Set<String> = []) throws -> ProxyChoice {

@@ -5,6 +5,7 @@ import LinuxIO
 import Logging
 import MeshAdmin
 import MeshModel
+import MeshVersion
 import ProxyProtocol
 import Testing
 
@@ -71,8 +72,23 @@ import Testing
             try world.turn { world.isTaken(connection) }
             let report = world.supervisor.report
             #expect(report.proxies.map(\.state) == [.serving] && report.proxies[0].generation == report.generation)
+            // Of the agent's own build.
+            #expect(world.supervisor.health.version == SockmeshVersion.current)
+            #expect(world.supervisor.health.findings.isEmpty)
             #expect(report.factory?.ready == true && report.listeners == world.supervisor.listeners.entries.count)
         }
+    }
+
+    @Test(arguments: [("/bin/false", "exit status 1"), ("/etc/passwd", "it cannot be started: ")])
+    func aProgramThatIsNoProxyIsSaidToBeNone(_ program: String, _ how: String) throws {
+        let world = try ProxyWorld("no-proxy-\(program.utf8.count)", program: program)
+        defer { world.remove() }
+        try world.turn {
+            let health = world.supervisor.health
+            return health.failures > 0 && health.lastEnd?.hasPrefix(how) == true
+        }
+        #expect(world.supervisor.health.notReady(ProxyNeeds(["it"]))?.contains("\(program), does not run: ") == true)
+        #expect(world.supervisor.health.findings.count == 1)
     }
 
     @Test func theFactoryIsInItsCgroupAndKeepsNoNamespaceOfAPodThatLeft() throws {

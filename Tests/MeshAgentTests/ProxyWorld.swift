@@ -43,13 +43,14 @@ final class ProxyWorld {
         }
     }
 
-    init(_ name: String) throws {
+    /// - Parameter program: instead of the proxy.
+    init(_ name: String, program: String? = nil) throws {
         let root = try #require(try Mounts.current().cgroup2)
         directory = "/tmp/mesh-proxy-test-\(getpid())-\(name)"
         #expect(mkdir(directory, 0o755) == 0)
         let programs = try ObjectLocator.ownExecutable().split(separator: "/").dropLast().joined(separator: "/")
         configuration = ProxySupervisor.Configuration(
-            proxyProgram: "/\(programs)/mesh-proxy", agentProgram: "/\(programs)/mesh-agent",
+            proxyProgram: program ?? "/\(programs)/mesh-proxy", agentProgram: "/\(programs)/mesh-agent",
             factoryCgroup: Cgroup(path: "\(root)/proxy-test-\(getpid())-\(name)/factory"),
             socket: "\(directory)/agent.sock")
         pod = try Namespace()

@@ -241,8 +241,43 @@ import Testing
         #expect(try peer.identity == Self.id("near"))
         #expect(plan.localPeer(request(Self.far, isToPeer: true)) == nil)
         #expect(plan.localPeer(request(near, isToPeer: false)) == nil)
-        #expect(plan.snapshot.remotePods.isEmpty, "the worker's own affair")
+        #expect(plan.snapshot.remotePods.isEmpty, "no pod of another node")
         #expect(Self.text(try Self.ask(plan, "near", from: near)) == "allow 301")
+    }
+
+    /// As the connection was; if there was none, as it would have had to be.
+    @Test func metricsSayWhichRequestsWereEncrypted() throws {
+        let near = IPAddress("10.0.0.2")!
+        func policies(_ records: [ProxyRecord], _ change: (inout RequestRecord) -> Void) throws -> [String] {
+            let sink = MetricsSink(log: nil)
+            sink.published(try Self.plan(records).snapshot)
+            var record = RequestRecord(origin: Self.origin(near))
+            record.generation = 1
+            change(&record)
+            withUnsafeTemporaryAllocation(of: Field.self, capacity: 0) { none in
+                sink.record(record, RequestText(message: nil, head: RequestHead(), fields: UnsafeBufferPointer(none)))
+            }
+            let page = MetricsExposition([try #require(sink.metrics())]).text()
+            func value(_ label: String, in line: Substring) -> String {
+                guard let start = line.firstRange(of: "\(label)=\"") else { return "" }
+                return String(line[start.upperBound...].prefix { $0 != "\"" })
+            }
+            let lines = page.split(separator: "\n").filter { $0.hasPrefix("istio_requests_total{") }
+            return lines.map { line in
+                value("connection_security_policy", in: line) + " " + value("destination_principal", in: line)
+            }
+        }
+        let encrypting: [ProxyRecord] =
+            Array(Self.base.prefix(2)) + [
+                .workload(WorkloadRecord(netns: 2, pod: Self.name("near"), serviceAccount: "near", addresses: [near])),
+                Self.remote("near", near), Self.base[3], Self.base[4],
+            ]
+        let (none, proved) = ("none unknown", "mutual_tls spiffe://mesh.test/ns/shop/sa/near")
+        #expect(try policies(encrypting) { ($0.sentAt, $0.flags) = (1, .tunnelled) } == [proved])
+        #expect(try policies(encrypting) { $0.sentAt = 1 } == [none], "it was under way")
+        #expect(try policies(encrypting) { _ in } == [proved])
+        let plain = encrypting.filter { $0.key.kind != .remotePod }
+        #expect(try policies(plain) { _ in } == [none])
     }
 
     private static func ask(

@@ -12,7 +12,8 @@ final class AuthorityExchange {
     /// From the first byte to the last.
     static let patience = Duration.seconds(15)
 
-    /// Of all calls in order, or why there are not all.
+    /// Of all calls in order, or of the first ones: then the last answer is that these were too many at once. Or why there
+    /// are not all.
     typealias Outcome = Result<[AuthorityAnswer], Failure>
 
     struct Failure: Error {
@@ -59,13 +60,16 @@ final class AuthorityExchange {
             return channel.end("its answer cannot be understood")
         }
         answers.append(answer)
-        if answers.count == expected { channel.close() }
+        if isComplete { channel.close() }
     }
+
+    /// Whether nothing follows.
+    private var isComplete: Bool { answers.count == expected || answers.last?.isBusy ?? false }
 
     private func finish(_ reason: String?) {
         guard let done else { return }
         self.done = nil
-        if answers.count == expected { return done(.success(answers)) }
+        if isComplete { return done(.success(answers)) }
         done(.failure(Failure(reason: reason ?? "it has ended the connection before the answer")))
     }
 }

@@ -14,6 +14,8 @@ public final class JoinedAuthority: IdentityProvider {
     public static let trustSeconds: Int64 = 30
     /// Most certificates that are asked for at once; the rest follows at once.
     static let certificatesPerExchange = 64
+    /// Pause of a node that has asked more than it may, in seconds of a clock without fractions: a whole one at least.
+    static let busySeconds: Int64 = 2
 
     public let trustDomain: TrustDomain
     public let name: String
@@ -33,6 +35,8 @@ public final class JoinedAuthority: IdentityProvider {
     /// Of the node's own certificate.
     private var renewal: RenewalSchedule
     private var exchange: AuthorityExchange?
+    /// Until when the rest of what was asked for waits, because it was too much at once.
+    private var resumesAt = UnixTime(seconds: 0)
     private var updates: [IdentityUpdate] = []
     private var toldTrouble: String?
     /// Why the disk does not have what is believed; `nil`: it has.
@@ -110,7 +114,8 @@ public final class JoinedAuthority: IdentityProvider {
     private var nextExchange: UnixTime {
         // While the authority gives nothing, its back-off is that of everything.
         if isFailing { return contact.nextAttempt }
-        return min(contact.nextAttempt, renewal.nextAttempt, table.nextAttempt ?? contact.nextAttempt)
+        let due = min(contact.nextAttempt, renewal.nextAttempt, table.nextAttempt ?? contact.nextAttempt)
+        return max(due, resumesAt)
     }
 
     public func advance(to now: UnixTime) -> [IdentityUpdate] {
@@ -175,16 +180,19 @@ public final class JoinedAuthority: IdentityProvider {
             let known = try provider.takeTrust(rest.popFirst())
             provider.contact = RenewalSchedule(at: now + Self.trustSeconds)
             var trouble = provider.trustTrouble
-            if let renewalKey {
+            if let renewalKey, let answer = provider.next(&rest, at: now) {
                 do throws(JoinError) {
-                    try provider.takeNodeCertificate(rest.popFirst(), renewalKey, known, at: now)
+                    try provider.takeNodeCertificate(answer, renewalKey, known, at: now)
                 } catch {
                     provider.renewal.failed(at: now, random: provider.random.next())
                     trouble =
                         "this node's own certificate, which is valid until \(svid.notAfter), is not renewed: \(error)"
                 }
             }
-            for (id, key) in identities { provider.take(rest.popFirst(), id, key, known, at: now) }
+            for (id, key) in identities {
+                guard let answer = provider.next(&rest, at: now) else { break }
+                provider.take(answer, id, key, known, at: now)
+            }
             provider.tell(trouble: trouble)
         }
     }
@@ -239,6 +247,14 @@ public final class JoinedAuthority: IdentityProvider {
     }
 
     // MARK: - Answers
+
+    /// The next answer; `nil`: the authority has answered no more, because it was asked too much at once. What is left is
+    /// as due as it was, and is asked for again after a pause.
+    private func next(_ rest: inout ArraySlice<AuthorityAnswer>, at now: UnixTime) -> AuthorityAnswer? {
+        if let answer = rest.popFirst(), !answer.isBusy { return answer }
+        resumesAt = now + Self.busySeconds
+        return nil
+    }
 
     /// - Returns: Whom to believe from now on.
     private func takeTrust(_ answer: AuthorityAnswer?) throws(JoinError) -> TrustMaterial {

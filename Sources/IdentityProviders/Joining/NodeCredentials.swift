@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
 import Identity
 import LinuxIO
 import TLSEngine
@@ -112,25 +111,24 @@ struct NodeCredentials {
     }
 
     private static func readTrust(_ path: String, _ trustDomain: TrustDomain) throws(JoinError) -> TrustMaterial? {
-        var text: [UInt8] = []
-        do throws(SystemError) { text = try SmallFile.read(path, limit: AuthorityAnswer.maximumBytes) } catch {
-            if error.errnoCode == ENOENT { return nil }
-            throw JoinError("\(error)")
-        }
         var roots: [[UInt8]] = []
         var lists: [[UInt8]] = []
         var failure: TLSError?
-        text.withUnsafeBytes { bytes in
-            do throws(TLSError) {
-                try PEMReader.read(bytes) { item throws(TLSError) in
-                    switch consume item {
-                    case .privateKey: throw TLSError("read it", reason: "a key is in it")
-                    case .certificate(let next): roots.append(next.der)
-                    case .revocationList(let next): lists.append(next)
+        do throws(SystemError) {
+            // No secret; but who can write it says whom this node's pods believe.
+            let isThere: Void? = try SecretFile.withBytes(of: path, atMost: AuthorityAnswer.maximumBytes) { bytes in
+                do throws(TLSError) {
+                    try PEMReader.read(bytes) { item throws(TLSError) in
+                        switch consume item {
+                        case .privateKey: throw TLSError("read it", reason: "a key is in it")
+                        case .certificate(let next): roots.append(next.der)
+                        case .revocationList(let next): lists.append(next)
+                        }
                     }
-                }
-            } catch { failure = error }
-        }
+                } catch { failure = error }
+            }
+            guard isThere != nil else { return nil }
+        } catch { throw JoinError("\(error)") }
         if let failure { throw damaged(path, "\(failure)") }
         return TrustMaterial(trustDomain, roots: roots, revocations: lists)
     }

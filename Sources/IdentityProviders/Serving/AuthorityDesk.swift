@@ -57,9 +57,13 @@ final class AuthorityDesk {
         }
     }
 
-    /// Calls that a node may make a second for a long time, and at once.
-    static let callsPerSecond: Int64 = 200
-    static let burst: Int64 = 1024
+    /// How much a node may ask. One that asks more has its next certificates some seconds later (``JoinedAuthority``).
+    struct Limits {
+        /// Calls a second for a long time, and at once.
+        var callsPerSecond: Int64 = 200
+        var burst: Int64 = 1024
+    }
+
     /// Refusals of strangers, and of nodes that ask too much, that the log has of one second.
     static let linesPerSecond = 10
     /// Most nodes whose calls are counted; beyond it the counts begin anew.
@@ -74,6 +78,7 @@ final class AuthorityDesk {
     private let tokens: NodeTokens
     private let placement: any IdentityPlacement
     private let report: (AuthorityEvent) -> Void
+    var limits = Limits()
     private var allowances: [String: Allowance] = [:]
     /// The second of the last refusal of a stranger, how many of it are in the log, and how many were left out.
     private var toldAt = UnixTime(seconds: 0)
@@ -98,7 +103,7 @@ final class AuthorityDesk {
     ///   - address: of the asker, for the log.
     func answer(_ frame: [UInt8], from asker: Asker, at address: String, now: UnixTime) -> AuthorityAnswer {
         if case .node(let node) = asker, !admits(node, at: now) {
-            return refuse(.busy, "more than \(Self.callsPerSecond) calls a second", asker, address)
+            return refuse(.busy, "more than \(limits.callsPerSecond) calls a second", asker, address)
         }
         guard let call = AuthorityJSON.decode(AuthorityCall.self, frame) else {
             return refuse(.malformed, "the call cannot be understood", asker, address)
@@ -201,8 +206,8 @@ final class AuthorityDesk {
 
     private func admits(_ node: String, at now: UnixTime) -> Bool {
         if allowances.count >= Self.maximumNodes, allowances[node] == nil { allowances = [:] }
-        var one = allowances[node] ?? Allowance(calls: Self.burst, since: now)
-        one.calls = min(Self.burst, one.calls + max(0, now - one.since) * Self.callsPerSecond)
+        var one = allowances[node] ?? Allowance(calls: limits.burst, since: now)
+        one.calls = min(limits.burst, one.calls + max(0, now - one.since) * limits.callsPerSecond)
         one.since = now
         let isAdmitted = one.calls > 0
         if isAdmitted { one.calls -= 1 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Identity
+public import Identity
 public import LinuxIO
 import TLSEngine
 
@@ -9,11 +9,9 @@ import TLSEngine
 ///
 /// Belongs to the thread of its loop.
 public final class AuthorityService {
-    /// Connections at a time; of one address; of those that have shown no certificate (or have not got so far).
+    /// Connections at a time. Of those that have shown no certificate (or have not got so far) there are a few
+    /// (``StrangerRoom``); one more ends another, and so does a node for which there is no room.
     public static let maximumConnections = 256
-    public static let maximumPerAddress = 64
-    /// One more ends the oldest: they can be brought about by anybody, and a handshake of a node takes milliseconds.
-    public static let maximumStrangers = 32
     /// For the handshake, and for each pause between calls.
     static let patience = Duration.seconds(10)
     /// Longest life of a connection: an exchange of a node takes less, and the next handshake looks at its certificate again.
@@ -41,8 +39,6 @@ public final class AuthorityService {
             self.address = address
             self.number = number
         }
-
-        var isStranger: Bool { asker == nil || asker == .stranger }
     }
 
     /// By reference: handshakes under way must not move it.
@@ -61,11 +57,13 @@ public final class AuthorityService {
     private let id: SPIFFEID
     private let report: (AuthorityEvent) -> Void
     private let addressText: (StreamEndpoint) -> String
+    private let clock: () -> UnixTime
     private var svid: X509SVID
     private var context: Context
     private var renewal: RenewalSchedule
     private var random: any RandomNumberGenerator = SystemRandomNumberGenerator()
     private var connections: [ObjectIdentifier: Connection] = [:]
+    private(set) var strangers = StrangerRoom()
     private var accepted: UInt64 = 0
     private var watch: EventLoop.Watch?
     private var upkeep: EventLoop.Timer?
@@ -76,15 +74,18 @@ public final class AuthorityService {
     ///
     /// - Parameters:
     ///   - addressText: an address and a port for people.
+    ///   - clock: by which calls are counted and certificates issued.
     /// - Throws: ``JoinError``.
     public init(
         _ authority: LocalAuthority, tokens: NodeTokens, placement: any IdentityPlacement, at endpoint: StreamEndpoint,
         on loop: EventLoop, addressText: @escaping (StreamEndpoint) -> String,
+        clock: @escaping () -> UnixTime = { .now },
         report: @escaping (AuthorityEvent) -> Void
     ) throws(JoinError) {
         self.loop = loop
         self.report = report
         self.addressText = addressText
+        self.clock = clock
         desk = AuthorityDesk(authority, tokens, placement, report: report)
         do throws(SPIFFEIDError) { id = try MeshMember.authority(authority.trustDomain) } catch {
             throw JoinError("\(error)")
@@ -174,15 +175,9 @@ public final class AuthorityService {
     }
 
     private func admit(_ socket: consuming OwnedDescriptor, _ address: StreamEndpoint) {
+        if connections.count >= Self.maximumConnections { end(strangers.leaveOne()) }
         guard connections.count < Self.maximumConnections else {
             return tellOfStranger(address, "there are \(Self.maximumConnections) connections; that is the limit")
-        }
-        let strangers = connections.values.filter(\.isStranger)
-        if strangers.count >= Self.maximumStrangers {
-            strangers.min { $0.number < $1.number }?.channel.end("too many others came after it")
-        }
-        guard connections.values.count(where: { $0.address.isSameHost(as: address) }) < Self.maximumPerAddress else {
-            return tellOfStranger(address, "there are \(Self.maximumPerAddress) connections of it; that is the limit")
         }
         do {
             let channel = try TLSChannel(
@@ -197,9 +192,16 @@ public final class AuthorityService {
             channel.setDeadline(Self.patience, "the handshake was not done in time")
             try channel.start()
             connections[key] = connection
+            end(strangers.enter(accepted, StrangerRoom.Source(address)))
         } catch {
             tellOfStranger(address, "\(error)")
         }
+    }
+
+    /// One that has to make room.
+    private func end(_ number: UInt64?) {
+        guard let number, let connection = connections.values.first(where: { $0.number == number }) else { return }
+        connection.channel.end("too many others came after it")
     }
 
     private func opened(_ connection: Connection?) {
@@ -209,12 +211,13 @@ public final class AuthorityService {
             return connection.channel.end("the node has \(Self.maximumPerNode) connections; that is the limit")
         }
         connection.asker = asker
+        if case .node = asker { strangers.proved(connection.number) }
         connection.channel.setDeadline(Self.patience, "it has asked nothing")
     }
 
     private func take(_ frame: [UInt8], _ connection: Connection?) {
         guard let connection, let asker = connection.asker else { return }
-        let answer = desk.answer(frame, from: asker, at: addressText(connection.address), now: .now)
+        let answer = desk.answer(frame, from: asker, at: addressText(connection.address), now: clock())
         connection.channel.send(AuthorityJSON.encode(answer))
         // Who is no node has one call: a stranger joins, and comes back as somebody. Who asks too much comes again later.
         guard case .node = asker, !answer.isBusy else { return connection.channel.close() }
@@ -224,7 +227,9 @@ public final class AuthorityService {
     }
 
     private func ended(_ key: ObjectIdentifier, _ reason: String?) {
-        guard let connection = connections.removeValue(forKey: key), let reason else { return }
+        guard let connection = connections.removeValue(forKey: key) else { return }
+        strangers.left(connection.number)
+        guard let reason else { return }
         switch connection.asker {
         case nil, .stranger: tellOfStranger(connection.address, reason)
         case .node(let node): report(AuthorityEvent(.info, "a connection ended", ["node": node, "reason": reason]))
@@ -244,10 +249,6 @@ public final class AuthorityService {
         (strangersTold, strangersUntold) = (now, 0)
         report(AuthorityEvent(.warning, "a connection was not accepted", details))
     }
-}
-
-extension StreamEndpoint {
-    fileprivate func isSameHost(as other: StreamEndpoint) -> Bool { high == other.high && low == other.low }
 }
 
 @available(*, unavailable)

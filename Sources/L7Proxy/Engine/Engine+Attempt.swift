@@ -113,6 +113,7 @@ extension Engine {
         upstream.pointee.sentBefore = upstream.pointee.channel.sent
         upstream.pointee.receivedBefore = upstream.pointee.channel.received
         exchange.pointee.record.sentAt = nanoseconds
+        exchange.pointee.record.noteTunnel(upstream.pointee.channel.mark != nil)
         let head = exchange.pointee.head
         let hasRetry = exchange.pointee.rule?.pointee.traits.contains(.retry) ?? false
         // A backend of HTTP/2 may refuse any request unseen (RFC 9113 section 8.7).

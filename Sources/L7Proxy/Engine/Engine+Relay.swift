@@ -65,6 +65,7 @@ extension Engine {
         endWaiting(exchange)
         exchange.pointee.stage = .tunnel
         exchange.pointee.record.sentAt = nanoseconds
+        exchange.pointee.record.noteTunnel(upstream.pointee.channel.mark != nil)
         exchange.pointee.record.reason = .tunnelEnded
         // It may last for days: no configuration must be kept for it.
         leaveSnapshot(exchange)
@@ -118,12 +119,6 @@ extension Engine {
                 watchRelaySooner(exchange, downstream)
             }
         }
-    }
-
-    /// Whether a relay goes in clear to a pod of another node that takes tunnels, as it did before the pod joined the mesh.
-    func isInClear(_ exchange: ExchangePointer, _ downstream: DownstreamPointer) -> Bool {
-        downstream.pointee.origin.direction == .outbound && exchange.pointee.upstream?.pointee.channel.mark == nil
-            && takesTunnels(exchange.pointee.record.endpoint.address)
     }
 
     // MARK: - What is counted

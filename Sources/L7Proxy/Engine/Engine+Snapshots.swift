@@ -13,6 +13,7 @@ extension Engine {
         if holds.olderCount > configuration.heldSnapshots, let oldest = holds.oldest { supersede(oldest) }
         sink._withUnsafeGuaranteedRef { $0.published(snapshot) }
         judgeRelays()
+        retireInClear()
     }
 
     /// Leaves nobody with a snapshot.

@@ -108,24 +108,6 @@ extension Engine {
         }
     }
 
-    /// Whether a connection has gone in clear to a pod that is reached through tunnels by now: it was asked for before.
-    private func isInClear(_ upstream: UpstreamPointer) -> Bool {
-        if let pool = upstream.pointee.pool {
-            return upstream.pointee.channel.mark == nil && pool.pointee.key.outsider == nil
-                && takesTunnels(pool.pointee.key.address)
-        }
-        guard let exchange = upstream.pointee.exchange, let downstream = exchange.pointee.downstream else {
-            return false
-        }
-        return isInClear(exchange, downstream)
-    }
-
-    /// Whether an address is that of a pod which is reached through tunnels, by the newest configuration.
-    func takesTunnels(_ address: IPAddress) -> Bool {
-        guard let snapshot = holds.current?.pointee.snapshot else { return false }
-        return snapshot._withUnsafeGuaranteedRef { $0.remotePods[address] != nil }
-    }
-
     /// Gives a connection that is free to the request that has waited longest, or keeps it.
     private mutating func serve(_ upstream: UpstreamPointer) {
         guard let pool = upstream.pointee.pool else { return }
@@ -147,7 +129,11 @@ extension Engine {
         if let exchange = upstream.pointee.exchange { upstream.pointee.remove(exchange) }
         let isOld = now - upstream.pointee.openedAt >= configuration.upstreamLifetime
         let ended = !upstream.pointee.channel.state.isDisjoint(with: [.inputEnded, .broken, .endAnnounced])
-        if isOld || ended || isDraining && upstream.pointee.pool?.pointee.firstWaiting == nil { return close(upstream) }
+        if isOld || ended || upstream.pointee.isLeaving
+            || isDraining && upstream.pointee.pool?.pointee.firstWaiting == nil
+        {
+            return close(upstream)
+        }
         upstream.pointee.channel.awaitNews()
         serve(upstream)
     }

@@ -28,6 +28,8 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
         public static let tcp = Flags(rawValue: 1 << 9)
         /// The same, which begins as TLS does, or whose port is said to speak it.
         public static let tls = Flags(rawValue: 1 << 10)
+        /// The last connection to a backend was a tunnel with mutual TLS.
+        public static let tunnelled = Flags(rawValue: 1 << 11)
     }
 
     public var origin: ConnectionOrigin
@@ -64,6 +66,12 @@ public struct RequestRecord: Sendable, BitwiseCopyable {
     init(origin: ConnectionOrigin) {
         self.origin = origin
         endpoint = ProxyEndpoint(address: origin.destination, port: origin.destinationPort)
+    }
+
+    /// A connection to a backend carries it from now on.
+    @inline(__always)
+    mutating func noteTunnel(_ isTunnel: Bool) {
+        if isTunnel { flags.insert(.tunnelled) } else { flags.remove(.tunnelled) }
     }
 }
 

@@ -28,9 +28,9 @@ struct StatusReporter {
         var reasons = [
             state.directoryProblem, state.lateProblem, state.writer.problem, node.takeoverProblem,
         ].compactMap { $0 }
-        // It judges requests by what the agent before has told it.
-        if let supervisor, supervisor.isServing == nil {
-            reasons.append("the proxy of an earlier agent has not taken the configuration yet")
+        if let supervisor, supervisor.isServing != true {
+            let needs = ProxyNeeds(state.reconciler.compiler.mesh)
+            if let reason = supervisor.health.notReady(needs) { reasons.append(reason) }
         }
         if let rejection = supervisor?.rejection {
             reasons.append(
@@ -120,7 +120,7 @@ struct StatusReporter {
     /// Objects that are refused, and what of the others is not enforced here.
     private func findings() -> [MeshAdmin.Finding] {
         let state = node.state
-        var findings = [configuration.proxyChoice.finding].compactMap(\.self)
+        var findings = [configuration.proxyChoice.finding].compactMap(\.self) + (supervisor?.health.findings ?? [])
         findings += state.store.findings.map { MeshAdmin.Finding($0) }
         for status in state.store.statuses {
             switch status.state {

@@ -54,8 +54,9 @@ extension Agent {
     private func openAuthority() throws(AgentError) -> LocalAuthority {
         do throws(AuthorityFileError) {
             return try LocalAuthority(
-                configuration.trustDomain, at: configuration.authorityFile,
-                holding: LocalAuthority.lock(configuration.authorityFile), revocations: configuration.revocationFile,
+                configuration.trustDomain, at: configuration.authority.file,
+                holding: LocalAuthority.lock(configuration.authority.file),
+                revocations: configuration.authority.revocationFile,
                 now: .now)
         } catch {
             throw AgentError("--identity: \(error)")

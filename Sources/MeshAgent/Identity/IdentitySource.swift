@@ -39,13 +39,6 @@ extension TrustDomain {
 }
 
 extension AgentConfiguration {
-    /// The file of the local authority.
-    public var authorityFile: String { "\(stateDirectory)/authority.pem" }
-    /// The tokens by which nodes join the local authority.
-    var tokenDirectory: String { "\(stateDirectory)/tokens" }
-    /// Revocation lists of its certificates, which an operator puts there.
-    public var revocationFile: String { "\(stateDirectory)/revoked.pem" }
-
     static func trustDomain(_ given: String?) throws(ConfigurationError.Rejection) -> TrustDomain {
         guard let given else { return .usual }
         do throws(SPIFFEIDError) { return try TrustDomain(given) } catch {

@@ -110,8 +110,8 @@ public struct LocalNode: Sendable {
     private func removeState(_ report: (UninstallStep) -> Void) {
         let path = configuration.stateDirectory
         guard access(path, F_OK) == 0 else { return }
-        if access(configuration.authorityFile, F_OK) == 0 {
-            do throws(AuthorityFileError) { _ = try LocalAuthority.lock(configuration.authorityFile) } catch {
+        if access(configuration.authority.file, F_OK) == 0 {
+            do throws(AuthorityFileError) { _ = try LocalAuthority.lock(configuration.authority.file) } catch {
                 return report(
                     UninstallStep("directory: \(path)", .failed, detail: "\(error); end that first, or keep it"))
             }

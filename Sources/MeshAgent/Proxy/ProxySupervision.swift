@@ -88,6 +88,11 @@ struct ProxySupervision: Hashable, Sendable {
     var proxyRestarts: UInt64 { proxies.restarts }
     var factoryRestarts: UInt64 { factories.restarts }
 
+    /// How often in a row a proxy has ended, soon after its start but perhaps the first; none once one has lived long.
+    func proxyFailures(at now: Duration) -> Int {
+        current.map { phases[$0] == .serving } ?? false && proxies.isStable(at: now) ? 0 : proxies.failures
+    }
+
     /// Whether listeners may be made: not while one that is alive may still be given back.
     var mayMakeListeners: Bool { isFactoryUp && !isAdopting && current.map { phases[$0] != .attached } ?? true }
 

@@ -11,22 +11,6 @@ import ProxyProtocol
 ///
 /// ``ProxySupervision`` decides; this acts. Belongs to the thread of its event loop.
 final class ProxySupervisor {
-    struct Configuration: Hashable, Sendable {
-        /// Executables.
-        var proxyProgram: String
-        var proxyOptions = ProxyOptions()
-        var agentProgram: String
-        /// Where the factory runs: below the hooked cgroup, so that the mesh sees the sockets that it makes.
-        var factoryCgroup: Cgroup
-        /// Where a proxy finds the next agent.
-        var socket: String
-        /// Whom the proxy runs as.
-        var user: UInt32 = 65532
-        var group: UInt32 = 65532
-        /// Connections of a listener that wait to be accepted.
-        var backlog: UInt32 = 1024
-    }
-
     typealias ProxyID = ProxySupervision.ProxyID
 
     let configuration: Configuration
@@ -60,6 +44,10 @@ final class ProxySupervisor {
     private static let adoptionTurn = Duration.milliseconds(20)
     private static let mostAdoptionTurns = 100
     private let started = ContinuousClock.now
+    /// How the last proxy has ended that nobody wanted to end.
+    var lastEnd: ProxyEnd?
+    /// Time since the supervision began.
+    var age: Duration { started.duration(to: .now) }
 
     /// Connections that have not said who they are.
     private static let mostStrangers = 8
@@ -169,7 +157,7 @@ final class ProxySupervisor {
     // MARK: - Deciding and acting
 
     private func input(_ input: ProxySupervision.Input) {
-        for output in supervision.handle(input, at: started.duration(to: .now)) { perform(output) }
+        for output in supervision.handle(input, at: age) { perform(output) }
         didChange()
         if supervision.wantsUpgrade { upgrade() }
     }
@@ -198,6 +186,7 @@ final class ProxySupervisor {
                     adoptionTurns += 1
                     return perform(.schedule(.adoption, after: Self.adoptionTurn))
                 }
+                noteLate(timer)
                 input(.timer(timer))
             }
         case .cancel(let timer):
@@ -254,18 +243,24 @@ final class ProxySupervisor {
             connection.link = try link(PacketSocket(near), connection) { _ in id }
         } catch {
             logger.error("the proxy cannot be started", metadata: ["error": "\(error)"])
+            lastEnd = ProxyEnd("it cannot be started: \(error)")
             loop.enqueue { [weak self] in self?.input(.proxyLost(id)) }
         }
     }
 
     private func lost(_ id: ProxyID, _ how: String) {
-        if let proxy = proxies[id] {
-            let isExpected = supervision.phases[id] == .draining
+        let proxy = proxies[id]
+        let isExpected = supervision.phases[id] == .draining
+        let end = ProxyEnd(how)
+        if let proxy {
             logger.log(
                 level: isExpected ? .info : .warning, "a proxy has ended",
                 metadata: ["pid": "\(proxy.pid)", "how": "\(how)"])
+            if !isExpected { lastEnd = end }
         }
         input(.proxyLost(id))
+        // After its end was asked for, by which it was forgotten.
+        end.watch(proxy?.process)
     }
 
     /// What a program needs to be found by its loader; nothing else of the agent's is a proxy's business. No crash
@@ -335,6 +330,7 @@ final class ProxySupervisor {
                     metadata: [
                         "pid": "\(connection.pid)", "version": "\(hello.program)", "listeners": "\(hello.listeners)",
                     ])
+                noteVersion(hello.program, of: connection)
                 identities?.opened(connection, hello)
                 input(.attached(id))
             case .message(let message, let descriptors):

@@ -10,6 +10,11 @@ final class WatchedProcess {
     private let loop: EventLoop
     private var watch: EventLoop.Watch?
     private var onEnd: ((String) -> Void)?
+    /// How it has ended; `nil`: it has not.
+    private var how: String?
+
+    /// How one is said to have ended that was killed, as by ``kill()``.
+    static let killed = "killed by signal \(SIGKILL)"
 
     /// - Parameter onEnd: called once, from the loop, with how it ended.
     init(on loop: EventLoop, _ process: consuming ChildProcess, onEnd: @escaping (String) -> Void) throws(SystemError) {
@@ -61,15 +66,22 @@ final class WatchedProcess {
         watch = nil
     }
 
+    /// Tells, once, how it ends or has ended; instead of what was wanted before.
+    func whenEnded(_ tell: @escaping (String) -> Void) {
+        if let how { tell(how) } else { onEnd = tell }
+    }
+
     private func ended() {
         let how: String
         switch process.reap() {
+        case .some(let status) where status == 128 + SIGKILL: how = Self.killed
         case .some(let status) where status > 128: how = "killed by signal \(status - 128)"
         case .some(let status): how = "exit status \(status)"
         case nil: how = "ended"
         }
         if let watch { loop.unwatch(watch) }
         watch = nil
+        self.how = how
         onEnd?(how)
         onEnd = nil
     }

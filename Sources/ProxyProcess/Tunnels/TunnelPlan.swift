@@ -58,7 +58,6 @@ final class TunnelPlan: Sendable {
     /// Whether the agent has said anything about tunnels.
     let hasTunnels: Bool
     private let locals: [UInt64: LocalPod]
-    private let localAddresses: [IPAddress: UInt64]
     private let remotes: [IPAddress: RemotePod]
     /// Whether pods of this node are among them.
     private let hasLocalEnds: Bool
@@ -67,9 +66,9 @@ final class TunnelPlan: Sendable {
     /// - Parameter snapshot: of the same configuration.
     init(_ configuration: ProxyConfiguration, _ snapshot: ProxySnapshot) {
         self.snapshot = snapshot
-        hasTunnels = !configuration.remotePods.isEmpty || !configuration.verdictUses.isEmpty
+        hasTunnels = configuration.hasTunnels
         guard hasTunnels else {
-            (locals, localAddresses, remotes, services) = ([:], [:], [:], [:])
+            (locals, remotes, services) = ([:], [:], [:])
             hasLocalEnds = false
             return
         }
@@ -85,18 +84,12 @@ final class TunnelPlan: Sendable {
             for address in record.addresses { remotes[address] = pod }
         }
         self.remotes = remotes
-        let sets = Dictionary(configuration.verdicts.map { ($0.set, $0) }, uniquingKeysWith: { $1 })
-        let uses = Dictionary(configuration.verdictUses.map { ($0.pod, $0.set) }, uniquingKeysWith: { $1 })
+        let verdicts = configuration.verdictsByPod
         locals = snapshot.workloads.mapValues { workload in
             LocalPod(
-                workload: workload, id: id(workload.name, workload.serviceAccount),
-                verdicts: uses[workload.name].flatMap { sets[$0] })
+                workload: workload, id: id(workload.name, workload.serviceAccount), verdicts: verdicts[workload.name])
         }
-        let localAddresses = Dictionary(
-            snapshot.workloads.flatMap { network, workload in workload.addresses.map { ($0, network) } },
-            uniquingKeysWith: { $1 })
-        self.localAddresses = localAddresses
-        hasLocalEnds = remotes.keys.contains { localAddresses[$0] != nil }
+        hasLocalEnds = remotes.keys.contains { snapshot.tunnels.network(at: $0) != nil }
         services = Self.services(configuration, remotes)
     }
 
@@ -122,12 +115,14 @@ final class TunnelPlan: Sendable {
         if hasTunnels, origin.destinationPort == tunnelPort, snapshot.serviceName(at: origin) == nil {
             return .refused(Self.ownPort)
         }
-        if isReachedByTunnel(origin.destination, origin.destinationPort, from: origin.sourceNetwork) {
+        if snapshot.tunnels.needsTunnel(
+            to: origin.destination, origin.destinationPort, from: origin.sourceNetwork)
+        {
             return tunnel(origin, to: origin.destination, port: origin.destinationPort, service: "")
         }
         // An address that is nobody's here, a node's port or a Service that is told of later, would lead in clear to
         // where only the kernel has looked.
-        if hasTunnels, localAddresses[origin.destination] == nil, snapshot.serviceName(at: origin) == nil {
+        if hasTunnels, !isHere(origin.destination), snapshot.serviceName(at: origin) == nil {
             return .refused("the address is of no Service and of no pod that is known here")
         }
         // The kernel has drawn by weight among all endpoints, and has met one of another node: which one is drawn
@@ -147,22 +142,11 @@ final class TunnelPlan: Sendable {
         return .direct
     }
 
-    /// Whether a pod reaches an address through tunnels only: all pods of other nodes, and those of this node of which
-    /// one of the two encrypts, as the pod's own egress set says.
-    private func isReachedByTunnel(_ address: IPAddress, _ port: UInt16, from network: UInt64) -> Bool {
-        guard let pod = remotes[address] else { return false }
-        guard let own = localAddresses[address] else { return true }
-        guard own != network, let source = locals[network] else { return false }
-        guard let verdicts = source.verdicts else { return true }
-        // What is denied is refused as what goes through a tunnel is, and never goes in clear.
-        return Self.verdict(verdicts.egress, pod.identity[address], port) != .allow
-    }
-
     /// Of a Service's endpoints those that the pod reaches through tunnels.
     private func target(_ all: ServiceTarget, for network: UInt64) -> ServiceTarget? {
         guard hasLocalEnds else { return all }
         return ServiceTarget(
-            all.name, all.able.filter { isReachedByTunnel($0.address, $0.port, from: network) })
+            all.name, all.able.filter { snapshot.tunnels.needsTunnel(to: $0.address, $0.port, from: network) })
     }
 
     private func tunnel(_ origin: ConnectionOrigin, to address: IPAddress, port: UInt16, service: String) -> Outbound {
@@ -191,7 +175,7 @@ final class TunnelPlan: Sendable {
             return .refused(Self.ownPort)
         }
         guard request.outsider == nil, !request.isToPeer,
-            isReachedByTunnel(request.address, request.port, from: request.network)
+            snapshot.tunnels.needsTunnel(to: request.address, request.port, from: request.network)
         else { return .direct }
         let origin = ConnectionOrigin(
             destination: request.address, destinationPort: request.port, client: request.address,
@@ -202,7 +186,7 @@ final class TunnelPlan: Sendable {
     private static let ownPort = "port \(tunnelPort) of a pod is the mesh's own"
 
     /// Whether it is known of the address that nothing behind it takes tunnels: it is a pod's of this node.
-    func isHere(_ address: IPAddress) -> Bool { localAddresses[address] != nil }
+    func isHere(_ address: IPAddress) -> Bool { snapshot.tunnels.network(at: address) != nil }
 
     /// Why the pod's own policy does not allow a tunnel; `nil`: it does.
     func denial(_ outbound: HBONEOutbound) -> String? {
@@ -212,12 +196,9 @@ final class TunnelPlan: Sendable {
         guard let pod = remotes[outbound.destination] else {
             return "\(outbound.destination) is no enrolled pod of another node any more"
         }
-        let verdict = Self.verdict(verdicts.egress, pod.identity[outbound.destination], outbound.port)
+        let verdict = TunnelReach.verdict(
+            verdicts.egress, of: pod.identity[outbound.destination], port: outbound.port)
         return verdict == .deny ? "egress policy of \(source.workload.name) denies it" : nil
-    }
-
-    private static func verdict(_ table: PortTable, _ peer: IdentityNumber, _ port: UInt16) -> PolicyVerdict {
-        peer == .unknown ? .deny : table.verdict(of: peer, port: port)
     }
 
     // MARK: - To pods of this node
@@ -231,7 +212,9 @@ final class TunnelPlan: Sendable {
     }
 
     /// Whether the pod that a connection came to still has that address.
-    func serves(_ origin: HBONEOrigin) -> Bool { localAddresses[origin.local] == origin.network }
+    func serves(_ origin: HBONEOrigin) -> Bool {
+        snapshot.tunnels.network(at: origin.local) == origin.network
+    }
 
     /// Whether a tunnel that a peer asks for may be: the pod whose address it comes from, whose certificate it must be,
     /// and then what policy says of that pod with its identity proved. The kernel decides once more.
@@ -247,7 +230,7 @@ final class TunnelPlan: Sendable {
             return .deny(reason: "the certificate is not of \(source.name), which has the address")
         }
         let number = source.proven[origin.local]
-        switch Self.verdict(verdicts.ingress, number, inbound.port) {
+        switch TunnelReach.verdict(verdicts.ingress, of: number, port: inbound.port) {
         case .allow: return .allow(identity: number.rawValue)
         case .deny: return .deny(reason: "ingress policy of \(pod.workload.name) denies it")
         case .needsProxy: return .requests(identity: number.rawValue)
@@ -256,7 +239,7 @@ final class TunnelPlan: Sendable {
 
     /// The end of a connection for tunnels that is in a pod of this node, as is the one that asks; `nil`: it is elsewhere.
     func localPeer(_ request: L7Proxy.LegRequest) -> HBONEOrigin? {
-        guard request.isToPeer, let network = localAddresses[request.address], let pod = locals[network],
+        guard request.isToPeer, let network = snapshot.tunnels.network(at: request.address), let pod = locals[network],
             let id = pod.id, let source = locals[request.network],
             let client = source.workload.addresses.first(where: { $0.isIPv4 == request.address.isIPv4 })
         else { return nil }
@@ -269,6 +252,6 @@ final class TunnelPlan: Sendable {
 
     /// The pod that has an address, on whatever node.
     func workload(at address: IPAddress) -> ProxyWorkload? {
-        snapshot.remotePods[address] ?? localAddresses[address].flatMap { locals[$0]?.workload }
+        snapshot.remotePods[address] ?? snapshot.tunnels.network(at: address).flatMap { locals[$0]?.workload }
     }
 }

@@ -16,13 +16,13 @@ struct AuthorityPlace: ParsableArguments {
     /// Whether the authority of a directory is meant, and not the one that an agent has.
     var isGiven: Bool { stateDir != nil }
 
-    func localNode(_ agent: AgentAddress, configDirectory: String? = nil) throws(AdminError) -> LocalNode {
+    func keeper(_ agent: AgentAddress, configDirectory: String? = nil) throws(AdminError) -> AuthorityKeeper {
         var options = AgentOptions()
         options.node = agent.node
         options.configDirectory = configDirectory
         options.stateDirectory = stateDir
         options.trustDomain = trustDomain
-        do { return LocalNode(try AgentConfiguration(options, on: Machine.current())) } catch {
+        do { return AuthorityKeeper(try AuthorityConfiguration(options, on: Machine.current())) } catch {
             throw AdminError(.invalidRequest, "cannot tell which authority is meant: \(error)")
         }
     }
@@ -56,7 +56,7 @@ extension Authority {
 
         func run() throws {
             let logger = Logger(label: "meshctl ca") { _ in StandardErrorLog(format: logFormat, level: .info) }
-            try place.localNode(agent, configDirectory: configDir).serveAuthority(at: listen, logger: logger)
+            try place.keeper(agent, configDirectory: configDir).serveAuthority(at: listen, logger: logger)
         }
     }
 
@@ -91,7 +91,7 @@ extension Authority {
 
         func run() throws {
             let path = try Machine.current().absolute(out ?? "\(joiningNode).join")
-            let report = try place.localNode(agent).makeJoinFile(
+            let report = try place.keeper(agent).makeJoinFile(
                 for: joiningNode, authority: address, lasting: ttl?.seconds ?? 3600, at: path)
             try Console.print(report, as: output.output, table: AuthorityText.join)
         }

@@ -39,7 +39,7 @@ struct Authority: ParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() throws {
-            let report = try place.localNode(agent).makeAuthority()
+            let report = try place.keeper(agent).makeAuthority()
             try Console.print(report, as: output.output, table: AuthorityText.render)
         }
     }
@@ -60,7 +60,7 @@ struct Authority: ParsableCommand {
         var bundle = false
 
         func run() throws {
-            let report = try place.isGiven ? place.localNode(agent).showAuthority() : ask()
+            let report = try place.isGiven ? place.keeper(agent).showAuthority() : ask()
             if bundle { return Console.write(report.generations.map(\.root.pem).joined()) }
             try Console.print(report, as: output.output, table: AuthorityText.render)
         }
@@ -85,7 +85,7 @@ struct Authority: ParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() throws {
-            let report = try place.isGiven ? place.localNode(agent).rotateAuthority() : ask()
+            let report = try place.isGiven ? place.keeper(agent).rotateAuthority() : ask()
             try Console.print(report, as: output.output, table: AuthorityText.render)
         }
 

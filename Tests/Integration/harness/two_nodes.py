@@ -183,9 +183,10 @@ class TwoNodes:
             self.wire.close()
 
 
-def received(end, count):
+def received(end, count, mark=None):
+    """So many bytes, or fewer: until `mark`, if it is given, or the end."""
     data = b""
-    while len(data) < count and (more := end.recv(count - len(data))):
+    while len(data) < count and not (mark and mark in data) and (more := end.recv(count - len(data))):
         data += more
     return data
 

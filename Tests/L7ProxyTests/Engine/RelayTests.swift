@@ -282,25 +282,6 @@ import Testing
         #expect(record.reason == .denied && record.decision >= 0 && record.generation == 4)
     }
 
-    /// It goes on as it began, while what begins now would go through a tunnel.
-    @Test(arguments: ["tcp", nil]) func inClearItEndsWhenItsPodJoinsElsewhere(_ appProtocol: String?) throws {
-        let backend = try TestBackend { backend, connection, _ in
-            backend.keep(connection.readToEnd().text)
-        }
-        let rig = try Rig([backend.port], appProtocol: appProtocol) { $0.detectTimeout = 1 }
-        let client = rig.client()
-        if appProtocol != nil { client.send("x") }
-        #expect(Poll.until { backend.connections == 1 && rig.counters().relays == (appProtocol == nil ? 0 : 1) })
-        rig.publish([backend.port], policies: .init(remote: [IPAddress("192.0.2.1")!]))
-        #expect(rig.counters().upstreams == 1)
-        rig.publish([backend.port], policies: .init(remote: [IPAddress("127.0.0.1")!]))
-        // Of a silent client this is looked at when somebody begins.
-        if appProtocol == nil { client.send("secret") }
-        #expect(client.receive() == .reset)
-        #expect(rig.recorder.wait(for: 1)[0].reason == .denied && Self.isGone(rig))
-        #expect(Poll.until { backend.requests.count == 1 } && backend.requests[0] == (appProtocol == nil ? "" : "x"))
-    }
-
     /// There is nothing that could be lost: the client's connection ends in order, as one that waits for a request.
     @Test func aDrainEndsItBeforeTheFirstWord() throws {
         let backend = try TestBackend { backend, connection, _ in backend.keep(connection.readToEnd().text) }

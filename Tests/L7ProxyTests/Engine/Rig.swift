@@ -98,6 +98,23 @@ final class Rig: Sendable {
         var authorization: [AuthorizationPolicy] = []
         /// Addresses of enrolled pods of other nodes.
         var remote: [IPAddress] = []
+        /// Of the client's pod to another one of this node, which has the address of loopback; `nil`: none has.
+        var local: PolicyVerdict?
+
+        var tunnels: TunnelReach {
+            let number = IdentityNumber(rawValue: 300)
+            let ends = local == nil ? remote : remote + [IPAddress("127.0.0.1")!]
+            var locals: [UInt64: TunnelReach.LocalPod] = [:]
+            if let local {
+                let table = PortTable(
+                    segments: [.init(firstPort: 0, portClass: 0, verdict: .allow)],
+                    exceptions: [[.init(identity: number, verdict: local)]])
+                locals[Rig.network] = .init(addresses: [IPAddress("10.0.0.7")!], egress: table)
+                locals[Rig.network + 1] = .init(addresses: [IPAddress("127.0.0.1")!], egress: nil)
+            }
+            return TunnelReach(
+                ends: Dictionary(ends.map { ($0, PerFamily(both: number)) }, uniquingKeysWith: { $1 }), locals: locals)
+        }
     }
 
     /// Returns when the worker has it: it may be reading a request that is sent after this already.
@@ -162,7 +179,7 @@ final class Rig: Sendable {
             remotePods: Dictionary(
                 uniqueKeysWithValues: policies.remote.map {
                     ($0, ProxyWorkload(name: NamespacedName(namespace: "shop", name: "far"), serviceAccount: "far"))
-                }),
+                }), tunnels: policies.tunnels,
             destinations: policies.authorization.isEmpty
                 ? []
                 : [

@@ -100,6 +100,7 @@ public final class ProxySnapshot: Sendable {
     public let workloads: [UInt64: ProxyWorkload]
     /// Enrolled pods of other nodes, which are reached through tunnels.
     public let remotePods: [IPAddress: ProxyWorkload]
+    public let tunnels: TunnelReach
     public let trustDomain: String
     private let places: [Place: Int32]
     /// Endpoints of Services whose policy is ``ServicePolicy/poolsPerClient``.
@@ -128,17 +129,19 @@ public final class ProxySnapshot: Sendable {
     ///   - routes: Compiled from the same Services; `nil`: there are none.
     ///   - workloads: By the cookie of their network namespace.
     ///   - remotePods: By their addresses.
+    ///   - tunnels: What decides which connections may go in clear.
     ///   - trustDomain: Of their SPIFFE IDs.
     ///   - destinations: Pods that do not take every request. Of two that claim an address the last has it.
     public init(
         generation: UInt64, services: [ProxyService], routes table: RouteTable? = nil,
         workloads: [UInt64: ProxyWorkload] = [:], remotePods: [IPAddress: ProxyWorkload] = [:],
-        trustDomain: String = "cluster.local",
+        tunnels: TunnelReach = TunnelReach(), trustDomain: String = "cluster.local",
         destinations: [ProxyDestination] = []
     ) {
         self.generation = generation
         self.workloads = workloads
         self.remotePods = remotePods
+        self.tunnels = tunnels
         self.trustDomain = trustDomain
         self.services = services
         self.destinations = destinations

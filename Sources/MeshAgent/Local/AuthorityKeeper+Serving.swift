@@ -9,20 +9,20 @@ public import MeshAdmin
 import MeshModel
 import TLSEngine
 
-extension LocalNode {
+extension AuthorityKeeper {
     /// Serves the authority of this state directory to nodes until SIGTERM or SIGINT. It is made if there is none.
     ///
     /// - Parameter listen: address and port.
     /// - Throws: ``AdminError``; `conflict` if an agent or another one serves it already.
     public func serveAuthority(at listen: String, logger: Logger) throws(AdminError) {
-        try Self.requireRoot("serve an authority")
+        try LocalNode.requireRoot("serve an authority")
         let endpoint = try Self.endpoint(listen, "--listen")
         guard let directory = configuration.configDirectory else {
             throw AdminError(
                 .invalidRequest, "there is no configuration that says which pods are on which node",
                 hint: "give --config-dir, the directory of manifests with all Pods of the mesh")
         }
-        let path = configuration.authorityFile
+        let path = configuration.file
         do throws(KeyMemoryError) {
             if try KeyMemory.prepare() == .unlocked {
                 logger.warning("private keys may be swapped out: memory cannot be locked (raise RLIMIT_MEMLOCK)")
@@ -68,7 +68,7 @@ extension LocalNode {
     public func makeJoinFile(
         for node: String, authority address: String, lasting seconds: Double, at path: String
     ) throws(AdminError) -> JoinReport {
-        try Self.requireRoot("make a token")
+        try LocalNode.requireRoot("make a token")
         _ = try Self.endpoint(address, "--address")
         do throws(ConfigurationError.Rejection) { _ = try AgentConfiguration.nodeName(node, hostname: "") } catch {
             throw AdminError(.invalidRequest, error.message, hint: error.hint)

@@ -7,13 +7,19 @@ import LinuxIO
 public import MeshAdmin
 import TLSEngine
 
-extension LocalNode {
+/// What can be said and done about an authority in a state directory, where no agent is asked. It needs nothing of the
+/// kernel that the mesh does.
+public struct AuthorityKeeper: Sendable {
+    let configuration: AuthorityConfiguration
+
+    public init(_ configuration: AuthorityConfiguration) { self.configuration = configuration }
+
     /// Makes the authority of a node before its agent starts for the first time.
     ///
     /// - Throws: ``AdminError``; `conflict` if there is one: it is never replaced.
     public func makeAuthority() throws(AdminError) -> AuthorityReport {
-        try Self.requireRoot("make an authority")
-        let path = configuration.authorityFile
+        try LocalNode.requireRoot("make an authority")
+        let path = configuration.file
         guard access(path, F_OK) != 0 else {
             throw AdminError(
                 .conflict, "there is an authority in \(path)",
@@ -39,9 +45,9 @@ extension LocalNode {
     }
 
     func readAuthority() throws(AdminError) -> AuthorityDescription {
-        try Self.requireRoot("read an authority")
+        try LocalNode.requireRoot("read an authority")
         do throws(KeyMemoryError) { _ = try KeyMemory.prepare() } catch { throw AdminError(.failed, "\(error)") }
-        let path = configuration.authorityFile
+        let path = configuration.file
         do throws(AuthorityFileError) {
             if let found = try AuthorityDescription.read(path, configuration.trustDomain) { return found }
         } catch { throw AdminError(.failed, "\(error)") }
@@ -52,7 +58,7 @@ extension LocalNode {
 
     private func openAuthority() throws(AdminError) -> LocalAuthority {
         do throws(KeyMemoryError) { _ = try KeyMemory.prepare() } catch { throw AdminError(.failed, "\(error)") }
-        let path = configuration.authorityFile
+        let path = configuration.file
         do throws(AuthorityFileError) {
             return try LocalAuthority(
                 configuration.trustDomain, at: path, holding: LocalAuthority.lock(path), lifetimes: .shared, now: .now)
