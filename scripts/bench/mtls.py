@@ -33,8 +33,9 @@ def bulk_step(bench, options):
 
 
 def handshake_step(bench, options):
-    arms = {**bench.servers, **mtlscases.references(bench, options.seconds)}
-    return l7.run_case(SimpleNamespace(arms=arms), mtlscases.accepted(bench), options.blocks, options.seconds)
+    arm, shown = bench.strangers()
+    arms = {**bench.servers, arm.name: arm, **mtlscases.references(bench, options.seconds)}
+    return l7.run_case(SimpleNamespace(arms=arms), mtlscases.accepted(bench, shown), options.blocks, options.seconds)
 
 
 def idle_step(bench, options):
@@ -53,9 +54,10 @@ def idle_step(bench, options):
 
 
 @contextmanager
-def strangers(bench, what, number):
-    """While somebody of no name dials the far proxy, at the lowest priority."""
-    process = spawn("nice", "-n", "19", *bench.arms["direct"].argv(*bench.client(bench.servers["mesh"], what, number)),
+def strangers(bench, what, number, server=None):
+    """While somebody of no name dials the far proxy, or what listens at `server`. It runs when its core has nothing else to
+    do: what it takes from the load is not what the proxy does."""
+    process = spawn("chrt", "--idle", "0", *bench.arms["direct"].argv(*bench.client(server or bench.servers["mesh"], what, number)),
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         if process.stdout.readline() != "ready\n":
@@ -69,16 +71,20 @@ def strangers(bench, what, number):
 
 
 def established_step(bench, options):
-    """p99 of requests at a fixed rate, alone, in a flood of handshakes, and beside handshakes that never end."""
+    """p99 of requests at a fixed rate: alone, in a flood of handshakes, beside handshakes that never end, and beside the same
+    flood that somebody else is aimed at."""
     case, arm = mtlscases.ESTABLISHED, bench.arms["mesh-tunnel"]
-    burdens = {"mesh-flood": ("flood", mtlscases.FLOOD_RATE), "mesh-slow": ("slow", mtlscases.SLOW_COUNT)}
+    elsewhere = bench.elsewhere()
+    burdens = {"mesh-flood": ("flood", mtlscases.FLOOD_RATE), "mesh-slow": ("slow", mtlscases.SLOW_COUNT),
+               "mesh-elsewhere": ("flood", mtlscases.FLOOD_RATE, elsewhere)}
 
     def measure(name):
         if name not in burdens:
             return mtlscases.at_rate(arm, options.seconds)
         with strangers(bench, *burdens[name]):
             return mtlscases.at_rate(arm, options.seconds)
-    done, _ = blocks.interleave(list(case.arms), options.blocks, measure)
+    with strangers(bench, "serve", 0, elsewhere):
+        done, _ = blocks.interleave(list(case.arms), options.blocks, measure)
     series = {name: [statistics.fmean(result["p99_us"] for result in block[name]) for block in done] for name in case.arms}
     return [l7.entry(case, "p99", "us", series)]
 

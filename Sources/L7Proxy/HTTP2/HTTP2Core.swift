@@ -77,6 +77,19 @@ struct HTTP2Core: ~Copyable {
 
     mutating func noteWork() { guarded.noteWork() }
 
+    /// Takes a client's preface (RFC 9113 section 3.4) out of nghttp2's buffer for frames, where it stands from the
+    /// beginning: others use the buffer too. Nothing else waits to be sent yet.
+    mutating func takePreface() {
+        var data: UnsafePointer<UInt8>?
+        let count = nghttp2_session_mem_send(session, &data)
+        guard count > 0, let data else { return }
+        leftover = UnsafeRawBufferPointer(start: data, count: count)
+        keepLeftover()
+        // nghttp2 is done with it when it is asked for what follows.
+        let rest = nghttp2_session_mem_send(session, &data)
+        precondition(rest == 0, "something follows the preface before the settings")
+    }
+
     /// Takes what is left of a frame out of nghttp2's memory.
     mutating func keepLeftover() {
         guard let source = leftover.baseAddress, !leftover.isEmpty else { return }

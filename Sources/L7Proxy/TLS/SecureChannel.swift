@@ -8,8 +8,8 @@ import TLSEngine
 ///
 /// Plaintext is never kept here: it is decrypted into memory of the worker that is used up at once, and encrypted from
 /// it into the channel's output, for which there must be room before. What an idle connection keeps is the session's
-/// state alone: blocks go back to the pool in ``relax(_:)``, after each turn, and OpenSSL's own buffers to the heap, after
-/// each use while hardly anything moves: at first, and after a call of ``rest()`` that has found it so.
+/// keys alone: blocks go back to the pool in ``relax(_:)``, after each turn, and what OpenSSL's ciphers need to the heap,
+/// after each use while hardly anything moves: at first, and after a call of ``rest()`` that has found it so.
 ///
 /// A socket whose keys the kernel has (kTLS) would be read and written in clear by ``receive(into:_:)`` and
 /// ``send(_:)``; nothing else would change for whoever uses them.
@@ -45,7 +45,7 @@ struct SecureChannel: ~Copyable {
     private var session: TLSSession?
     /// Bytes that have gone through the session since ``rest()``, both ways.
     private var moved = 0
-    /// So few have that OpenSSL's buffers are given back after each use.
+    /// So few have that what ciphers need is given back after each use.
     private var isResting = true
     /// What both ends say in an interval of pings to begin, or to be known alive: settings, windows, PINGs.
     private static let murmur = 256
@@ -199,7 +199,7 @@ struct SecureChannel: ~Copyable {
     /// Gives blocks back that hold nothing.
     mutating func relax(_ pool: inout BufferPool) { channel.relax(&pool) }
 
-    /// Gives OpenSSL's buffers back if hardly anything has gone through the session since the last call.
+    /// Gives back what ciphers need if hardly anything has gone through the session since the last call.
     mutating func rest() {
         isResting = moved <= Self.murmur
         moved = 0

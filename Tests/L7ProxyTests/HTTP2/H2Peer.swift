@@ -227,8 +227,8 @@ final class H2Link {
         self.server = .server(server)
     }
 
-    init(server: H2Peer) {
-        client = .client()
+    init(client: H2Peer = .client(), server: H2Peer = .server()) {
+        self.client = client
         self.server = server
     }
 
