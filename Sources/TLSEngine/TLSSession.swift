@@ -168,7 +168,7 @@ public struct TLSSession: ~Copyable {
         _ wire: inout TLSWire, into buffer: UnsafeMutableRawBufferPointer
     ) throws(TLSError) -> Progress {
         precondition(isReady && !buffer.isEmpty, "read before the handshake was done, or into nothing")
-        do throws(TLSRecordLayer.Failure) { return try records!.read(&wire, into: buffer) } catch {
+        do throws(TLSViolation) { return try records!.read(&wire, into: buffer) } catch {
             throw records!.fail(error, &wire)
         }
     }

@@ -59,7 +59,7 @@ import Testing
                 output.withUnsafeMutableBytes { output in
                     buffer.withUnsafeMutableBytes { buffer in
                         var wire = TLSWire(input: input, inputHasEnded: hasEnded, output: output)
-                        do throws(TLSRecordLayer.Failure) {
+                        do throws(TLSViolation) {
                             while case .transferred(let count) = try layer.read(&wire, into: buffer) { plain += buffer[..<count] }
                             isOver = try layer.read(&wire, into: buffer) == .endOfStream
                         } catch { failure = layer.fail(error, &wire) }
@@ -201,7 +201,7 @@ import Testing
             rest = rest.dropFirst(piece)
         }
         let count = (2 * ticket.count + piece - 1) / piece
-        guard count <= TLSRecordLayer.mostQuietRecords else {
+        guard count <= TLSMessages.mostQuietRecords else {
             #expect(throws: TLSError.self) { try client.receive(records) }
             return
         }
@@ -290,7 +290,7 @@ import Testing
                 continue
             }
             do { try server.receive(record) } catch {
-                #expect(round == 30 + 1 + TLSRecordLayer.mostQuietRecords)
+                #expect(round == 30 + 1 + TLSMessages.mostQuietRecords)
                 return
             }
         }
