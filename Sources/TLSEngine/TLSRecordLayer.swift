@@ -86,6 +86,9 @@ struct TLSRecordLayer: ~Copyable {
     // MARK: Reading
 
     /// Decrypts the next record that has something for the application.
+    ///
+    /// - Parameter buffer: May be memory of the wire's input, from where it is used next or before: ciphers then work where
+    ///   the record is, and what was in it, which is shorter, is moved.
     mutating func read(
         _ wire: inout TLSWire, into buffer: UnsafeMutableRawBufferPointer
     ) throws(TLSViolation) -> TLSSession.Progress {
@@ -95,10 +98,7 @@ struct TLSRecordLayer: ~Copyable {
             let length = record.count - TLSTraffic.headerBytes - TLSTraffic.tagBytes
             // Its last byte need not fit: mostly it is the type.
             let isHeld = length - 1 > buffer.count
-            let count =
-                isHeld
-                ? try hold(record, length)
-                : try take(record, UnsafeMutableRawBufferPointer(rebasing: buffer[..<(length - 1)]))
+            let count = try isHeld ? hold(record, length) : take(record, length, buffer)
             wire.consumed &+= record.count
             if count > 0 { return .transferred(isHeld ? takeHeld(buffer) : count) }
         }
@@ -140,6 +140,23 @@ struct TLSRecordLayer: ~Copyable {
         return nil
     }
 
+    /// - Returns: Bytes for the application, at the front of `buffer`.
+    @inline(__always)
+    private mutating func take(
+        _ record: UnsafeRawBufferPointer, _ length: Int, _ buffer: UnsafeMutableRawBufferPointer
+    ) throws(TLSViolation) -> Int {
+        guard let start = buffer.baseAddress, let from = record.baseAddress else { return 0 }
+        guard UnsafeRawPointer(start) < from + record.count, from < UnsafeRawPointer(start + buffer.count) else {
+            return try take(record, UnsafeMutableRawBufferPointer(start: start, count: length - 1))
+        }
+        let body = UnsafeMutableRawPointer(mutating: from + TLSTraffic.headerBytes)
+        precondition(start <= body, "plaintext would be written over records that follow")
+        let count = try take(record, UnsafeMutableRawBufferPointer(start: body, count: length - 1))
+        start.copyMemory(from: body, byteCount: count)
+        return count
+    }
+
+    /// - Parameter space: One byte shorter than what was encrypted.
     /// - Returns: Bytes for the application, at the front of `space`.
     @inline(__always)
     private mutating func take(

@@ -164,6 +164,8 @@ public struct TLSSession: ~Copyable {
     /// Decrypts what has been received, whole records only.
     ///
     /// Call until it is ``Progress/needsInput``: a record that did not fit into `buffer` is held.
+    ///
+    /// - Parameter buffer: May be memory of the wire's input, from where this call begins to use it or before.
     public mutating func read(
         _ wire: inout TLSWire, into buffer: UnsafeMutableRawBufferPointer
     ) throws(TLSError) -> Progress {

@@ -162,6 +162,26 @@ import Testing
         #expect(server.plain == Self.clientText + [7] && server.left.isEmpty)
     }
 
+    /// What was in records may be written where they stand, one after another.
+    @Test func recordsAreDecryptedInPlace() throws {
+        let (server, client) = (try End(isServer: true), try Forger())
+        let texts = [1, 100, 16_384, 5].map { count in (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ count) } }
+        var memory = texts.flatMap { client.record(23, $0) } + client.record(23, [])
+        let count = memory.withUnsafeMutableBytes { memory in
+            var count = 0
+            var wire = TLSWire(input: UnsafeRawBufferPointer(memory), output: .init(start: nil, count: 0))
+            let progress = Result { () throws(TLSViolation) in
+                while case .transferred(let read) = try server.layer.read(
+                    &wire, into: UnsafeMutableRawBufferPointer(rebasing: memory[count...]))
+                { count += read }
+            }
+            #expect(throws: Never.self) { try progress.get() }
+            #expect(wire.consumed == memory.count)
+            return count
+        }
+        #expect(Array(memory[..<count]) == texts.flatMap { $0 })
+    }
+
     /// RFC 8446 section 5.4.
     @Test func padding() throws {
         let (server, client) = (try End(isServer: true), try Forger())
