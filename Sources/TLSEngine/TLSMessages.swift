@@ -34,9 +34,12 @@ public struct TLSMessages: Sendable {
     }
 
     /// Types of content.
-    static let (alert, handshake, application) = (UInt8(21), UInt8(22), UInt8(23))
+    static let alert: UInt8 = 21
+    static let handshake: UInt8 = 22
+    static let application: UInt8 = 23
     /// Types of message.
-    static let (newSessionTicket, keyUpdate) = (UInt8(4), UInt8(24))
+    static let newSessionTicket: UInt8 = 4
+    static let keyUpdate: UInt8 = 24
     /// Records without a byte of the application that may follow one another: tickets, new keys, empty ones.
     static let mostQuietRecords = 32
     /// Bytes of a ticket, which is not looked at.

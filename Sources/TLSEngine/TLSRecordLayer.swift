@@ -16,13 +16,19 @@ struct TLSRecordLayer: ~Copyable {
     /// The peer has said that nothing follows.
     private var hasEnded = false
     /// We have.
-    private(set) var isClosed = false
+    private var isClosed = false
+    private let recordsPerKey: UInt64
     /// Decrypted, and did not fit where it was to go.
     private var held: ArraySlice<UInt8> = []
     /// A KeyUpdate goes before the next record; 1: the peer is asked for one too.
     private var owedUpdate: UInt8?
 
-    init(isServer: Bool, reading: consuming TLSTraffic, writing: consuming TLSTraffic) {
+    /// - Parameter recordsPerKey: So many are written before the key is renewed.
+    init(
+        isServer: Bool, reading: consuming TLSTraffic, writing: consuming TLSTraffic,
+        recordsPerKey: UInt64 = TLSSession.recordsPerKey
+    ) {
+        self.recordsPerKey = recordsPerKey
         messages = TLSMessages(isServer: isServer)
         self.reading = reading
         self.writing = writing
@@ -36,24 +42,20 @@ struct TLSRecordLayer: ~Copyable {
 
     // MARK: Writing
 
-    /// Records that were written with the key.
-    var written: UInt64 { writing.sequence }
-
     /// The next record goes with a new key.
     mutating func renewKey(askingPeer: Bool) { owedUpdate = max(owedUpdate ?? 0, askingPeer ? 1 : 0) }
 
     /// Writes a record, and a KeyUpdate before it that is owed (RFC 8446 section 4.6.3).
     ///
     /// - Precondition: There is room for both: ``TLSSession/leastRoom`` more than what is written.
-    /// - Returns: Whether it could be; else there is no memory, and the connection is of no more use.
-    mutating func write(_ bytes: UnsafeRawBufferPointer, to wire: inout TLSWire) -> Bool {
-        if let request = owedUpdate {
+    mutating func write(_ bytes: UnsafeRawBufferPointer, to wire: inout TLSWire) throws(TLSError) {
+        guard !isClosed else { throw TLSError("write", reason: "the end was said before") }
+        if owedUpdate != nil || writing.sequence >= recordsPerKey {
+            let update = [TLSMessages.keyUpdate, 0, 0, 1, owedUpdate ?? 0]
             owedUpdate = nil
-            guard write([TLSMessages.keyUpdate, 0, 0, 1, request], TLSMessages.handshake, to: &wire), writing.renew() else {
-                return false
-            }
+            guard write(update, TLSMessages.handshake, to: &wire), writing.renew() else { throw TLSError("renew a key") }
         }
-        return seal(bytes, TLSMessages.application, to: &wire)
+        guard seal(bytes, TLSMessages.application, to: &wire) else { throw TLSError("write") }
     }
 
     /// Says that nothing follows. - Returns: Whether there was room for it.

@@ -11,9 +11,12 @@ struct TLSSecrets: ~Copyable {
 
     /// The client's and the server's, if they have come. Wiped when they are freed.
     private var memory: UnsafeMutableRawPointer?
-    private var (clientBytes, serverBytes) = (0, 0)
+    private var clientBytes = 0
+    private var serverBytes = 0
 
-    deinit { memory.map(Self.wipe) }
+    deinit {
+        if let memory { Self.wipe(memory) }
+    }
 
     private static func wipe(_ memory: UnsafeMutableRawPointer) {
         OPENSSL_cleanse(memory, 2 * mostBytes)
@@ -21,7 +24,7 @@ struct TLSSecrets: ~Copyable {
     }
 
     mutating func forget() {
-        memory.map(Self.wipe)
+        if let memory { Self.wipe(memory) }
         memory = nil
         (clientBytes, serverBytes) = (0, 0)
     }

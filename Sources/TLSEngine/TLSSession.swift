@@ -62,7 +62,7 @@ public struct TLSSession: ~Copyable {
     /// From the end of the handshake on.
     private var records: TLSRecordLayer?
     /// What was agreed on, in OpenSSL's tables.
-    private var agreed: (suite: OpaquePointer?, group: UnsafePointer<CChar>?)
+    private var agreed: (suite: OpaquePointer?, group: UnsafePointer<CChar>?) = (nil, nil)
 
     /// What is freed. By itself, because an initializer cannot throw once something with a `deinit` is complete.
     ///
@@ -138,7 +138,8 @@ public struct TLSSession: ~Copyable {
         if isReady { return .done }
         // Who has said nothing yet costs no more than this.
         if owned.ssl == nil, role == .server, wire.input.isEmpty, !wire.inputHasEnded { return .needsInput }
-        let ssl = try owned.ssl ?? owned.makeSSL(role)
+        let ssl: OpaquePointer
+        if let made = owned.ssl { ssl = made } else { ssl = try owned.makeSSL(role) }
         state.pointee.wire = wire
         state.pointee.now = now
         // SSL_get_error looks at this thread's queue: what another session left there would be blamed on this one.
@@ -184,11 +185,7 @@ public struct TLSSession: ~Copyable {
         let room = wire.room &- Self.leastRoom
         guard room > 0 else { return .needsOutput }
         let count = min(bytes.count, room, Self.maximumRecord)
-        guard !records!.isClosed else { throw TLSError("write", reason: "the end was said before") }
-        if records!.written >= recordsPerKey { records!.renewKey(askingPeer: false) }
-        guard records!.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), to: &wire) else {
-            throw TLSError("write", reason: "there is no memory")
-        }
+        try records!.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), to: &wire)
         return .transferred(count)
     }
 
@@ -261,7 +258,7 @@ extension TLSSession {
         guard let own = traffic(made, ofServer: isServer, isSending: true),
             let peers = traffic(made, ofServer: !isServer, isSending: false)
         else { throw TLSError("handshake", reason: "OpenSSL has not said what its secrets are") }
-        records = TLSRecordLayer(isServer: isServer, reading: peers, writing: own)
+        records = TLSRecordLayer(isServer: isServer, reading: peers, writing: own, recordsPerKey: recordsPerKey)
         agreed = (suite, mesh_ssl_group(ssl))
         state.pointee.secrets.forget()
         owned.freeSSL()

@@ -23,8 +23,11 @@ struct TLSTraffic: ~Copyable {
     /// The secret, the key, the vector, and the vector of one record. Wiped when it is freed.
     private let memory: UnsafeMutableRawPointer
 
-    private static let (keyPlace, vectorPlace, noncePlace, memoryBytes) = (48, 80, 92, 104)
+    private static let keyPlace = 48
+    private static let vectorPlace = 80
     private static let vectorBytes = 12
+    private static let noncePlace = 92
+    private static let memoryBytes = 104
 
     private init(_ suite: TLSSuite, isSending: Bool) {
         self.suite = suite
@@ -98,7 +101,8 @@ struct TLSTraffic: ~Copyable {
     /// OpenSSL's state, with the vector of the next record (RFC 8446 section 5.3).
     @inline(__always)
     private mutating func begin() -> OpaquePointer? {
-        guard sequence < .max, let context = context ?? makeContext() else { return nil }
+        if context == nil { makeContext() }
+        guard sequence < .max, let context else { return nil }
         let nonce = memory + Self.noncePlace
         let vector = memory + Self.vectorPlace
         nonce.copyMemory(from: vector, byteCount: 4)
@@ -109,14 +113,10 @@ struct TLSTraffic: ~Copyable {
         return context
     }
 
-    private mutating func makeContext() -> OpaquePointer? {
-        guard let made = EVP_CIPHER_CTX_new() else { return nil }
+    private mutating func makeContext() {
+        guard let made = EVP_CIPHER_CTX_new() else { return }
         context = made
-        guard EVP_CipherInit_ex(made, suite.cipher, nil, bytes(Self.keyPlace), nil, isSending ? 1 : 0) == 1 else {
-            rest()
-            return nil
-        }
-        return made
+        if EVP_CipherInit_ex(made, suite.cipher, nil, bytes(Self.keyPlace), nil, isSending ? 1 : 0) != 1 { rest() }
     }
 
     /// Writes a record.
@@ -133,7 +133,8 @@ struct TLSTraffic: ~Copyable {
         let record = space.assumingMemoryBound(to: UInt8.self)
         (record[0], record[1], record[2]) = (23, 3, 3)
         (record[3], record[4]) = (UInt8(body >> 8), UInt8(body & 255))
-        var (count, type): (CInt, UInt8) = (0, type)
+        var count: CInt = 0
+        var last = type
         guard EVP_CipherUpdate(context, nil, &count, record, CInt(Self.headerBytes)) == 1 else { return false }
         let start = record + Self.headerBytes
         if let bytes = content.baseAddress, !content.isEmpty {
@@ -143,7 +144,7 @@ struct TLSTraffic: ~Copyable {
             else { return false }
         }
         let end = start + content.count
-        return EVP_CipherUpdate(context, end, &count, &type, 1) == 1
+        return EVP_CipherUpdate(context, end, &count, &last, 1) == 1
             && EVP_CipherFinal_ex(context, end + 1, &count) == 1
             && EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, CInt(Self.tagBytes), end + 1) == 1
     }

@@ -58,7 +58,7 @@ public final class VerifiedPeers {
     private struct Key: Hashable {
         let isServer: Bool
         /// SHA-256.
-        let digest: [4 of UInt64]
+        let digest: InlineArray<4, UInt64>
 
         static func == (one: Key, other: Key) -> Bool {
             one.isServer == other.isServer && one.digest[0] == other.digest[0] && one.digest[1] == other.digest[1]
@@ -122,7 +122,7 @@ public final class VerifiedPeers {
         guard let leaf, let chain, let digest, mesh_stack_count(chain) <= SVIDVerifier.maximumChain,
             mesh_stack_at(chain, 0) == leaf
         else { return nil }
-        var bytes: [4 of UInt64] = [0, 0, 0, 0]
+        var bytes: InlineArray<4, UInt64> = [0, 0, 0, 0]
         let isDone = withUnsafeMutableBytes(of: &bytes) {
             mesh_stack_sha256(chain, digest, $0.baseAddress?.assumingMemoryBound(to: UInt8.self)) == 1
         }
