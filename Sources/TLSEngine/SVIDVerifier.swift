@@ -76,7 +76,8 @@ public enum SVIDVerifier {
     ///
     /// - Parameters: As those of `verify`.
     static func path(
-        of leaf: OpaquePointer?, _ chain: OpaquePointer?, usage: Usage, at time: UnixTime, trusting bundles: TrustBundles
+        of leaf: OpaquePointer?, _ chain: OpaquePointer?, usage: Usage, at time: UnixTime,
+        trusting bundles: TrustBundles
     ) -> Result<VerifiedPath, SVIDRejection> {
         guard let leaf else { return .failure(.noCertificate) }
         if let chain, mesh_stack_count(chain) > maximumChain {

@@ -53,7 +53,9 @@ struct TLSRecordLayer: ~Copyable {
         if owedUpdate != nil || writing.sequence >= recordsPerKey {
             let update = [TLSMessages.keyUpdate, 0, 0, 1, owedUpdate ?? 0]
             owedUpdate = nil
-            guard write(update, TLSMessages.handshake, to: &wire), writing.renew() else { throw TLSError("renew a key") }
+            guard write(update, TLSMessages.handshake, to: &wire), writing.renew() else {
+                throw TLSError("renew a key")
+            }
         }
         guard seal(bytes, TLSMessages.application, to: &wire) else { throw TLSError("write") }
     }
@@ -131,7 +133,9 @@ struct TLSRecordLayer: ~Copyable {
         guard body <= Self.longestInner + TLSTraffic.tagBytes else {
             throw .broken(.recordOverflow, "a record has \(body) bytes")
         }
-        guard body > TLSTraffic.tagBytes else { throw .broken(.badRecord, "a record of \(body) bytes has nothing in it") }
+        guard body > TLSTraffic.tagBytes else {
+            throw .broken(.badRecord, "a record of \(body) bytes has nothing in it")
+        }
         let count = TLSTraffic.headerBytes + body
         guard input.count >= count else { return try nothing(wire) }
         return UnsafeRawBufferPointer(rebasing: input[..<count])

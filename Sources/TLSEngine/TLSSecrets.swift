@@ -59,7 +59,8 @@ struct TLSSecrets: ~Copyable {
         self.memory = memory
         for index in 0...Self.mostBytes {
             if text[2 * index] == 0 { return index }
-            guard index < Self.mostBytes, let high = Self.digit(text[2 * index]), let low = Self.digit(text[2 * index + 1])
+            guard index < Self.mostBytes, let high = Self.digit(text[2 * index]),
+                let low = Self.digit(text[2 * index + 1])
             else { return 0 }
             memory.storeBytes(of: high << 4 | low, toByteOffset: place + index, as: UInt8.self)
         }

@@ -249,10 +249,13 @@ extension TLSSession {
     /// Records are ours from now on.
     private mutating func takeOver(_ ssl: OpaquePointer) throws(TLSError) {
         // OpenSSL has read to the end of the last record of the handshake, and no byte of the next.
-        guard SSL_has_pending(ssl) == 0 else { throw TLSError("handshake", reason: "something is amid its last record") }
+        guard SSL_has_pending(ssl) == 0 else {
+            throw TLSError("handshake", reason: "something is amid its last record")
+        }
         let suite = SSL_get_current_cipher(ssl)
         guard let made = suite.flatMap({ TLSSuite(id: SSL_CIPHER_get_protocol_id($0)) }) else {
-            throw TLSError("handshake", reason: "its records cannot be made: \(String(cString: SSL_CIPHER_get_name(suite)))")
+            throw TLSError(
+                "handshake", reason: "its records cannot be made: \(String(cString: SSL_CIPHER_get_name(suite)))")
         }
         let isServer = role == .server
         guard let own = traffic(made, ofServer: isServer, isSending: true),
@@ -265,7 +268,9 @@ extension TLSSession {
     }
 
     private func traffic(_ suite: TLSSuite, ofServer isServer: Bool, isSending: Bool) -> TLSTraffic? {
-        guard let secret = state.pointee.secrets.secret(ofServer: isServer, bytes: suite.secretBytes) else { return nil }
+        guard let secret = state.pointee.secrets.secret(ofServer: isServer, bytes: suite.secretBytes) else {
+            return nil
+        }
         return TLSTraffic.make(suite, secret: secret, isSending: isSending)
     }
 

@@ -95,7 +95,8 @@ enum TLSWireBIO {
         case BIO_CTRL_FLUSH, BIO_CTRL_DUP: return 1
         case BIO_CTRL_EOF:
             guard let state = state(bio) else { return 1 }
-            return state.pointee.wire.inputHasEnded && state.pointee.wire.consumed == state.pointee.wire.input.count ? 1 : 0
+            return state.pointee.wire.inputHasEnded && state.pointee.wire.consumed == state.pointee.wire.input.count
+                ? 1 : 0
         // Everything else is a question whether the BIO can do something that it cannot.
         default: return 0
         }

@@ -60,7 +60,9 @@ import Testing
                     buffer.withUnsafeMutableBytes { buffer in
                         var wire = TLSWire(input: input, inputHasEnded: hasEnded, output: output)
                         do throws(TLSViolation) {
-                            while case .transferred(let count) = try layer.read(&wire, into: buffer) { plain += buffer[..<count] }
+                            while case .transferred(let count) = try layer.read(&wire, into: buffer) {
+                                plain += buffer[..<count]
+                            }
                             isOver = try layer.read(&wire, into: buffer) == .endOfStream
                         } catch { failure = layer.fail(error, &wire) }
                         consumed = wire.consumed
@@ -190,7 +192,8 @@ import Testing
         try server.receive(client.record(0, [4, 23]))
         #expect(server.plain == [1, 2, 0, 3, 4])
         #expect(try refusal([Forger().record(0, [0, 0, 0])]).alert == 10)
-        let largest = try Forger().record(0, [UInt8](repeating: 5, count: 16_000) + [23] + [UInt8](repeating: 0, count: 383))
+        let largest = try Forger().record(
+            0, [UInt8](repeating: 5, count: 16_000) + [23] + [UInt8](repeating: 0, count: 383))
         let other = try End(isServer: true)
         try other.receive(largest)
         #expect(other.plain.count == 16_000)
@@ -254,7 +257,9 @@ import Testing
             // A length that says more waits for the rest.
             do { try server.receive(record) } catch { continue }
             #expect(server.plain.isEmpty && (index == 3 || index == 4), "byte \(index)")
-            #expect(throws: TLSError.self, "byte \(index)") { try server.receive(record + [UInt8](repeating: 0, count: 300)) }
+            #expect(throws: TLSError.self, "byte \(index)") {
+                try server.receive(record + [UInt8](repeating: 0, count: 300))
+            }
         }
     }
 
@@ -266,23 +271,28 @@ import Testing
         #expect(try refusal([records[0], records[2]]).alert == 20)
     }
 
-    @Test(arguments: [
-        // Not encrypted: change_cipher_spec, an alert, a handshake; another version; nothing, or too much, in it.
-        ([20, 3, 3, 0, 1, 1], 10), ([21, 3, 3, 0, 2, 1, 0], 10), ([22, 3, 3, 0, 1, 1], 10), ([23, 2, 0, 0, 40], 10),
-        ([23, 3, 3, 0, 0], 20), ([23, 3, 3, 0, 16], 20), ([23, 3, 3, 0x40, 0x12], 22), ([23, 3, 3, 0xff, 0xff], 22),
-        ([71, 69, 84, 32, 47], 10),
-    ] as [([UInt8], UInt8)])
+    @Test(
+        arguments: [
+            // Not encrypted: change_cipher_spec, an alert, a handshake; another version; nothing, or too much, in it.
+            ([20, 3, 3, 0, 1, 1], 10), ([21, 3, 3, 0, 2, 1, 0], 10), ([22, 3, 3, 0, 1, 1], 10),
+            ([23, 2, 0, 0, 40], 10),
+            ([23, 3, 3, 0, 0], 20), ([23, 3, 3, 0, 16], 20), ([23, 3, 3, 0x40, 0x12], 22),
+            ([23, 3, 3, 0xff, 0xff], 22),
+            ([71, 69, 84, 32, 47], 10),
+        ] as [([UInt8], UInt8)])
     func headers(_ bytes: [UInt8], _ alert: UInt8) throws { #expect(try refusal([bytes]).alert == alert) }
 
     /// Contents of records that are encrypted as they should be.
-    @Test(arguments: [
-        // Types that there are not, and messages that belong to a handshake.
-        (20, [1], 10), (24, [1], 10), (22, [], 10), (22, [1, 0, 0, 0], 10), (22, [13, 0, 0, 1, 0], 10), (22, [20, 0, 0, 0], 10),
-        // A ticket of a client; KeyUpdates of a wrong length, that ask for too much, that do not end their record.
-        (22, [4, 0, 0, 0], 10), (22, [24, 0, 0, 0], 10), (22, [24, 0, 0, 2, 0, 0], 10), (22, [24, 0, 0, 1, 2], 47),
-        (22, [24, 0, 0, 1, 0, 24, 0, 0, 1, 0], 10), (22, [24, 0, 0, 1], 10),
-        (21, [], 50), (21, [1], 50), (21, [1, 0, 0], 50),
-    ] as [(UInt8, [UInt8], UInt8)])
+    @Test(
+        arguments: [
+            // Types that there are not, and messages that belong to a handshake.
+            (20, [1], 10), (24, [1], 10), (22, [], 10), (22, [1, 0, 0, 0], 10), (22, [13, 0, 0, 1, 0], 10),
+            (22, [20, 0, 0, 0], 10),
+            // A ticket of a client; KeyUpdates of a wrong length, that ask for too much, that do not end their record.
+            (22, [4, 0, 0, 0], 10), (22, [24, 0, 0, 0], 10), (22, [24, 0, 0, 2, 0, 0], 10), (22, [24, 0, 0, 1, 2], 47),
+            (22, [24, 0, 0, 1, 0, 24, 0, 0, 1, 0], 10), (22, [24, 0, 0, 1], 10),
+            (21, [], 50), (21, [1], 50), (21, [1, 0, 0], 50),
+        ] as [(UInt8, [UInt8], UInt8)])
     func contents(_ type: UInt8, _ content: [UInt8], _ alert: UInt8) throws {
         #expect(try refusal([Forger().record(type, content)]).alert == alert)
     }

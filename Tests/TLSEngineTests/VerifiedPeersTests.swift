@@ -51,7 +51,8 @@ import Testing
         try handshake(short, peers)
         try handshake(short, peers, at: TestMesh.now + 59)
         for late in [60, 61, 3600] as [Int64] {
-            #expect(try rejection { try handshake(short, peers, at: TestMesh.now + late) } == .expired(at: short.notAfter))
+            #expect(
+                try rejection { try handshake(short, peers, at: TestMesh.now + late) } == .expired(at: short.notAfter))
         }
         // The clock was set back: before it began.
         let future = try mesh.svid("future", from: TestMesh.now + 600)

@@ -76,8 +76,10 @@ private func messages(_ input: UnsafeRawBufferPointer, isServer: Bool) {
             precondition(count <= 32, "quiet without an end")
             switch effect {
             case .nothing: break
-            case .ended: precondition(type == 21 && content.elementsEqual([content[0], 0]), "an end that nobody has said")
-            case .newKey(let isAsked): precondition(type == 22 && content.last == (isAsked ? 1 : 0), "another KeyUpdate")
+            case .ended:
+                precondition(type == 21 && content.elementsEqual([content[0], 0]), "an end that nobody has said")
+            case .newKey(let isAsked):
+                precondition(type == 22 && content.last == (isAsked ? 1 : 0), "another KeyUpdate")
             }
         } catch {
             if case .refused(let alert) = error { precondition(type == 21 && content[1] == alert, "another alert") }

@@ -77,7 +77,9 @@ import Testing
         }
         func send(_ link: H2Link) -> Bool {
             var buffer = [UInt8](repeating: 0, count: room)
-            let count = buffer.withUnsafeMutableBytes { link.client.session.send(into: $0, now: 1, &link.client.recorder) }
+            let count = buffer.withUnsafeMutableBytes {
+                link.client.session.send(into: $0, now: 1, &link.client.recorder)
+            }
             link.server.receive(Array(buffer[..<count]))
             return count > 0
         }
