@@ -217,14 +217,24 @@ extension TLSSession {
     /// connection, and does not end this one.
     ///
     /// - Returns: Why not; `nil` if it would.
-    public func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+    public func peerRejection(trusting peers: VerifiedPeers) -> SVIDRejection? {
         precondition(isReady, "a peer is checked again before it was checked")
         let chain = state.pointee.chain
-        let result = SVIDVerifier.verify(
+        let result = peers.accept(
             chain?.leaf, chain?.certificates, usage: role == .server ? .client : .server,
-            at: state.pointee.peerAcceptedAt, trusting: bundles, expecting: state.pointee.expectation)
-        guard case .failure(let rejection) = result else { return nil }
-        return rejection
+            at: state.pointee.peerAcceptedAt, expecting: state.pointee.expectation)
+        switch result {
+        case .success(let known):
+            // One for all connections of this peer.
+            state.pointee.chain = known
+            return nil
+        case .failure(let rejection): return rejection
+        }
+    }
+
+    /// The same.
+    public func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+        peerRejection(trusting: VerifiedPeers(bundles))
     }
 }
 

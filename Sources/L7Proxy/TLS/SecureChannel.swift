@@ -217,9 +217,9 @@ struct SecureChannel: ~Copyable {
     }
 
     /// Why the peer would not be accepted any more; `nil` if it would.
-    func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+    func peerRejection(trusting peers: VerifiedPeers) -> SVIDRejection? {
         switch session {
-        case .some(let session): session.peerRejection(trusting: bundles)
+        case .some(let session): session.peerRejection(trusting: peers)
         case .none: nil
         }
     }

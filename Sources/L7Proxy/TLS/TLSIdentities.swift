@@ -47,7 +47,7 @@ struct TLSContextTable: ~Copyable {
 
     private(set) var identities: TLSIdentities?
     /// Of all contexts: by the bundles of ``identities``.
-    private var peers: VerifiedPeers?
+    private(set) var peers: VerifiedPeers?
     private var entries: [Key: Entry] = [:]
 
     /// Uses `new` for handshakes that begin from now on; sessions go on with what they began with.
