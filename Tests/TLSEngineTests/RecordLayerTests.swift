@@ -28,21 +28,29 @@ import Testing
         """)
     private static let clientText = [UInt8](0..<50)
 
+    /// Keys of TLS_AES_128_GCM_SHA256.
+    private static func traffic(_ secret: [UInt8], isSending: Bool) -> TLSTraffic? {
+        guard let suite = TLSSuite(id: 0x1301) else { return nil }
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: secret.count, alignment: 8)
+        defer { memory.deallocate() }
+        memory.copyBytes(from: secret)
+        guard let start = memory.baseAddress else { return nil }
+        return TLSTraffic.make(suite, secret: UnsafeRawPointer(start), isSending: isSending)
+    }
+
     /// One end, and what it makes of bytes.
     private final class End {
         var layer: TLSRecordLayer
         var plain: [UInt8] = []
         /// What it has to send.
         var sent: [UInt8] = []
-        var room = 20_000
 
         init(isServer: Bool) throws {
-            let suite = try #require(TLSSuite(id: 0x1301))
-            func traffic(_ secret: [UInt8], _ isSending: Bool) -> TLSTraffic? {
-                secret.withUnsafeBytes { TLSTraffic.make(suite, secret: $0.baseAddress!, isSending: isSending) }
-            }
-            let (own, peers) = isServer ? (serverSecret, clientSecret) : (clientSecret, serverSecret)
-            guard let writing = traffic(own, true), let reading = traffic(peers, false) else {
+            let secrets = (RecordLayerTests.serverSecret, RecordLayerTests.clientSecret)
+            let (own, peers) = isServer ? secrets : (secrets.1, secrets.0)
+            guard let writing = RecordLayerTests.traffic(own, isSending: true),
+                let reading = RecordLayerTests.traffic(peers, isSending: false)
+            else {
                 throw TLSError("make keys", reason: "there is no memory")
             }
             layer = TLSRecordLayer(isServer: isServer, reading: reading, writing: writing)
@@ -96,9 +104,8 @@ import Testing
         private var traffic: TLSTraffic
 
         init(asServer: Bool = false) throws {
-            let suite = try #require(TLSSuite(id: 0x1301))
-            let secret = asServer ? serverSecret : clientSecret
-            let made = secret.withUnsafeBytes { TLSTraffic.make(suite, secret: $0.baseAddress!, isSending: true) }
+            let secret = asServer ? RecordLayerTests.serverSecret : RecordLayerTests.clientSecret
+            let made = RecordLayerTests.traffic(secret, isSending: true)
             guard let made else { throw TLSError("make keys", reason: "there is no memory") }
             traffic = made
         }
@@ -106,12 +113,18 @@ import Testing
         func record(_ type: UInt8, _ content: [UInt8]) -> [UInt8] {
             var record = [UInt8](repeating: 0, count: content.count + TLSTraffic.overhead)
             record.withUnsafeMutableBytes { space in
-                content.withUnsafeBytes { #expect(traffic.seal($0, type: type, to: space.baseAddress!)) }
+                content.withUnsafeBytes { content in
+                    let isSealed = traffic.seal(content, type: type, to: space.baseAddress!)
+                    #expect(isSealed)
+                }
             }
             return record
         }
 
-        func renew() { #expect(traffic.renew()) }
+        func renew() {
+            let isRenewed = traffic.renew()
+            #expect(isRenewed)
+        }
     }
 
     private func refusal(_ records: [[UInt8]], isServer: Bool = true) throws -> (reason: String, alert: UInt8) {

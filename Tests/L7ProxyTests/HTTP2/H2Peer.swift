@@ -227,7 +227,9 @@ final class H2Link {
         self.server = .server(server)
     }
 
-    init(client: H2Peer = .client(), server: H2Peer = .server()) {
+    convenience init(client: H2Peer) { self.init(client: client, server: .server()) }
+
+    init(client: H2Peer = .client(), server: H2Peer) {
         self.client = client
         self.server = server
     }
