@@ -82,7 +82,7 @@ struct HTTP2Core: ~Copyable {
     mutating func takePreface() {
         var data: UnsafePointer<UInt8>?
         let count = nghttp2_session_mem_send(session, &data)
-        guard count > 0, let data else { return }
+        guard count > 0 else { return }
         leftover = UnsafeRawBufferPointer(start: data, count: count)
         keepLeftover()
         // nghttp2 is done with it when it is asked for what follows.
