@@ -87,6 +87,7 @@ extension HBONEEngine {
                         $0.receive(bytes, now: engine.pointee.now, &handler)
                     }
                 }
+                passGathered()
                 if progress == .ended { return .ended }
             case .nothing: return .done
             case .ended: return .ended
@@ -103,6 +104,11 @@ extension HBONEEngine {
         _ connection: HBONEConnectionPointer, _ session: Unmanaged<HTTP2Session>
     ) -> Turn {
         var budget = Self.bytesPerTurn
+        defer {
+            if Self.bytesPerTurn - budget < BufferPool.blockSize {
+                connection.pointee.secure.channel.state.remove(.sendsMuch)
+            }
+        }
         while true {
             switch connection.pointee.secure.channel.flush() {
             case .done: break
@@ -114,7 +120,10 @@ extension HBONEEngine {
             var records = 0
             while session._withUnsafeGuaranteedRef({ $0.wantsToSend }) {
                 let room = connection.pointee.secure.room(&buffers)
-                guard room > 0 else { break }
+                guard room > 0 else {
+                    connection.pointee.secure.channel.state.insert(.sendsMuch)
+                    break
+                }
                 let space = UnsafeMutableRawBufferPointer(rebasing: plainOutput[..<room])
                 let count = withUnsafeMutablePointer(to: &self) { engine in
                     var handler = HBONEEvents(engine: engine, connection: connection)
@@ -141,15 +150,18 @@ extension HBONEEngine {
     static func tunnel(of stream: HTTP2Stream) -> HBONETunnelPointer? { HBONETunnelPointer(bitPattern: stream.context) }
 
     mutating func handle(_ event: HTTP2Event, of connection: HBONEConnectionPointer) {
-        switch event {
-        case .request(let stream, let isWhole): beginTunnel(stream, isWhole, connection)
-        case .data(let stream, let bytes):
+        if case .data(let stream, let bytes) = event {
             guard let tunnel = Self.tunnel(of: stream) else {
                 // Refused already: the connection's window must not stay shut.
                 connection.pointee.session?._withUnsafeGuaranteedRef { $0.consume(stream, bytes.count) }
                 return
             }
-            pass(bytes, to: tunnel)
+            return pass(bytes, to: tunnel)
+        }
+        // What came before goes before.
+        passGathered()
+        switch event {
+        case .request(let stream, let isWhole): beginTunnel(stream, isWhole, connection)
         case .end(let stream), .trailers(let stream):
             if let tunnel = Self.tunnel(of: stream) { peerEnded(tunnel) }
         case .sent(let stream, let count):
@@ -163,7 +175,7 @@ extension HBONEEngine {
             // No more tunnels for it; nghttp2 closes the streams that the peer has not seen.
             if !connection.pointee.isServer { retire(connection, .finished) }
         case .pong: connection.pointee.pingSentAt = 0
-        case .interim, .settings: break
+        case .data, .interim, .settings: break
         }
     }
 }

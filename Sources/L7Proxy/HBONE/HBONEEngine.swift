@@ -62,6 +62,9 @@ struct HBONEEngine: ~Copyable {
     let plainInput: UnsafeMutableRawBufferPointer
     /// Takes what is to be encrypted at once.
     let plainOutput: UnsafeMutableRawBufferPointer
+    /// Content that has come by one stream, in ``plainInput``, and goes to its tunnel's socket with one call.
+    var gathered = StreamPieces()
+    var gatheredFor: HBONETunnelPointer?
     let workerTimer: TimerWheel.ID
     var isDraining = false
     var drainDeadline: UInt64 = 0
@@ -85,7 +88,7 @@ struct HBONEEngine: ~Copyable {
         let nanoseconds = SystemClock.monotonic
         self.nanoseconds = nanoseconds
         now = nanoseconds / 1_000_000
-        buffers = BufferPool(limit: configuration.buffers)
+        buffers = BufferPool(limit: configuration.buffers, large: configuration.largeBuffers)
         var timers = TimerWheel(now: nanoseconds / 1_000_000)
         workerTimer = timers.makeTimer(for: 0)
         self.timers = timers

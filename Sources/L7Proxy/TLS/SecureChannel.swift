@@ -37,7 +37,7 @@ struct SecureChannel: ~Copyable {
     }
 
     /// Memory that ``receive(into:_:)`` fills best: some records, so that what is above is called less often.
-    static let inputBytes = 4 * TLSSession.maximumRecord
+    static let inputBytes = 8 * TLSSession.maximumRecord
     /// Room in the output below which no record is begun.
     static let leastRoom = 2048
 
@@ -116,7 +116,7 @@ struct SecureChannel: ~Copyable {
                 }
             }
             if buffer.count &- count < TLSSession.maximumRecord { return .decrypted(count) }
-            switch channel.fill(&pool) {
+            switch channel.fillMuch(&pool) {
             case .received: continue
             case .nothing: return count > 0 ? .decrypted(count) : .nothing
             case .ended, .broken, .full: return count > 0 ? .decrypted(count) : .broken
@@ -167,6 +167,7 @@ struct SecureChannel: ~Copyable {
 
     /// Bytes that ``send(_:)`` takes now, of one record; 0 if the output must be flushed first.
     mutating func room(_ pool: inout BufferPool) -> Int {
+        if channel.state.contains(.sendsMuch), channel.output.isEmpty { channel.output.enlarge(&pool) }
         guard channel.output.borrow(&pool) else { return 0 }
         let room = channel.output.room
         return room < Self.leastRoom ? 0 : min(TLSSession.maximumRecord, room &- TLSSession.leastRoom)
