@@ -7,8 +7,15 @@ import TLSEngine
 private struct HBONEEvents: HTTP2EventHandler, ~Copyable {
     let engine: UnsafeMutablePointer<HBONEEngine>
     let connection: HBONEConnectionPointer
+    /// Bytes of frames that were made in place and are encrypted.
+    var framed = 0
+    var failure: TLSError?
 
-    mutating func handle(_ event: HTTP2Event) { engine.pointee.handle(event, of: connection) }
+    mutating func handle(_ event: HTTP2Event) {
+        guard case .frame(let bytes) = event else { return engine.pointee.handle(event, of: connection) }
+        framed &+= bytes.count
+        failure = connection.pointee.secure.send(bytes)
+    }
 }
 
 /// Connections whose handshake is done: bytes from the socket through TLS into the session, and back.
@@ -125,18 +132,21 @@ extension HBONEEngine {
                     break
                 }
                 let space = UnsafeMutableRawBufferPointer(rebasing: plainOutput[..<room])
-                let count = withUnsafeMutablePointer(to: &self) { engine in
+                var (count, framed, failure) = (0, 0, TLSError?.none)
+                withUnsafeMutablePointer(to: &self) { engine in
                     var handler = HBONEEvents(engine: engine, connection: connection)
-                    return session._withUnsafeGuaranteedRef {
+                    count = session._withUnsafeGuaranteedRef {
                         $0.send(into: space, now: engine.pointee.now, &handler)
                     }
+                    (framed, failure) = (handler.framed, handler.failure)
                 }
-                guard count > 0 else { break }
-                if let error = connection.pointee.secure.send(UnsafeRawBufferPointer(rebasing: space[..<count])) {
-                    return .lost(.connectionLost, error.description)
+                guard count + framed > 0 else { break }
+                if count > 0, failure == nil {
+                    failure = connection.pointee.secure.send(UnsafeRawBufferPointer(rebasing: space[..<count]))
                 }
+                if let failure { return .lost(.connectionLost, failure.description) }
                 records += 1
-                budget -= count
+                budget -= count + framed
             }
             guard records > 0 else {
                 return connection.pointee.secure.channel.output.room == 0 ? .lost(.outOfMemory, nil) : .done
@@ -175,7 +185,7 @@ extension HBONEEngine {
             // No more tunnels for it; nghttp2 closes the streams that the peer has not seen.
             if !connection.pointee.isServer { retire(connection, .finished) }
         case .pong: connection.pointee.pingSentAt = 0
-        case .data, .interim, .settings: break
+        case .data, .frame, .interim, .settings: break
         }
     }
 }

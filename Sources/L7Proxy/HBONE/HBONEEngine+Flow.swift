@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LinuxIO
+import TLSEngine
 
 /// The flow between a stream and the application's socket, the same for both roles.
 ///
@@ -105,15 +106,18 @@ extension HBONEEngine {
 
     // MARK: - From the application
 
+    /// Bytes that a full record of TLS carries in one DATA frame.
+    private static var contentOfRecord: Int { TLSSession.maximumRecord - HTTP2Session.frameRoom }
+
     private mutating func fill(_ tunnel: HBONETunnelPointer) {
         guard tunnel.pointee.leg.input.isEmpty, !tunnel.pointee.marks.contains(.inputEnded),
             let stream = tunnel.pointee.stream, let connection = tunnel.pointee.connection,
             let session = connection.pointee.session
         else { return }
-        switch tunnel.pointee.leg.fillMuch(&buffers) {
+        switch tunnel.pointee.leg.fillMuch(&buffers, unit: Self.contentOfRecord) {
         case .received:
-            let bytes = tunnel.pointee.leg.input.bytes
-            session._withUnsafeGuaranteedRef { $0.offerBody(stream, bytes, isLast: false) }
+            let bytes = tunnel.pointee.leg.input.mutableBytes
+            session._withUnsafeGuaranteedRef { $0.offerFramed(stream, bytes) }
             enqueue(connection)
         case .nothing, .full: tunnel.pointee.leg.input.giveBack(&buffers)
         case .ended:

@@ -16,6 +16,9 @@ public enum HTTP2Event: BitwiseCopyable {
     case trailers(HTTP2Stream)
     /// The peer's message is whole, without trailers.
     case end(HTTP2Stream)
+    /// A DATA frame that was made in place, lent until the handler returns: it goes to the wire before what
+    /// ``HTTP2Session/send(into:now:_:)`` writes. See ``HTTP2Session/offerFramed(_:_:)``.
+    case frame(UnsafeRawBufferPointer)
     /// So many bytes of the body that was offered have been taken; their memory is the owner's again.
     case sent(HTTP2Stream, Int)
     /// The stream is over, for the reason given; ``HTTP2ErrorCode/noError`` if both messages were whole. A client may

@@ -147,6 +147,9 @@ struct Window: BitwiseCopyable {
         end = count
     }
 
+    /// The bytes, to be written over.
+    var mutableBytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(mutating: bytes) }
+
     /// Gives the block back with whatever is in it.
     @inline(__always)
     mutating func giveBack(_ pool: inout BufferPool) {
