@@ -135,7 +135,9 @@ public struct TLSSession: ~Copyable {
 
     /// Decrypts what has been received.
     ///
-    /// Call until it is ``Progress/needsInput``: OpenSSL may hold a record that did not fit into `buffer`.
+    /// Call until it is ``Progress/needsInput``: OpenSSL may hold a record that did not fit into `buffer`. That may be memory
+    /// of the wire's input from where this call begins to use it, or before: OpenSSL has taken a record out before it writes
+    /// what was in it, which is shorter.
     public mutating func read(
         _ wire: inout TLSWire, into buffer: UnsafeMutableRawBufferPointer
     ) throws(TLSError) -> Progress {

@@ -20,7 +20,7 @@ private struct HBONEEvents: HTTP2EventHandler, ~Copyable {
 
 /// Connections whose handshake is done: bytes from the socket through TLS into the session, and back.
 extension HBONEEngine {
-    /// Reads of one turn, each of up to ``SecureChannel/inputBytes``.
+    /// Reads of one turn, each of up to a block.
     private static var readsPerTurn: Int { 4 }
     /// Bytes that one turn sends: others are served in between.
     private static var bytesPerTurn: Int { 512 << 10 }
@@ -85,18 +85,19 @@ extension HBONEEngine {
         _ connection: HBONEConnectionPointer, _ session: Unmanaged<HTTP2Session>
     ) -> Turn {
         for _ in 0..<Self.readsPerTurn {
-            switch connection.pointee.secure.receive(into: plainInput, &buffers) {
-            case .decrypted(let count):
-                let bytes = UnsafeRawBufferPointer(rebasing: plainInput[..<count])
+            let input = connection.pointee.secure.receive(&buffers)
+            if !input.bytes.isEmpty {
                 let progress = withUnsafeMutablePointer(to: &self) { engine in
                     var handler = HBONEEvents(engine: engine, connection: connection)
                     return session._withUnsafeGuaranteedRef {
-                        $0.receive(bytes, now: engine.pointee.now, &handler)
+                        $0.receive(input.bytes, now: engine.pointee.now, &handler)
                     }
                 }
                 passGathered()
                 if progress == .ended { return .ended }
-            case .nothing: return .done
+            }
+            switch input.state {
+            case .nothing: if input.bytes.isEmpty { return .done }
             case .ended: return .ended
             case .failed(let error): return .lost(.connectionLost, error.description)
             case .broken: return .lost(.connectionLost, "the peer ended the connection without saying so")
