@@ -13,7 +13,9 @@ struct StreamPiecesTests {
         let bytes = Array("0123456789".utf8)
         let sent = bytes.withUnsafeBytes { memory in
             var pieces = StreamPieces()
-            for range in [7..<10, 0..<3, 3..<3, 5..<6] { pieces.append(UnsafeRawBufferPointer(rebasing: memory[range])) }
+            for range in [7..<10, 0..<3, 3..<3, 5..<6] {
+                pieces.append(UnsafeRawBufferPointer(rebasing: memory[range]))
+            }
             let sent = pieces.send(to: one)
             pieces.removeAll()
             #expect(pieces.isEmpty)

@@ -9,8 +9,8 @@ public enum HTTP2Event: BitwiseCopyable {
     case interim(HTTP2Stream)
     /// A response's head is whole; client only.
     case response(HTTP2Stream, endOfStream: Bool)
-    /// Content, a part of what was given to ``HTTP2Session/receive(_:now:_:)``, lent until that returns. So much of the peer's window stays shut until
-    /// ``HTTP2Session/consume(_:_:)`` is called for it.
+    /// Content, a part of what was given to ``HTTP2Session/receive(_:now:_:)``, lent as long as that was. So much of the
+    /// peer's window stays shut until ``HTTP2Session/consume(_:_:)`` is called for it.
     case data(HTTP2Stream, UnsafeRawBufferPointer)
     /// The peer's message is whole, and these are its trailers.
     case trailers(HTTP2Stream)

@@ -7,9 +7,9 @@ import TLSEngine
 /// A stream socket whose bytes go through a TLS session: a ``Channel`` of records, and what was in them.
 ///
 /// Plaintext is never kept here: it is decrypted in the place of the records, and used up at once, and encrypted from the
-/// caller's memory into the channel's output, for which there must be room before. What an idle connection keeps is the session's
-/// state alone: blocks go back to the pool in ``relax(_:)``, after each turn, and OpenSSL's own buffers to the heap, after
-/// each use while hardly anything moves: at first, and after a call of ``rest()`` that has found it so.
+/// caller's memory into the channel's output, for which there must be room before. What an idle connection keeps is the
+/// session's state alone: blocks go back to the pool in ``relax(_:)``, after each turn, and OpenSSL's own buffers to the
+/// heap, after each use while hardly anything moves: at first, and after a call of ``rest()`` that has found it so.
 ///
 /// A socket whose keys the kernel has (kTLS) would be read and written in clear by ``receive(_:)`` and
 /// ``send(_:)``; nothing else would change for whoever uses them.
