@@ -81,7 +81,7 @@ extension HTTP2Core {
         }
         let room = output.count &- outputCount &- Self.frameHeaderLength
         // nghttp2 asks again and again within one call; what is left of the room may be worth no frame.
-        if hasFramed || room < min(offered, HTTP2Session.smallestRoom - Self.frameHeaderLength) {
+        if room < min(offered, HTTP2Session.smallestRoom - Self.frameHeaderLength) {
             return Int(NGHTTP2_ERR_PAUSE.rawValue)
         }
         let taken = min(offered, length, room)
@@ -114,6 +114,7 @@ extension HTTP2Core {
             let place = UnsafeMutableRawPointer(mutating: source) - Self.frameHeaderLength
             place.copyMemory(from: header, byteCount: Self.frameHeaderLength)
             events.append(.frame(UnsafeRawBufferPointer(start: place, count: total)))
+            // It has taken the room: nghttp2 is told to stop.
             hasFramed = true
         } else {
             let place = base + outputCount

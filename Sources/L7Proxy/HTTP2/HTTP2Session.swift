@@ -127,8 +127,7 @@ public class HTTP2Session {
             let count = nghttp2_session_mem_send(core.pointee.session, &frame)
             if count > 0 {
                 core.pointee.leftover = UnsafeRawBufferPointer(start: frame, count: count)
-                // What was made in place has taken the room.
-                if !core.pointee.hasFramed { copyOut() }
+                copyOut()
                 // Before anybody else is heard: the next session writes its frames to the same place.
                 core.pointee.keepLeftover()
             }
