@@ -251,8 +251,9 @@ extension TLSSession {
     private func lend(_ wire: TLSWire, _ now: UnixTime) {
         state.pointee.wire = wire
         state.pointee.now = now
-        // SSL_get_error looks at this thread's queue: what another session left there would be blamed on this one.
-        ERR_clear_error()
+        // SSL_get_error looks at this thread's queue: what another session left there would be blamed on this one. Mostly
+        // nothing is there, and to look costs less than to clear all of its places.
+        if ERR_peek_error() != 0 { ERR_clear_error() }
     }
 
     @inline(__always)
