@@ -69,7 +69,7 @@ struct ChannelTests {
             channel.input.start = channel.input.end
         }
         #expect(received == bytes)
-        let large = BufferPool.largeBlockSize - 8 * 16375
+        let large = BufferPool.largeBlockSize - 7 * 16375
         #expect(floors.first == BufferPool.blockSize - 2 * 16375 && floors.dropFirst().allSatisfy { $0 == large })
         // What comes in small pieces needs no large block, when that one has gone.
         client.send("end")
