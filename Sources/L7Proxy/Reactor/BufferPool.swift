@@ -11,7 +11,7 @@ struct BufferPool: ~Copyable {
     static let blockSize = 32 * 1024
     /// Bytes of a large block: seven full records of TLS, which nearly fill two of the largest packets that TCP makes for
     /// segments of 1448 bytes, and what else is said between them. All that a turn touches is to stay in the cache.
-    static let largeBlockSize = 116 * 1024
+    static let largeBlockSize = 113 * 1024
 
     private static let blocksPerChunk = 16
     /// Large blocks that stay when nobody has them.
