@@ -51,7 +51,7 @@ import Testing
             peer.recorder.framed = []
             if count == 0, framed.isEmpty { break }
             #expect(framed.count <= 1 && framed.joined().count + count <= buffer.count)
-            link.server.receive(framed.joined() + buffer[..<count])
+            link.server.receive(Array(framed.joined()) + buffer[..<count])
             link.server.consumeAll()
         }
         link.settle()
@@ -68,7 +68,7 @@ import Testing
         // The head, then the first frame.
         for _ in 0..<2 {
             let count = buffer.withUnsafeMutableBytes { peer.session.send(into: $0, now: 1, &peer.recorder) }
-            link.server.receive(peer.recorder.framed.joined() + buffer[..<count])
+            link.server.receive(Array(peer.recorder.framed.joined()) + buffer[..<count])
             peer.recorder.framed = []
         }
         let sent = try #require(peer.recorder.sent[stream.id])
