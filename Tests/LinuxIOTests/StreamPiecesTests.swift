@@ -18,7 +18,8 @@ struct StreamPiecesTests {
             }
             let sent = pieces.send(to: one)
             pieces.removeAll()
-            #expect(pieces.isEmpty)
+            let isEmpty = pieces.isEmpty
+            #expect(isEmpty)
             return sent
         }
         var received = [UInt8](repeating: 0, count: 16)
@@ -45,6 +46,7 @@ struct StreamPiecesTests {
     @Test func soManyFit() {
         var pieces = StreamPieces()
         for _ in 0..<StreamPieces.limit { pieces.append(UnsafeRawBufferPointer(start: nil, count: 0)) }
-        #expect(pieces.isFull)
+        let isFull = pieces.isFull
+        #expect(isFull)
     }
 }
