@@ -17,6 +17,9 @@ public struct HBONEConfiguration: Sendable {
     public var tunnelsPerSource = 16384
     /// Blocks of ``BufferPool/blockSize`` bytes: the memory of everything that is under way.
     public var buffers = 16384
+    /// Beside them, blocks of ``BufferPool/largeBlockSize`` bytes, for connections that move much: who finds none takes one
+    /// of the others.
+    public var largeBuffers = 64
     /// Pools of connections.
     public var pools = 16384
     /// Tunnels of one pool that wait for a connection.

@@ -27,6 +27,8 @@ struct HTTP2Core: ~Copyable {
     /// What still has to be written goes here during a call of `send`.
     var output = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     var outputCount = 0
+    /// A frame was made in place during the call.
+    var hasFramed = false
     /// Of a frame that did not fit, in a block of the pool.
     var leftover = UnsafeRawBufferPointer(start: nil, count: 0)
     private var leftoverBlock: UnsafeMutableRawPointer?
