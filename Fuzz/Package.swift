@@ -47,6 +47,7 @@ let package = Package(
             name: "FuzzHBONE",
             dependencies: [
                 .product(name: "L7Proxy", package: "sockmesh"), .product(name: "MeshModel", package: "sockmesh"),
+                .product(name: "TLSEngine", package: "sockmesh"),
             ],
             swiftSettings: settings),
         .executableTarget(

@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,6 +79,19 @@ long clinux_peek(int fd, void *memory, size_t count)
 long clinux_send(int fd, const void *memory, size_t count, int more)
 {
 	ssize_t sent = send(fd, memory, count, more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
+
+	return sent < 0 ? -errno : sent;
+}
+
+_Static_assert(sizeof(struct clinux_piece) == sizeof(struct iovec) &&
+		       offsetof(struct clinux_piece, start) == offsetof(struct iovec, iov_base) &&
+		       offsetof(struct clinux_piece, count) == offsetof(struct iovec, iov_len),
+	       "a piece is a struct iovec");
+
+long clinux_send_pieces(int fd, const struct clinux_piece *pieces, size_t count)
+{
+	struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count };
+	ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
 
 	return sent < 0 ? -errno : sent;
 }

@@ -8,6 +8,7 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -23,7 +24,7 @@ static inline int mesh_ssl_ctx_restrict(SSL_CTX *context, long peer_chain_bytes)
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
 					     SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_clear_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT);
-	/* Not SSL_MODE_RELEASE_BUFFERS, which allocates for each record: idle sessions are told to let go. */
+	/* Of use during a handshake only: records of the application are not OpenSSL's. */
 	SSL_CTX_clear_mode(context, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -56,6 +57,36 @@ static inline void *mesh_ssl_data(const SSL *ssl) { return SSL_get_ex_data(ssl, 
 static inline SSL *mesh_store_ctx_ssl(X509_STORE_CTX *context)
 {
 	return (SSL *)X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx());
+}
+
+/*
+ * SHA-256 of the certificates of a stack in DER, one after another, each of which says its own length. 0: there is no
+ * memory.
+ */
+static inline int mesh_stack_sha256(const STACK_OF(X509) *stack, EVP_MD_CTX *digest, unsigned char result[32])
+{
+	unsigned char *der;
+	int index, length, added;
+
+	if (EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
+		return 0;
+	for (index = 0; index < sk_X509_num(stack); index++) {
+		der = NULL;
+		length = i2d_X509(sk_X509_value(stack, index), &der);
+		if (length < 0)
+			return 0;
+		added = EVP_DigestUpdate(digest, der, (size_t)length);
+		OPENSSL_free(der);
+		if (added != 1)
+			return 0;
+	}
+	return EVP_DigestFinal_ex(digest, result, NULL) == 1;
+}
+
+/* What an alert of the peer's says, in OpenSSL's words: a static string, or NULL. */
+static inline const char *mesh_alert_reason(int alert)
+{
+	return ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + alert));
 }
 
 /* The name of the key exchange's group: a static string, or NULL. */

@@ -40,6 +40,15 @@ public enum SVIDVerifier {
         chain: [[UInt8]], usage: Usage, at time: UnixTime, trusting bundles: TrustBundles,
         expecting peer: PeerExpectation
     ) -> Result<SPIFFEID, SVIDRejection> {
+        read(chain) {
+            verify(mesh_stack_at($0, 0), $0, usage: usage, at: time, trusting: bundles, expecting: peer)
+        }
+    }
+
+    /// Calls `body` with a stack of X509, which is lent.
+    static func read<Value>(
+        _ chain: [[UInt8]], _ body: (OpaquePointer) -> Result<Value, SVIDRejection>
+    ) -> Result<Value, SVIDRejection> {
         guard let stack = mesh_stack_new() else { return .failure(.unreadable) }
         defer { mesh_stack_free(stack) }
         for (depth, der) in chain.enumerated() {
@@ -48,8 +57,7 @@ public enum SVIDVerifier {
                     .path(reason: "cannot be read", code: X509_V_ERR_CERT_REJECTED, depth: depth))
             }
         }
-        return verify(
-            mesh_stack_at(stack, 0), stack, usage: usage, at: time, trusting: bundles, expecting: peer)
+        return body(stack)
     }
 
     /// - Parameters:
@@ -59,6 +67,18 @@ public enum SVIDVerifier {
         _ leaf: OpaquePointer?, _ chain: OpaquePointer?, usage: Usage, at time: UnixTime,
         trusting bundles: TrustBundles, expecting peer: PeerExpectation
     ) -> Result<SPIFFEID, SVIDRejection> {
+        path(of: leaf, chain, usage: usage, at: time, trusting: bundles).flatMap { path in
+            peer.rejection(of: path.id).map(Result.failure) ?? .success(path.id)
+        }
+    }
+
+    /// Whose the certificate is, whoever is expected, and for how long that is known.
+    ///
+    /// - Parameters: As those of `verify`.
+    static func path(
+        of leaf: OpaquePointer?, _ chain: OpaquePointer?, usage: Usage, at time: UnixTime,
+        trusting bundles: TrustBundles
+    ) -> Result<VerifiedPath, SVIDRejection> {
         guard let leaf else { return .failure(.noCertificate) }
         if let chain, mesh_stack_count(chain) > maximumChain {
             return .failure(.longChain(Int(mesh_stack_count(chain))))
@@ -69,27 +89,26 @@ public enum SVIDVerifier {
                 return .failure(.unknownTrustDomain(id.trustDomain))
             }
             let revoked = { bundles.revokedDepth($0, of: id.trustDomain) }
-            if let rejection = pathRejection(leaf, chain, anchors, usage, time, revoked) ?? peer.rejection(of: id) {
-                return .failure(rejection)
+            return validity(leaf, chain, anchors, usage, time, revoked).map {
+                VerifiedPath(id: id, notBefore: $0.notBefore, notAfter: $0.notAfter)
             }
-            return .success(id)
         }
     }
 
-    /// What is wrong with the path from the leaf to one of `anchors` (RFC 5280 section 6).
+    /// When the path from the leaf to one of `anchors` is valid (RFC 5280 section 6), or what is wrong with it at `time`.
     ///
     /// - Parameter revokedDepth: Says which certificate of the path was taken back.
-    private static func pathRejection(
+    private static func validity(
         _ leaf: OpaquePointer, _ chain: OpaquePointer?, _ anchors: OpaquePointer, _ usage: Usage, _ time: UnixTime,
         _ revokedDepth: (OpaquePointer?) -> Int?
-    ) -> SVIDRejection? {
+    ) -> Result<(notBefore: UnixTime, notAfter: UnixTime), SVIDRejection> {
         ERR_clear_error()
         defer { ERR_clear_error() }
         let internalError = SVIDRejection.path(
             reason: "OpenSSL cannot check it", code: X509_V_ERR_UNSPECIFIED, depth: 0)
-        guard let context = X509_STORE_CTX_new() else { return internalError }
+        guard let context = X509_STORE_CTX_new() else { return .failure(internalError) }
         defer { X509_STORE_CTX_free(context) }
-        guard X509_STORE_CTX_init(context, nil, leaf, chain) == 1 else { return internalError }
+        guard X509_STORE_CTX_init(context, nil, leaf, chain) == 1 else { return .failure(internalError) }
         X509_STORE_CTX_set0_trusted_stack(context, anchors)
         let parameters = X509_STORE_CTX_get0_param(context)
         // An anchor need not be self-signed: the bundle says what is trusted.
@@ -99,14 +118,27 @@ public enum SVIDVerifier {
         // 112 bits: no SHA-1, no RSA below 2048.
         X509_VERIFY_PARAM_set_auth_level(parameters, 2)
         let purpose = usage == .client ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER
-        guard X509_STORE_CTX_set_purpose(context, purpose) == 1 else { return internalError }
+        guard X509_STORE_CTX_set_purpose(context, purpose) == 1 else { return .failure(internalError) }
         let isVerified = X509_verify_cert(context) == 1
         let code = X509_STORE_CTX_get_error(context)
-        guard isVerified, code == X509_V_OK else { return rejection(code, context) }
+        guard isVerified, code == X509_V_OK else { return .failure(rejection(code, context)) }
         let path = X509_STORE_CTX_get0_chain(context)
-        guard let depth = revokedDepth(path) else { return nil }
-        let serial = mesh_stack_at(path, CInt(depth)).map { Certificate(sharing: $0).serial }
-        return .revoked(serial: serial ?? "", depth: depth)
+        if let depth = revokedDepth(path) {
+            let serial = mesh_stack_at(path, CInt(depth)).map { Certificate(sharing: $0).serial }
+            return .failure(.revoked(serial: serial ?? "", depth: depth))
+        }
+        return .success(validity(of: path))
+    }
+
+    /// When all certificates of a path are valid: OpenSSL looks at the anchor's times too.
+    private static func validity(of path: OpaquePointer?) -> (notBefore: UnixTime, notAfter: UnixTime) {
+        var found = (notBefore: UnixTime(seconds: .min), notAfter: UnixTime(seconds: .max))
+        for depth in 0..<(path.map { mesh_stack_count($0) } ?? 0) {
+            guard let x509 = mesh_stack_at(path, depth) else { continue }
+            let certificate = Certificate(sharing: x509)
+            found = (max(found.notBefore, certificate.notBefore), min(found.notAfter, certificate.notAfter))
+        }
+        return found
     }
 
     private static func rejection(_ code: CInt, _ context: OpaquePointer) -> SVIDRejection {

@@ -10,13 +10,13 @@ enum TLSCallbacks {
     /// - Returns: 1 if the peer is accepted, 0 if the handshake is to end.
     static let verify: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> CInt = { store, _ in
         guard let store, let ssl = mesh_store_ctx_ssl(store), let state = TLSSessionState.of(ssl) else { return 0 }
-        let result = SVIDVerifier.verify(
+        let result = state.pointee.peers.accept(
             X509_STORE_CTX_get0_cert(store), X509_STORE_CTX_get0_untrusted(store),
             usage: SSL_is_server(ssl) == 1 ? .client : .server, at: state.pointee.now,
-            trusting: state.pointee.bundles, expecting: state.pointee.expectation)
+            expecting: state.pointee.expectation)
         switch result {
-        case .success(let id):
-            state.pointee.peer = id
+        case .success(let chain):
+            state.pointee.chain = chain
             state.pointee.peerAcceptedAt = state.pointee.now
             X509_STORE_CTX_set_error(store, X509_V_OK)
             return 1
@@ -25,6 +25,14 @@ enum TLSCallbacks {
             X509_STORE_CTX_set_error(store, rejection.code)
             return 0
         }
+    }
+
+    /// Keeps the secrets from which the keys of records are derived (RFC 8446 section 7.1). OpenSSL gives them to this
+    /// callback only, as a line for a debugger's file: label, random of the client, secret, in hexadecimal. No file is
+    /// written; the line is wiped by OpenSSL, and the secret by its owner.
+    static let keepSecret: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?) -> Void = { ssl, line in
+        guard let ssl, let line, let state = TLSSessionState.of(ssl) else { return }
+        state.pointee.secrets.take(line)
     }
 
     typealias SelectProtocol =

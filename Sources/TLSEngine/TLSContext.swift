@@ -15,7 +15,8 @@ public struct TLSContext: ~Copyable {
     public let role: Role
     /// Whom this end shows itself as; `nil`: it has no certificate.
     public let id: SPIFFEID?
-    let bundles: TrustBundles
+    /// Whom this end believes, and whom it has lately.
+    let peers: VerifiedPeers
     let application: TLSApplication
     private let owned: OwnedContext
 
@@ -23,13 +24,13 @@ public struct TLSContext: ~Copyable {
 
     /// - Parameters:
     ///   - svid: what this end shows; `nil`: nothing, which only a client may do, and only some servers allow.
-    ///   - bundles: whom it believes.
+    ///   - peers: whom it believes; shared by contexts of one worker.
     ///   - application: what is spoken.
     ///   - allowsStrangers: a server's peers may show no certificate (``TLSSession/peer`` is then `nil`); one that they
     ///     show is checked all the same.
     /// - Throws: ``TLSError``; it names the group, suite or signature that this OpenSSL does not have.
     public init(
-        _ role: Role, svid: X509SVID?, trusting bundles: TrustBundles, profile: TLSProfile = .standard,
+        _ role: Role, svid: X509SVID?, trusting peers: VerifiedPeers, profile: TLSProfile = .standard,
         application: TLSApplication = .h2, allowsStrangers: Bool = false
     ) throws(TLSError) {
         precondition(role == .client ? !allowsStrangers : svid != nil, "a server is always somebody, and proved")
@@ -45,8 +46,18 @@ public struct TLSContext: ~Copyable {
         self.role = role
         self.id = svid?.id
         self.application = application
-        self.bundles = bundles
+        self.peers = peers
         self.owned = owned
+    }
+
+    /// The same, for a context that shares with no other what it knows of peers.
+    public init(
+        _ role: Role, svid: X509SVID?, trusting bundles: TrustBundles, profile: TLSProfile = .standard,
+        application: TLSApplication = .h2, allowsStrangers: Bool = false
+    ) throws(TLSError) {
+        try self.init(
+            role, svid: svid, trusting: VerifiedPeers(bundles), profile: profile, application: application,
+            allowsStrangers: allowsStrangers)
     }
 }
 
@@ -71,6 +82,7 @@ private struct OwnedContext: ~Copyable {
         let needed = allowsStrangers ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | needed, nil)
         SSL_CTX_set_cert_verify_callback(context, TLSCallbacks.verify, nil)
+        SSL_CTX_set_keylog_callback(context, TLSCallbacks.keepSecret)
     }
 
     func apply(_ profile: TLSProfile) throws(TLSError) {

@@ -29,6 +29,14 @@ public struct TLSError: Error, Hashable, Sendable {
         self.rejection = rejection
     }
 
+    /// The peer has ended the connection with this alert.
+    init(_ operation: String, alertOfPeer alert: UInt8) {
+        self.operation = operation
+        reason = mesh_alert_reason(CInt(alert)).map { String(cString: $0) } ?? "alert \(alert)"
+        isPeersAlert = true
+        rejection = nil
+    }
+
     /// With what OpenSSL's queue of errors on this thread says first; empties the queue.
     init(_ operation: String, otherwise: String = "OpenSSL does not say why") {
         let code = ERR_get_error()

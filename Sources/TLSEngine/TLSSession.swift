@@ -4,16 +4,18 @@ internal import COpenSSL
 public import Identity
 
 /// What OpenSSL's callbacks need of a session, in memory that stays where it is.
-struct TLSSessionState {
+struct TLSSessionState: ~Copyable {
     var wire: TLSWire
-    let bundles: TrustBundles
+    let peers: VerifiedPeers
     let expectation: PeerExpectation
     /// Of the call that is going on.
     var now = UnixTime(seconds: 0)
-    var peer: SPIFFEID?
+    /// The peer's, once it was accepted.
+    var chain: PeerChain?
     /// When the peer's certificate was accepted.
     var peerAcceptedAt = UnixTime(seconds: 0)
     var rejection: SVIDRejection?
+    var secrets = TLSSecrets()
 
     static func of(_ ssl: OpaquePointer) -> UnsafeMutablePointer<TLSSessionState>? {
         mesh_ssl_data(ssl)?.assumingMemoryBound(to: TLSSessionState.self)
@@ -25,6 +27,9 @@ struct TLSSessionState {
 /// Each call is lent memory with what was received and room for what is to be sent (``TLSWire``), and says how far it
 /// came. Belongs to one thread. After an error it is of no more use; what the last call has produced, an alert, may be
 /// sent.
+///
+/// OpenSSL shakes hands. Its state, 20 KB, is freed when that is done, and ``TLSRecordLayer`` makes and reads records with
+/// the keys that were agreed on.
 public struct TLSSession: ~Copyable {
     /// What the caller must do before the operation can go on.
     public enum Progress: Hashable, Sendable, BitwiseCopyable {
@@ -50,63 +55,79 @@ public struct TLSSession: ~Copyable {
     /// After that many records of one key we take the next, half of what RFC 8446 section 5.5 allows AES-GCM.
     static let recordsPerKey: UInt64 = 1 << 23
 
-    private let owned: Owned
+    private var owned: Owned
     public let role: TLSContext.Role
     private let application: TLSApplication
-    private var records: UInt64 = 0
     private let recordsPerKey: UInt64
-    private var isReady = false
+    /// From the end of the handshake on.
+    private var records: TLSRecordLayer?
+    /// What was agreed on, in OpenSSL's tables.
+    private var agreed: (suite: OpaquePointer?, group: UnsafePointer<CChar>?) = (nil, nil)
 
     /// What is freed. By itself, because an initializer cannot throw once something with a `deinit` is complete.
     ///
     /// Not private: optimised code of other modules destroys sessions in place, and must find its metadata when linked.
     struct Owned: ~Copyable {
-        let ssl: OpaquePointer
+        /// SSL_CTX, with a reference of our own.
+        private let context: OpaquePointer
+        /// From the first step of the handshake until it is done.
+        private(set) var ssl: OpaquePointer?
         let state: UnsafeMutablePointer<TLSSessionState>
 
-        init(adopting ssl: OpaquePointer, _ state: consuming TLSSessionState) {
-            self.ssl = ssl
+        init(_ context: OpaquePointer, _ state: consuming TLSSessionState) {
+            SSL_CTX_up_ref(context)
+            self.context = context
             self.state = .allocate(capacity: 1)
             self.state.initialize(to: state)
         }
 
+        mutating func makeSSL(_ role: TLSContext.Role) throws(TLSError) -> OpaquePointer {
+            ERR_clear_error()
+            guard let made = SSL_new(context) else { throw TLSError("make a TLS session") }
+            ssl = made
+            guard mesh_ssl_set_data(made, state) == 1, let bio = TLSWireBIO.make(state) else {
+                throw TLSError("make a TLS session")
+            }
+            SSL_set_bio(made, bio, bio)
+            if role == .client { SSL_set_connect_state(made) } else { SSL_set_accept_state(made) }
+            return made
+        }
+
+        mutating func freeSSL() {
+            SSL_free(ssl)
+            ssl = nil
+        }
+
         deinit {
             SSL_free(ssl)
+            SSL_CTX_free(context)
             state.deinitialize(count: 1)
             state.deallocate()
         }
     }
 
-    @inline(__always)
-    private var ssl: OpaquePointer { owned.ssl }
+    private var isReady: Bool {
+        switch records {
+        case .some: true
+        case .none: false
+        }
+    }
+
     @inline(__always)
     private var state: UnsafeMutablePointer<TLSSessionState> { owned.state }
 
     /// - Parameters:
     ///   - peer: whom to accept.
     ///   - recordsPerKey: 0 for the usual number.
-    /// - Throws: ``TLSError`` if there is no memory.
-    public init(
-        _ context: borrowing TLSContext, expecting peer: PeerExpectation, recordsPerKey: UInt64 = 0
-    ) throws(TLSError) {
-        ERR_clear_error()
-        guard let ssl = SSL_new(context.context) else { throw TLSError("make a TLS session") }
+    public init(_ context: borrowing TLSContext, expecting peer: PeerExpectation, recordsPerKey: UInt64 = 0) {
         let nothing = TLSWire(
             input: UnsafeRawBufferPointer(start: nil, count: 0),
             output: UnsafeMutableRawBufferPointer(start: nil, count: 0))
-        let owned = Owned(
-            adopting: ssl, TLSSessionState(wire: nothing, bundles: context.bundles, expectation: peer))
-        let wire = UnsafeMutableRawPointer(owned.state) + MemoryLayout<TLSSessionState>.offset(of: \.wire)!
-        guard let bio = TLSWireBIO.make(wire.assumingMemoryBound(to: TLSWire.self)) else {
-            throw TLSError("make a TLS session")
-        }
-        SSL_set_bio(ssl, bio, bio)
-        guard mesh_ssl_set_data(ssl, owned.state) == 1 else { throw TLSError("make a TLS session") }
-        if context.role == .client { SSL_set_connect_state(ssl) } else { SSL_set_accept_state(ssl) }
+        owned = Owned(
+            context.context, TLSSessionState(wire: nothing, peers: context.peers, expectation: peer))
         role = context.role
         application = context.application
         self.recordsPerKey = recordsPerKey == 0 ? Self.recordsPerKey : recordsPerKey
-        self.owned = owned
     }
 
     /// Goes on with the handshake: one step of bounded work, a flight of messages at most.
@@ -115,41 +136,43 @@ public struct TLSSession: ~Copyable {
     /// - Throws: ``TLSError`` with the rejection if it is the peer's certificate.
     public mutating func handshake(_ wire: inout TLSWire, now: UnixTime) throws(TLSError) -> Handshake {
         if isReady { return .done }
-        lend(wire, now)
+        // Who has said nothing yet costs no more than this.
+        if owned.ssl == nil, role == .server, wire.input.isEmpty, !wire.inputHasEnded { return .needsInput }
+        let ssl: OpaquePointer
+        if let made = owned.ssl { ssl = made } else { ssl = try owned.makeSSL(role) }
+        state.pointee.wire = wire
+        state.pointee.now = now
+        // SSL_get_error looks at this thread's queue: what another session left there would be blamed on this one.
+        ERR_clear_error()
         let result = SSL_do_handshake(ssl)
         let answer = SSL_get_error(ssl, result)
-        takeBack(&wire)
+        wire.consumed = state.pointee.wire.consumed
+        wire.produced = state.pointee.wire.produced
         switch answer {
         case SSL_ERROR_NONE: break
         case SSL_ERROR_WANT_READ: return .needsInput
         case SSL_ERROR_WANT_WRITE: return .needsOutput
-        default: throw failure("handshake", answer)
+        default: throw failure()
         }
-        guard hasAgreed else {
+        guard hasAgreed(ssl) else {
             throw TLSError(
                 "handshake", reason: "the peer does not speak \(application.name): no ALPN (RFC 7301 section 3.2)")
         }
-        isReady = true
+        try takeOver(ssl)
         return .done
     }
 
-    /// Decrypts what has been received.
+    /// Decrypts what has been received, whole records only.
     ///
-    /// Call until it is ``Progress/needsInput``: OpenSSL may hold a record that did not fit into `buffer`.
+    /// Call until it is ``Progress/needsInput``: a record that did not fit into `buffer` is held.
+    ///
+    /// - Parameter buffer: May be memory of the wire's input, from where this call begins to use it or before.
     public mutating func read(
         _ wire: inout TLSWire, into buffer: UnsafeMutableRawBufferPointer
     ) throws(TLSError) -> Progress {
         precondition(isReady && !buffer.isEmpty, "read before the handshake was done, or into nothing")
-        lend(wire, state.pointee.now)
-        let count = SSL_read(ssl, buffer.baseAddress, CInt(clamping: buffer.count))
-        let answer = count > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl, count)
-        takeBack(&wire)
-        switch answer {
-        case SSL_ERROR_NONE: return .transferred(Int(count))
-        case SSL_ERROR_WANT_READ: return .needsInput
-        case SSL_ERROR_WANT_WRITE: return .needsOutput
-        case SSL_ERROR_ZERO_RETURN: return .endOfStream
-        default: throw failure("read", answer)
+        do throws(TLSViolation) { return try records!.read(&wire, into: buffer) } catch {
+            throw records!.fail(error, &wire)
         }
     }
 
@@ -161,19 +184,9 @@ public struct TLSSession: ~Copyable {
         guard !bytes.isEmpty else { return .transferred(0) }
         let room = wire.room &- Self.leastRoom
         guard room > 0 else { return .needsOutput }
-        if records >= recordsPerKey { renewKey(askingPeer: false) }
-        lend(wire, state.pointee.now)
-        let count = SSL_write(ssl, bytes.baseAddress, CInt(min(bytes.count, room, Self.maximumRecord)))
-        let answer = count > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl, count)
-        takeBack(&wire)
-        switch answer {
-        case SSL_ERROR_NONE:
-            records &+= 1
-            return .transferred(Int(count))
-        case SSL_ERROR_WANT_READ: return .needsInput
-        case SSL_ERROR_WANT_WRITE: return .needsOutput
-        default: throw failure("write", answer)
-        }
+        let count = min(bytes.count, room, Self.maximumRecord)
+        try records!.write(UnsafeRawBufferPointer(rebasing: bytes[..<count]), to: &wire)
+        return .transferred(count)
     }
 
     /// Says that nothing follows (close_notify). What the peer still sends can be read.
@@ -182,34 +195,21 @@ public struct TLSSession: ~Copyable {
     public mutating func close(_ wire: inout TLSWire) throws(TLSError) -> Handshake {
         // RFC 8446 section 6.1: nothing to close before the handshake.
         guard isReady else { return .done }
-        lend(wire, state.pointee.now)
-        let result = SSL_shutdown(ssl)
-        let answer = result >= 0 ? SSL_ERROR_NONE : SSL_get_error(ssl, result)
-        takeBack(&wire)
-        switch answer {
-        case SSL_ERROR_NONE, SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN: return .done
-        case SSL_ERROR_WANT_WRITE: return .needsOutput
-        default: throw failure("close", answer)
-        }
+        return records!.close(&wire) ? .done : .needsOutput
     }
 
     /// The next record goes with a new key (KeyUpdate, RFC 8446 section 4.6.3).
     public mutating func renewKey(askingPeer: Bool) {
         precondition(isReady, "a key is renewed before there is one")
-        // Refused only while another one waits for room, which does as well.
-        _ = SSL_key_update(ssl, askingPeer ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED)
-        records = 0
+        records!.renewKey(askingPeer: askingPeer)
     }
 }
 
 // MARK: - While it lives
 
 extension TLSSession {
-    /// Gives the memory for records back, until the next one comes: for a connection that is idle.
-    ///
-    /// Call it only when all of what was received was used, and consisted of whole records: OpenSSL before 3.0.14 frees
-    /// the beginning of a record that it still needs (CVE-2024-4741).
-    public mutating func releaseBuffers() { _ = SSL_free_buffers(ssl) }
+    /// Gives back what ciphers need, until the next record: for a connection that is idle.
+    public mutating func releaseBuffers() { records?.rest() }
 
     /// Whether the peer would be accepted by other bundles, as it was by those of the handshake.
     ///
@@ -217,13 +217,24 @@ extension TLSSession {
     /// connection, and does not end this one.
     ///
     /// - Returns: Why not; `nil` if it would.
-    public func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+    public func peerRejection(trusting peers: VerifiedPeers) -> SVIDRejection? {
         precondition(isReady, "a peer is checked again before it was checked")
-        let result = SVIDVerifier.verify(
-            SSL_get0_peer_certificate(ssl), SSL_get_peer_cert_chain(ssl), usage: role == .server ? .client : .server,
-            at: state.pointee.peerAcceptedAt, trusting: bundles, expecting: state.pointee.expectation)
-        guard case .failure(let rejection) = result else { return nil }
-        return rejection
+        let chain = state.pointee.chain
+        let result = peers.accept(
+            chain?.leaf, chain?.certificates, usage: role == .server ? .client : .server,
+            at: state.pointee.peerAcceptedAt, expecting: state.pointee.expectation)
+        switch result {
+        case .success(let known):
+            // One for all connections of this peer.
+            state.pointee.chain = known
+            return nil
+        case .failure(let rejection): return rejection
+        }
+    }
+
+    /// The same.
+    public func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+        peerRejection(trusting: VerifiedPeers(bundles))
     }
 }
 
@@ -231,46 +242,60 @@ extension TLSSession {
 
 extension TLSSession {
     /// Whose the other end is; `nil` before its certificate was accepted.
-    public var peer: SPIFFEID? { state.pointee.peer }
+    public var peer: SPIFFEID? { state.pointee.chain?.path.id }
 
     /// What both ends agreed on: `TLSv1.3`, `TLS_AES_128_GCM_SHA256`. For people and counters.
     public var agreement: (version: String, cipherSuite: String, group: String?) {
         (
-            String(cString: SSL_get_version(ssl)), String(cString: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl))),
-            mesh_ssl_group(ssl).map { String(cString: $0) }
+            String(cString: SSL_CIPHER_get_version(agreed.suite)), String(cString: SSL_CIPHER_get_name(agreed.suite)),
+            agreed.group.map { String(cString: $0) }
         )
     }
 }
 
-// MARK: - Calls
+// MARK: - Handshake
 
 extension TLSSession {
-    @inline(__always)
-    private func lend(_ wire: TLSWire, _ now: UnixTime) {
-        state.pointee.wire = wire
-        state.pointee.now = now
-        // SSL_get_error looks at this thread's queue: what another session left there would be blamed on this one.
-        ERR_clear_error()
+    /// Records are ours from now on.
+    private mutating func takeOver(_ ssl: OpaquePointer) throws(TLSError) {
+        // OpenSSL has read to the end of the last record of the handshake, and no byte of the next.
+        guard SSL_has_pending(ssl) == 0 else {
+            throw TLSError("handshake", reason: "something is amid its last record")
+        }
+        let suite = SSL_get_current_cipher(ssl)
+        guard let made = suite.flatMap({ TLSSuite(id: SSL_CIPHER_get_protocol_id($0)) }) else {
+            throw TLSError(
+                "handshake", reason: "its records cannot be made: \(String(cString: SSL_CIPHER_get_name(suite)))")
+        }
+        let isServer = role == .server
+        guard let own = traffic(made, ofServer: isServer, isSending: true),
+            let peers = traffic(made, ofServer: !isServer, isSending: false)
+        else { throw TLSError("handshake", reason: "OpenSSL has not said what its secrets are") }
+        records = TLSRecordLayer(isServer: isServer, reading: peers, writing: own, recordsPerKey: recordsPerKey)
+        agreed = (suite, mesh_ssl_group(ssl))
+        state.pointee.secrets.forget()
+        owned.freeSSL()
     }
 
-    @inline(__always)
-    private func takeBack(_ wire: inout TLSWire) {
-        wire.consumed = state.pointee.wire.consumed
-        wire.produced = state.pointee.wire.produced
+    private func traffic(_ suite: TLSSuite, ofServer isServer: Bool, isSending: Bool) -> TLSTraffic? {
+        guard let secret = state.pointee.secrets.secret(ofServer: isServer, bytes: suite.secretBytes) else {
+            return nil
+        }
+        return TLSTraffic.make(suite, secret: secret, isSending: isSending)
     }
 
-    private var hasAgreed: Bool {
+    private func hasAgreed(_ ssl: OpaquePointer) -> Bool {
         var name: UnsafePointer<UInt8>?
         var length: UInt32 = 0
         SSL_get0_alpn_selected(ssl, &name, &length)
         return application.isNamed(UnsafeBufferPointer(start: name, count: Int(length)))
     }
 
-    private func failure(_ operation: String, _ answer: CInt) -> TLSError {
+    private func failure() -> TLSError {
         if let rejection = state.pointee.rejection {
             ERR_clear_error()
-            return TLSError(operation, rejection)
+            return TLSError("handshake", rejection)
         }
-        return TLSError(operation, otherwise: "the peer ended the connection without saying so")
+        return TLSError("handshake", otherwise: "the peer ended the connection without saying so")
     }
 }

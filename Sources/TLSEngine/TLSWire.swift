@@ -28,8 +28,8 @@ public struct TLSWire: BitwiseCopyable {
 
 /// OpenSSL's way to the wire: a BIO that copies to and from the memory of the call that is going on.
 ///
-/// In the place of a socket, so that the worker reads and writes sockets as it does for connections in clear: as many
-/// records in one system call as there are. A socket with kTLS would have OpenSSL's own BIO here.
+/// In the place of a socket, so that the worker reads and writes sockets as it does for connections in clear. Handshakes go
+/// through it, and nothing else.
 enum TLSWireBIO {
     /// Made once for the process.
     private static let method: Method = Method()
@@ -47,45 +47,45 @@ enum TLSWireBIO {
         }
     }
 
-    /// - Parameter wire: Stays where it is for as long as the BIO lives.
-    static func make(_ wire: UnsafeMutablePointer<TLSWire>) -> OpaquePointer? {
+    /// - Parameter state: Stays where it is for as long as the BIO lives.
+    static func make(_ state: UnsafeMutablePointer<TLSSessionState>) -> OpaquePointer? {
         guard let method = method.pointer, let bio = BIO_new(method) else { return nil }
-        BIO_set_data(bio, wire)
+        BIO_set_data(bio, state)
         BIO_set_init(bio, 1)
         return bio
     }
 
     @inline(__always)
-    private static func wire(_ bio: OpaquePointer?) -> UnsafeMutablePointer<TLSWire>? {
-        BIO_get_data(bio)?.assumingMemoryBound(to: TLSWire.self)
+    private static func state(_ bio: OpaquePointer?) -> UnsafeMutablePointer<TLSSessionState>? {
+        BIO_get_data(bio)?.assumingMemoryBound(to: TLSSessionState.self)
     }
 
     private static let read: @convention(c) (OpaquePointer?, UnsafeMutablePointer<CChar>?, CInt) -> CInt = {
         bio, buffer, length in
         mesh_bio_clear_retry(bio)
-        guard let buffer, let wire = wire(bio) else { return -1 }
-        let count = min(Int(length), wire.pointee.input.count &- wire.pointee.consumed)
-        guard count > 0, let start = wire.pointee.input.baseAddress else {
-            if wire.pointee.inputHasEnded { return 0 }
+        guard let buffer, let state = state(bio) else { return -1 }
+        let count = min(Int(length), state.pointee.wire.input.count &- state.pointee.wire.consumed)
+        guard count > 0, let start = state.pointee.wire.input.baseAddress else {
+            if state.pointee.wire.inputHasEnded { return 0 }
             mesh_bio_retry_read(bio)
             return -1
         }
-        UnsafeMutableRawPointer(buffer).copyMemory(from: start + wire.pointee.consumed, byteCount: count)
-        wire.pointee.consumed &+= count
+        UnsafeMutableRawPointer(buffer).copyMemory(from: start + state.pointee.wire.consumed, byteCount: count)
+        state.pointee.wire.consumed &+= count
         return CInt(truncatingIfNeeded: count)
     }
 
     private static let write: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?, CInt) -> CInt = {
         bio, buffer, length in
         mesh_bio_clear_retry(bio)
-        guard let buffer, let wire = wire(bio) else { return -1 }
-        let count = min(Int(length), wire.pointee.room)
-        guard count > 0, let start = wire.pointee.output.baseAddress else {
+        guard let buffer, let state = state(bio) else { return -1 }
+        let count = min(Int(length), state.pointee.wire.room)
+        guard count > 0, let start = state.pointee.wire.output.baseAddress else {
             mesh_bio_retry_write(bio)
             return -1
         }
-        (start + wire.pointee.produced).copyMemory(from: UnsafeRawPointer(buffer), byteCount: count)
-        wire.pointee.produced &+= count
+        (start + state.pointee.wire.produced).copyMemory(from: UnsafeRawPointer(buffer), byteCount: count)
+        state.pointee.wire.produced &+= count
         return CInt(truncatingIfNeeded: count)
     }
 
@@ -94,8 +94,9 @@ enum TLSWireBIO {
         switch command {
         case BIO_CTRL_FLUSH, BIO_CTRL_DUP: return 1
         case BIO_CTRL_EOF:
-            guard let wire = wire(bio) else { return 1 }
-            return wire.pointee.inputHasEnded && wire.pointee.consumed == wire.pointee.input.count ? 1 : 0
+            guard let state = state(bio) else { return 1 }
+            return state.pointee.wire.inputHasEnded && state.pointee.wire.consumed == state.pointee.wire.input.count
+                ? 1 : 0
         // Everything else is a question whether the BIO can do something that it cannot.
         default: return 0
         }

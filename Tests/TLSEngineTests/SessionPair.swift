@@ -18,7 +18,7 @@ final class TestEnd {
     var hasEnded = false
 
     init(_ context: borrowing TLSContext, expecting peer: PeerExpectation, recordsPerKey: UInt64 = 0) throws {
-        session = try TLSSession(context, expecting: peer, recordsPerKey: recordsPerKey)
+        session = TLSSession(context, expecting: peer, recordsPerKey: recordsPerKey)
     }
 
     /// One call with what has been received; what it produces is returned.

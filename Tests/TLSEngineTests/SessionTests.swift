@@ -68,6 +68,29 @@ import Testing
         #expect(pair.server.plain.allSatisfy { $0 == 7 })
     }
 
+    /// What was in records may stand where they stood, whatever their sizes, with KeyUpdates between them.
+    @Test func recordsAreReadInPlace() throws {
+        let pair = try SessionPair(TestMesh(), recordsPerKey: 3)
+        try pair.handshake()
+        var (wire, plain): ([UInt8], [UInt8]) = ([], [])
+        for count in [16384, 1, 16384, 2, 300, 16384, 5000, 40_000, 1] {
+            let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ count &+ $0 >> 8) }
+            wire += try pair.client.write(bytes)
+            plain += bytes
+        }
+        try wire.withUnsafeMutableBytes { memory in
+            var lent = TLSWire(input: UnsafeRawBufferPointer(memory), output: .init(start: nil, count: 0))
+            var count = 0
+            while lent.consumed < memory.count {
+                let space = UnsafeMutableRawBufferPointer(rebasing: memory[count...])
+                guard case .transferred(let read) = try pair.server.session.read(&lent, into: space) else { break }
+                count += read
+                #expect(count < lent.consumed)
+            }
+            #expect(lent.consumed == memory.count && memory[..<count].elementsEqual(plain))
+        }
+    }
+
     @Test func eachDirectionEndsAlone() throws {
         let pair = try SessionPair(TestMesh())
         try pair.handshake()

@@ -29,9 +29,10 @@ final class TestMesh {
     }
 
     func svid(
-        _ account: String, from: UnixTime = TestMesh.now, until: UnixTime = TestMesh.now + 86_400
+        _ account: String, from: UnixTime = TestMesh.now, until: UnixTime = TestMesh.now + 86_400,
+        key: consuming PrivateKey? = nil
     ) throws -> X509SVID {
-        let key = try PrivateKey.make()
+        let key = try key ?? PrivateKey.make()
         let leaf = try intermediate.makeLeaf(try id(account), holder: key, from: from, until: until)
         return try X509SVID(chain: [leaf.der, intermediate.certificate.der], key: key)
     }

@@ -86,11 +86,12 @@ class Arm:
         return self.growth(count, "/usr/bin/python3", Path(__file__).with_name("idle.py"), address, str(port), path)
 
     def growth(self, count, *words, settle=0.2):
-        """The same of what a program holds that says "ready" and ends with its input. settle: seconds from then on."""
-        argv = self.argv(*words)
-        self._hold(argv, count // 10, lambda: None, 0)  # what the first connections make once
-        before = accounts.resident(self.pids())
-        return (self._hold(argv, count, lambda: accounts.resident(self.pids()), settle) - before) / count
+        """The same of what a program holds that says "ready" and ends with its input: of each that it holds more than a tenth
+        of them. settle: seconds from then on."""
+        argv, few = self.argv(*words), count // 10
+        # What the first make once, or leave when they end for those that come, is in both.
+        sizes = [self._hold(argv, number, lambda: accounts.resident(self.pids()), settle) for number in (few, count)]
+        return (sizes[1] - sizes[0]) / (count - few)
 
     @staticmethod
     def _hold(argv, count, look, settle):
@@ -99,7 +100,10 @@ class Arm:
             if process.stdout.readline() != "ready\n":
                 raise RuntimeError(f"{count} idle connections were not made")
             time.sleep(settle)
-            return look()
+            seen = look()
+            if process.poll() is not None:
+                raise RuntimeError(f"{count} idle connections were made, and ended by the proxy")
+            return seen
         finally:
             stop(process)
 

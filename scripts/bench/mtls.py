@@ -6,6 +6,7 @@ Exit status 1 with --check if a limit is missed. See docs/benchmarks/README.md.
 
 import statistics
 import subprocess
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -33,8 +34,9 @@ def bulk_step(bench, options):
 
 
 def handshake_step(bench, options):
-    arms = {**bench.servers, **mtlscases.references(bench, options.seconds)}
-    return l7.run_case(SimpleNamespace(arms=arms), mtlscases.accepted(bench), options.blocks, options.seconds)
+    arm, shown = bench.strangers()
+    arms = {**bench.servers, arm.name: arm, **mtlscases.references(bench, options.seconds)}
+    return l7.run_case(SimpleNamespace(arms=arms), mtlscases.accepted(bench, shown), options.blocks, options.seconds)
 
 
 def idle_step(bench, options):
@@ -53,34 +55,48 @@ def idle_step(bench, options):
 
 
 @contextmanager
-def strangers(bench, what, number):
-    """While somebody of no name dials the far proxy, at the lowest priority."""
-    process = spawn("nice", "-n", "19", *bench.arms["direct"].argv(*bench.client(bench.servers["mesh"], what, number)),
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def strangers(bench, what, number, server=None):
+    """While somebody of no name dials the far proxy, or what listens at `server`. It runs when its core has nothing else to
+    do: what it takes from the load is not what the proxy does. Gives a dictionary, which a flood's rate is in afterwards."""
+    argv = bench.arms["direct"].argv(*bench.client(server or bench.servers["mesh"], what, number))
+    process = spawn("chrt", "--idle", "0", *argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    found = {}
     try:
         if process.stdout.readline() != "ready\n":
             raise RuntimeError(f"mtlsclient.py {what} has not begun")
-        yield
+        began = time.monotonic()
+        yield found
         process.stdin.close()
-        if what == "flood" and not int(process.stdout.readline()):
-            raise RuntimeError("no handshake of the flood has succeeded")
+        if what == "flood":
+            found["flood_per_second"] = int(process.stdout.readline()) / (time.monotonic() - began)
+            if not found["flood_per_second"]:
+                raise RuntimeError("no handshake of the flood has succeeded")
     finally:
         stop(process)
 
 
 def established_step(bench, options):
-    """p99 of requests at a fixed rate, alone, in a flood of handshakes, and beside handshakes that never end."""
+    """p99 of requests at a fixed rate: alone, in a flood of handshakes, beside handshakes that never end, and beside the same
+    flood that somebody else is aimed at."""
     case, arm = mtlscases.ESTABLISHED, bench.arms["mesh-tunnel"]
-    burdens = {"mesh-flood": ("flood", mtlscases.FLOOD_RATE), "mesh-slow": ("slow", mtlscases.SLOW_COUNT)}
+    elsewhere = bench.elsewhere()
+    burdens = {"mesh-flood": ("flood", mtlscases.FLOOD_RATE), "mesh-slow": ("slow", mtlscases.SLOW_COUNT),
+               "mesh-elsewhere": ("flood", mtlscases.FLOOD_RATE, elsewhere)}
 
     def measure(name):
         if name not in burdens:
             return mtlscases.at_rate(arm, options.seconds)
-        with strangers(bench, *burdens[name]):
-            return mtlscases.at_rate(arm, options.seconds)
-    done, _ = blocks.interleave(list(case.arms), options.blocks, measure)
+        with strangers(bench, *burdens[name]) as found:
+            result = mtlscases.at_rate(arm, options.seconds)
+        return {**result, **found}
+    with strangers(bench, "serve", 0, elsewhere):
+        done, _ = blocks.interleave(list(case.arms), options.blocks, measure)
     series = {name: [statistics.fmean(result["p99_us"] for result in block[name]) for block in done] for name in case.arms}
-    return [l7.entry(case, "p99", "us", series)]
+    floods = {name: round(statistics.median(result["flood_per_second"] for block in done for result in block[name]), 1)
+              for name in case.arms if "flood_per_second" in done[0][name][0]}
+    # Who floods gets what is left of its core.
+    print(f"{'':17} handshakes a second: {floods}", flush=True)
+    return [{**l7.entry(case, "p99", "us", series), "flood_per_second": floods}]
 
 
 def plan(options):

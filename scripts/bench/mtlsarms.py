@@ -23,6 +23,8 @@ CLIENT = Path(__file__).with_name("mtlsclient.py")
 MESHED_STREAM, PLAIN_STREAM = 8190, 9190
 TUNNELLED = (*range(PLAIN_STREAM, PLAIN_STREAM + 4), PLAIN[0])
 _TARGETS = {"web": ("x", MESHED[0]), "h2": ("x", MESHED[1]), "grpc": ("x", MESHED[1])}
+# More than the mesh remembers (VerifiedPeers).
+STRANGERS = 1100
 _FIRST_INDEX = 100  # of the addresses of proxies' pods
 
 
@@ -72,7 +74,7 @@ class TwoNodesBench(Bench):
 
     def _trust(self):
         """One authority for all, as agents use it: leaves of an intermediate."""
-        authority = Authority.of_file(self.directory / "state" / "authority.pem", DOMAIN, "test", place=1)
+        self._authority = authority = Authority.of_file(self.directory / "state" / "authority.pem", DOMAIN, "test", place=1)
         place = self.directory / "trust"
         place.mkdir()
         files = [place / f"{name}.pem" for name in ("near", "far", "root")]
@@ -130,10 +132,24 @@ class TwoNodesBench(Bench):
     def _server(self, name, address, port, pids):
         self.servers[name] = Arm(self.meshed.node, name, self._plain, {"tls": (address, port)}, lambda: pids, lambda: [])
 
-    def client(self, arm, what, *words):
-        """Words of mtlsclient.py, against a server."""
+    def strangers(self):
+        """The mesh's far proxy again, for a client that is another at each connection: a directory of certificates."""
+        place = self.directory / "strangers"
+        place.mkdir()
+        for number in range(STRANGERS):
+            (place / f"{number}.pem").write_text(self._authority.svid(f"stranger-{number}"))
+        arm = self.servers["mesh"]
+        return Arm(self.meshed.node, "mesh-strangers", self._plain, {"tls": arm.address("tls")}, arm.pids, lambda: []), place
+
+    def elsewhere(self):
+        """Where a server of no proxy can listen, in the pod of the load and on its core."""
+        return Arm(self.meshed.node, "elsewhere", self._plain, {"tls": ("127.0.0.1", TUNNELS)}, lambda: [], lambda: [])
+
+    def client(self, arm, what, *words, shown=None):
+        """Words of mtlsclient.py, against a server. shown: in place of the near node's certificate."""
         address, port = arm.address("tls")
-        return ["/usr/bin/python3", CLIENT, what, address, str(port), self.trust.near, self.trust.root, *map(str, words)]
+        return ["/usr/bin/python3", CLIENT, what, address, str(port), shown or self.trust.near, self.trust.root,
+                *map(str, words)]
 
     def remove(self):
         self.stop_processes()

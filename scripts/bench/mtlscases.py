@@ -37,11 +37,13 @@ def _read_handshakes(output):
     return {"requests": found["handshakes"], "seconds": found["seconds"]}
 
 
-def handshakes(bench):
-    """A load for a Case: `bench` knows what a client shows."""
+def handshakes(bench, strangers):
+    """A load for a Case: `bench` knows what a client shows. strangers: a directory of what many show."""
     def load(arm, _case, seconds):
-        words = [] if isinstance(arm, Reference) else bench.client(arm, "handshakes", seconds)
-        return arm.load(words, _read_handshakes)
+        if isinstance(arm, Reference):
+            return arm.load([], _read_handshakes)
+        shown = strangers if arm.name == "mesh-strangers" else None
+        return arm.load(bench.client(arm, "handshakes", seconds, shown=shown), _read_handshakes)
     return load
 
 
@@ -70,15 +72,17 @@ def bulk():
         pairs=tuple(("mesh-tunnel", other) for other in arms[1:]), load=stream, unit="KB")
 
 
-def accepted(bench):
-    return Case("handshakes", "tls", "", 0, ("mesh", *PEERS, "memory"), (
-        Limit("proxy CPU", "memory", round(1 / HANDSHAKE, 2)),), half=False, load=handshakes(bench), unit="handshake")
+def accepted(bench, strangers):
+    limits = tuple(Limit("proxy CPU", "memory", round(1 / HANDSHAKE, 2), arm) for arm in ("mesh", "mesh-strangers"))
+    return Case("handshakes", "tls", "", 0, ("mesh", "mesh-strangers", *PEERS, "memory"), limits,
+                half=False, load=handshakes(bench, strangers), unit="handshake",
+                pairs=(*(("mesh", peer) for peer in (*PEERS, "memory")), ("mesh-strangers", "memory")))
 
 
 # At a rate that is far from the most that any arm takes.
-ESTABLISHED = Case("established", "h1", "/r5/small", 61, ("mesh", "mesh-flood", "mesh-slow"), tuple(
+ESTABLISHED = Case("established", "h1", "/r5/small", 61, ("mesh", "mesh-elsewhere", "mesh-flood", "mesh-slow"), tuple(
     Limit("p99", "mesh", FLOOD, arm) for arm in ("mesh-flood", "mesh-slow")),
-    pairs=(("mesh-flood", "mesh"), ("mesh-slow", "mesh")))
+    pairs=(("mesh-elsewhere", "mesh"), ("mesh-flood", "mesh"), ("mesh-flood", "mesh-elsewhere"), ("mesh-slow", "mesh")))
 RATE, FLOOD_RATE, SLOW_COUNT = 2000, 500, 1000
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who dials a server of mutual TLS. PEM: the certificate that it shows, with its key; ROOT: whom it believes.
 
-    mtlsclient.py handshakes ADDRESS PORT PEM ROOT SECONDS   one after another; {"handshakes", "seconds"}
+    mtlsclient.py handshakes ADDRESS PORT PEM ROOT SECONDS   one after another; {"handshakes", "seconds"}.
+                                                            PEM may be a directory of them, used in turns
     mtlsclient.py idle ADDRESS PORT PEM ROOT COUNT           holds so many sessions of HTTP/2 without a request, and answers PINGs
     mtlsclient.py flood ADDRESS PORT PEM ROOT RATE           handshakes at a rate until the end of its input; how many
+    mtlsclient.py serve ADDRESS PORT PEM ROOT 0              whom a flood can be aimed at in place of a proxy
     mtlsclient.py slow ADDRESS PORT PEM ROOT COUNT           begins so many, a byte of each in a second
     mtlsclient.py memory PEM ROOT SECONDS                    no network: the server's part of a handshake, {"us"}
     mtlsclient.py cipher SECONDS                             openssl speed: to encrypt and decrypt a KB, {"us"}
@@ -11,6 +13,7 @@
 All but the first and the last two say "ready" and end with their input. It runs inside a pod, with the standard library only.
 """
 
+import itertools
 import json
 import re
 import resource
@@ -20,6 +23,7 @@ import ssl
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 # RFC 9113: the client's preface with empty settings, and a PING.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
@@ -46,10 +50,20 @@ def handshake(address, tls):
     return tls.wrap_socket(plain)
 
 
-def handshakes(address, tls, seconds):
-    count, began = 0, time.monotonic()
+def shown(pem, root):
+    """Contexts, one for each handshake: one and the same, or those of a directory in turns, where the last run has ended."""
+    if not Path(pem).is_dir():
+        yield from itertools.repeat(context(False, pem, root))
+    place, files = Path(pem, "next"), sorted(Path(pem).glob("*.pem"))
+    for number in itertools.count(int(place.read_text()) if place.exists() else 0):
+        place.write_text(str(number + 1))
+        yield context(False, files[number % len(files)], root)
+
+
+def handshakes(address, pem, root, seconds):
+    contexts, count, began = shown(pem, root), 0, time.monotonic()
     while (elapsed := time.monotonic() - began) < seconds:
-        with handshake(address, tls) as opened:
+        with handshake(address, next(contexts)) as opened:
             opened.sendall(PREFACE)
             # TLS 1.3: our end is done before the other has read our certificate; its settings come after.
             if not opened.recv(1):
@@ -125,6 +139,24 @@ def flood(address, tls, rate):
     print(count, flush=True)
 
 
+def serve(address, tls, _number):
+    """One connection after another, until the end of its input."""
+    watched = selectors.DefaultSelector()
+    listener = socket.create_server(address, backlog=128)
+    for each in (listener, sys.stdin):
+        watched.register(each, selectors.EVENT_READ)
+    print("ready", flush=True)
+    while sys.stdin not in (ready := [key.fileobj for key, _ in watched.select()]):
+        plain, _ = ready[0].accept()
+        plain.settimeout(10)
+        try:
+            with tls.wrap_socket(plain, server_side=True) as opened:
+                opened.recv(RECORD)
+        except OSError:
+            pass  # who has dialled has gone
+    listener.close()
+
+
 def slow(address, tls, count):
     """Hellos whose end never comes."""
     outgoing = ssl.MemoryBIO()
@@ -188,8 +220,10 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if what in ("flood", "slow"):
         _inputs.register(sys.stdin, selectors.EVENT_READ)
-    {"handshakes": handshakes, "idle": idle, "flood": flood, "slow": slow}[what](
-        (host, int(port)), context(False, pem, root), float(number) if what in ("handshakes", "flood") else int(number))
+    if what == "handshakes":
+        return handshakes((host, int(port)), pem, root, float(number))
+    {"idle": idle, "flood": flood, "slow": slow, "serve": serve}[what](
+        (host, int(port)), context(what == "serve", pem, root), float(number) if what == "flood" else int(number))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import L7Proxy
 import MeshModel
+import TLSEngine
 
 /// What libFuzzer calls with each input: what a stranger's CONNECT may say. The first byte chooses what the rest is.
 ///
@@ -10,6 +11,10 @@ import MeshModel
 public func fuzzHBONE(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count > 1 else { return 0 }
     let input = UnsafeRawBufferPointer(start: start + 1, count: count - 1)
+    if start[0] & 0x80 != 0 {
+        messages(input, isServer: start[0] & 1 != 0)
+        return 0
+    }
     switch start[0] % 4 {
     case 0: target(input)
     case 1:
@@ -54,6 +59,33 @@ private func records(_ input: UnsafeRawBufferPointer) {
     precondition(end == whole, "half a record")
     let rest = UnsafeRawBufferPointer(rebasing: input[whole...])
     precondition(TLSRecords.whole(in: rest) == 0, "a record was left")
+}
+
+/// What a peer sends beside the application's bytes: records of a type, a length and a content. What a record is taken for
+/// does not depend on how the messages in it are cut, and they end after so many.
+private func messages(_ input: UnsafeRawBufferPointer, isServer: Bool) {
+    var messages = TLSMessages(isServer: isServer)
+    var rest = input[...]
+    var count = 0
+    while let type = rest.popFirst(), let length = rest.popFirst() {
+        let content = UnsafeRawBufferPointer(rebasing: rest.prefix(Int(length)))
+        rest = rest.dropFirst(Int(length))
+        do throws(TLSViolation) {
+            let effect = try messages.take(type, content)
+            count += 1
+            precondition(count <= 32, "quiet without an end")
+            switch effect {
+            case .nothing: break
+            case .ended:
+                precondition(type == 21 && content.elementsEqual([content[0], 0]), "an end that nobody has said")
+            case .newKey(let isAsked):
+                precondition(type == 22 && content.last == (isAsked ? 1 : 0), "another KeyUpdate")
+            }
+        } catch {
+            if case .refused(let alert) = error { precondition(type == 21 && content[1] == alert, "another alert") }
+            return
+        }
+    }
 }
 
 /// Two lines, so that what spans them is seen.

@@ -37,7 +37,7 @@ enum Connection {
             case .trailers(let stream):
                 outcome.log.append("trailers \(stream.id) \(stream.withTrailers { trailers, _ in trailers.count })")
             case .end(let stream): outcome.log.append("end \(stream.id)")
-            case .sent: break
+            case .sent, .frame: break
             case .closed(let stream, let code):
                 outcome.log.append("closed \(stream.id) \(code)")
                 // How much comes before an error is seen depends on the pieces.

@@ -27,6 +27,15 @@ long clinux_peek(int fd, void *memory, size_t count);
 /* MSG_NOSIGNAL, and MSG_MORE if more is not 0. */
 long clinux_send(int fd, const void *memory, size_t count, int more);
 
+/* struct iovec with memory that is only read. */
+struct clinux_piece {
+	const void *start;
+	size_t count;
+};
+
+/* MSG_NOSIGNAL; count: at most UIO_MAXIOV pieces, of which all are sent or those in front. */
+long clinux_send_pieces(int fd, const struct clinux_piece *pieces, size_t count);
+
 /* Non-blocking, close-on-exec. peer is set. */
 int clinux_accept(int fd, struct clinux_endpoint *peer);
 /* Non-blocking, close-on-exec, TCP_NODELAY, in the calling thread's namespace. 0 or -EINPROGRESS in *status. */

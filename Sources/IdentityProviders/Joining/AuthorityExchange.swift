@@ -41,7 +41,7 @@ final class AuthorityExchange {
         do throws(TLSError) {
             let context = try TLSContext(
                 .client, svid: credentials, trusting: bundles, application: .authority)
-            channel = try TLSChannel(
+            channel = TLSChannel(
                 descriptor, context, expecting: .anyOf([authority]), frameLimit: AuthorityAnswer.maximumBytes, on: loop)
         } catch { throw Failure(reason: error.description) }
         expected = calls.count

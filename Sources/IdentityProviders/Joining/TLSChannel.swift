@@ -43,10 +43,10 @@ final class TLSChannel {
     init(
         _ socket: consuming OwnedDescriptor, _ context: borrowing TLSContext, expecting peer: PeerExpectation,
         frameLimit limit: Int, on loop: EventLoop
-    ) throws(TLSError) {
+    ) {
         self.loop = loop
         state = context.role == .client ? .connecting : .handshaking
-        session = try TLSSession(context, expecting: peer)
+        session = TLSSession(context, expecting: peer)
         frames = FrameReader(limit: limit)
         descriptor = socket
     }

@@ -180,7 +180,7 @@ public final class AuthorityService {
             return tellOfStranger(address, "there are \(Self.maximumConnections) connections; that is the limit")
         }
         do {
-            let channel = try TLSChannel(
+            let channel = TLSChannel(
                 socket, context.tls, expecting: .memberOf(desk.authority.trustDomain),
                 frameLimit: AuthorityCall.maximumBytes, on: loop)
             accepted += 1

@@ -92,7 +92,7 @@ extension Engine {
             exchange.pointee.record.reason = .clientGone
             abandon(exchange, downstream)
         case .refused(_, let defect): recordRefused(downstream, defect)
-        case .interim, .response, .goAway, .settings, .pong: break
+        case .interim, .response, .goAway, .settings, .pong, .frame: break
         }
     }
 

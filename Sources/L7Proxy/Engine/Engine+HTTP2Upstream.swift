@@ -198,7 +198,7 @@ extension Engine {
             upstream.pointee.isLeaving = true
             upstream.pointee.pool?.pointee.removeIdle(upstream)
         case .settings: settle(upstream)
-        case .request, .refused, .pong: break
+        case .request, .refused, .pong, .frame: break
         }
     }
 

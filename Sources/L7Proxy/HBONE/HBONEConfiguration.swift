@@ -17,6 +17,9 @@ public struct HBONEConfiguration: Sendable {
     public var tunnelsPerSource = 16384
     /// Blocks of ``BufferPool/blockSize`` bytes: the memory of everything that is under way.
     public var buffers = 16384
+    /// Beside them, blocks of ``BufferPool/largeBlockSize`` bytes, for connections that move much: who finds none takes one
+    /// of the others.
+    public var largeBuffers = 64
     /// Pools of connections.
     public var pools = 16384
     /// Tunnels of one pool that wait for a connection.
@@ -25,9 +28,9 @@ public struct HBONEConfiguration: Sendable {
     /// Connections that shake hands at a time. One more ends the oldest of them, which is the least likely to be honest:
     /// a handshake takes milliseconds.
     public var handshakes = 1024
-    /// Steps of handshakes in one turn of the loop, each up to half a millisecond of work: what is established waits for
-    /// no more than that, however many strangers knock.
-    public var handshakesPerTurn = 4
+    /// Steps of handshakes in one turn of the loop, each up to a third of a millisecond of work: what is established waits
+    /// for no more than that, however many strangers knock. A turn in which nothing else happens costs a microsecond.
+    public var handshakesPerTurn = 1
     /// Live peers that are checked again in one turn, after the bundles have changed.
     public var checksPerTurn = 8
     /// From a connection to the end of its handshake: silent strangers.
@@ -59,6 +62,9 @@ public struct HBONEConfiguration: Sendable {
         limits.frameBytes = 1 << 20
         // Each aborted connection of an application is one; they come from a node that has proved who it is.
         limits.rates.resets = HTTP2Guard.Rate(burst: 2000, perSecond: 1000)
+        // Heads are of tunnels, which live long, and so do connections: a table would take memory for hardly a byte.
+        limits.tableBytes = 0
+        limits.compressorTableBytes = 0
         limits.fields = 64
         limits.trailerFields = 16
         server = limits

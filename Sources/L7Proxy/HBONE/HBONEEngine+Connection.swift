@@ -7,13 +7,20 @@ import TLSEngine
 private struct HBONEEvents: HTTP2EventHandler, ~Copyable {
     let engine: UnsafeMutablePointer<HBONEEngine>
     let connection: HBONEConnectionPointer
+    /// Bytes of frames that were made in place and are encrypted.
+    var framed = 0
+    var failure: TLSError?
 
-    mutating func handle(_ event: HTTP2Event) { engine.pointee.handle(event, of: connection) }
+    mutating func handle(_ event: HTTP2Event) {
+        guard case .frame(let bytes) = event else { return engine.pointee.handle(event, of: connection) }
+        framed &+= bytes.count
+        failure = connection.pointee.secure.send(bytes)
+    }
 }
 
 /// Connections whose handshake is done: bytes from the socket through TLS into the session, and back.
 extension HBONEEngine {
-    /// Reads of one turn, each of up to ``SecureChannel/inputBytes``.
+    /// Reads of one turn, each of up to a block.
     private static var readsPerTurn: Int { 4 }
     /// Bytes that one turn sends: others are served in between.
     private static var bytesPerTurn: Int { 512 << 10 }
@@ -78,17 +85,19 @@ extension HBONEEngine {
         _ connection: HBONEConnectionPointer, _ session: Unmanaged<HTTP2Session>
     ) -> Turn {
         for _ in 0..<Self.readsPerTurn {
-            switch connection.pointee.secure.receive(into: plainInput, &buffers) {
-            case .decrypted(let count):
-                let bytes = UnsafeRawBufferPointer(rebasing: plainInput[..<count])
+            let input = connection.pointee.secure.receive(&buffers)
+            if !input.bytes.isEmpty {
                 let progress = withUnsafeMutablePointer(to: &self) { engine in
                     var handler = HBONEEvents(engine: engine, connection: connection)
                     return session._withUnsafeGuaranteedRef {
-                        $0.receive(bytes, now: engine.pointee.now, &handler)
+                        $0.receive(input.bytes, now: engine.pointee.now, &handler)
                     }
                 }
+                passGathered()
                 if progress == .ended { return .ended }
-            case .nothing: return .done
+            }
+            switch input.state {
+            case .nothing: if input.bytes.isEmpty { return .done }
             case .ended: return .ended
             case .failed(let error): return .lost(.connectionLost, error.description)
             case .broken: return .lost(.connectionLost, "the peer ended the connection without saying so")
@@ -103,6 +112,11 @@ extension HBONEEngine {
         _ connection: HBONEConnectionPointer, _ session: Unmanaged<HTTP2Session>
     ) -> Turn {
         var budget = Self.bytesPerTurn
+        defer {
+            if Self.bytesPerTurn - budget < BufferPool.blockSize {
+                connection.pointee.secure.channel.state.remove(.sendsMuch)
+            }
+        }
         while true {
             switch connection.pointee.secure.channel.flush() {
             case .done: break
@@ -114,20 +128,26 @@ extension HBONEEngine {
             var records = 0
             while session._withUnsafeGuaranteedRef({ $0.wantsToSend }) {
                 let room = connection.pointee.secure.room(&buffers)
-                guard room > 0 else { break }
+                guard room > 0 else {
+                    connection.pointee.secure.channel.state.insert(.sendsMuch)
+                    break
+                }
                 let space = UnsafeMutableRawBufferPointer(rebasing: plainOutput[..<room])
-                let count = withUnsafeMutablePointer(to: &self) { engine in
+                var (count, framed, failure) = (0, 0, TLSError?.none)
+                withUnsafeMutablePointer(to: &self) { engine in
                     var handler = HBONEEvents(engine: engine, connection: connection)
-                    return session._withUnsafeGuaranteedRef {
+                    count = session._withUnsafeGuaranteedRef {
                         $0.send(into: space, now: engine.pointee.now, &handler)
                     }
+                    (framed, failure) = (handler.framed, handler.failure)
                 }
-                guard count > 0 else { break }
-                if let error = connection.pointee.secure.send(UnsafeRawBufferPointer(rebasing: space[..<count])) {
-                    return .lost(.connectionLost, error.description)
+                guard count + framed > 0 else { break }
+                if count > 0, failure == nil {
+                    failure = connection.pointee.secure.send(UnsafeRawBufferPointer(rebasing: space[..<count]))
                 }
+                if let failure { return .lost(.connectionLost, failure.description) }
                 records += 1
-                budget -= count
+                budget -= count + framed
             }
             guard records > 0 else {
                 return connection.pointee.secure.channel.output.room == 0 ? .lost(.outOfMemory, nil) : .done
@@ -141,15 +161,18 @@ extension HBONEEngine {
     static func tunnel(of stream: HTTP2Stream) -> HBONETunnelPointer? { HBONETunnelPointer(bitPattern: stream.context) }
 
     mutating func handle(_ event: HTTP2Event, of connection: HBONEConnectionPointer) {
-        switch event {
-        case .request(let stream, let isWhole): beginTunnel(stream, isWhole, connection)
-        case .data(let stream, let bytes):
+        if case .data(let stream, let bytes) = event {
             guard let tunnel = Self.tunnel(of: stream) else {
                 // Refused already: the connection's window must not stay shut.
                 connection.pointee.session?._withUnsafeGuaranteedRef { $0.consume(stream, bytes.count) }
                 return
             }
-            pass(bytes, to: tunnel)
+            return pass(bytes, to: tunnel)
+        }
+        // What came before goes before.
+        passGathered()
+        switch event {
+        case .request(let stream, let isWhole): beginTunnel(stream, isWhole, connection)
         case .end(let stream), .trailers(let stream):
             if let tunnel = Self.tunnel(of: stream) { peerEnded(tunnel) }
         case .sent(let stream, let count):
@@ -163,7 +186,7 @@ extension HBONEEngine {
             // No more tunnels for it; nghttp2 closes the streams that the peer has not seen.
             if !connection.pointee.isServer { retire(connection, .finished) }
         case .pong: connection.pointee.pingSentAt = 0
-        case .interim, .settings: break
+        case .data, .frame, .interim, .settings: break
         }
     }
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import LinuxIO
+import TLSEngine
 
 /// The flow between a stream and the application's socket, the same for both roles.
 ///
-/// From the stream: what the socket takes at once is not copied; the rest waits in blocks, and keeps the stream's window
-/// shut. From the socket: one block is read and lent to the session; nothing more is read until it has gone.
+/// From the stream: what has come of it at once goes with one call, and what the socket takes then is not copied; the rest
+/// waits in blocks, and keeps the stream's window shut. From the socket: one block is read and lent to the session;
+/// nothing more is read until it has gone.
 extension HBONEEngine {
     /// The poller has told something about the application's socket.
     mutating func legIsReady(_ tunnel: HBONETunnelPointer, _ event: Poller.Event) {
@@ -27,25 +29,52 @@ extension HBONEEngine {
 
     // MARK: - To the application
 
-    /// Content has come; it is lent.
+    /// Content has come by a stream; it is lent until ``passGathered()``, which follows when no more of it stands beside it.
     mutating func pass(_ bytes: UnsafeRawBufferPointer, to tunnel: HBONETunnelPointer) {
-        var rest = bytes
-        if tunnel.pointee.phase == .flowing, tunnel.pointee.toLeg.isEmpty, let start = bytes.baseAddress {
-            let taken = tunnel.pointee.leg.send(start, bytes.count)
-            guard taken >= 0 else { return finish(tunnel, .applicationReset) }
-            consumed(taken, tunnel)
-            rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+        if gatheredFor != tunnel || gathered.isFull { passGathered() }
+        guard tunnel.pointee.phase != .over else { return }
+        if tunnel.pointee.phase == .flowing, tunnel.pointee.toLeg.isEmpty {
+            gatheredFor = tunnel
+            gathered.append(bytes)
+        } else if !tunnel.pointee.toLeg.append(bytes, &buffers) {
+            finish(tunnel, .outOfMemory)
         }
-        guard !rest.isEmpty else { return }
-        if !tunnel.pointee.toLeg.append(rest, &buffers) { finish(tunnel, .outOfMemory) }
+    }
+
+    /// Sends what was gathered; what the socket does not take waits.
+    mutating func passGathered() {
+        guard let tunnel = gatheredFor else { return }
+        defer {
+            gatheredFor = nil
+            gathered.removeAll()
+        }
+        guard tunnel.pointee.phase == .flowing else { return }
+        let taken = tunnel.pointee.leg.send(gathered)
+        guard taken >= 0 else { return finish(tunnel, .applicationReset) }
+        var fits = true
+        gathered.forEach(after: taken) { if fits { fits = tunnel.pointee.toLeg.append($0, &buffers) } }
+        consumed(taken, tunnel)
+        if !fits { finish(tunnel, .outOfMemory) }
     }
 
     private mutating func drain(_ tunnel: HBONETunnelPointer) {
-        while let start = tunnel.pointee.toLeg.front.baseAddress {
-            let taken = tunnel.pointee.leg.send(start, tunnel.pointee.toLeg.front.count)
+        while !tunnel.pointee.toLeg.isEmpty {
+            var pieces = 0
+            tunnel.pointee.toLeg.forEach {
+                guard pieces < StreamPieces.limit else { return }
+                gathered.append($0)
+                pieces += 1
+            }
+            let taken = tunnel.pointee.leg.send(gathered)
+            gathered.removeAll()
             guard taken >= 0 else { return finish(tunnel, .applicationReset) }
             guard taken > 0 else { return }
-            tunnel.pointee.toLeg.advance(taken, keeps: false, &buffers)
+            var left = taken
+            while left > 0 {
+                let gone = min(left, tunnel.pointee.toLeg.front.count)
+                tunnel.pointee.toLeg.advance(gone, keeps: false, &buffers)
+                left -= gone
+            }
             consumed(taken, tunnel)
         }
         endOutput(tunnel)
@@ -77,15 +106,18 @@ extension HBONEEngine {
 
     // MARK: - From the application
 
+    /// Bytes that a full record of TLS carries in one DATA frame.
+    private static var contentOfRecord: Int { TLSSession.maximumRecord - HTTP2Session.frameRoom }
+
     private mutating func fill(_ tunnel: HBONETunnelPointer) {
         guard tunnel.pointee.leg.input.isEmpty, !tunnel.pointee.marks.contains(.inputEnded),
             let stream = tunnel.pointee.stream, let connection = tunnel.pointee.connection,
             let session = connection.pointee.session
         else { return }
-        switch tunnel.pointee.leg.fill(&buffers) {
+        switch tunnel.pointee.leg.fillMuch(&buffers, unit: Self.contentOfRecord) {
         case .received:
-            let bytes = tunnel.pointee.leg.input.bytes
-            session._withUnsafeGuaranteedRef { $0.offerBody(stream, bytes, isLast: false) }
+            let bytes = tunnel.pointee.leg.input.mutableBytes
+            session._withUnsafeGuaranteedRef { $0.offerFramed(stream, bytes) }
             enqueue(connection)
         case .nothing, .full: tunnel.pointee.leg.input.giveBack(&buffers)
         case .ended:

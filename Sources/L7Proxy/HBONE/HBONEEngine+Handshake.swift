@@ -176,12 +176,12 @@ extension HBONEEngine {
     }
 
     mutating func checkPeers() {
-        guard !unchecked.isEmpty, let bundles = contexts.identities?.bundles else { return }
+        guard !unchecked.isEmpty, let peers = contexts.peers else { return }
         for _ in 0..<min(configuration.checksPerTurn, unchecked.count) {
             let handle = unchecked.removeLast()
             guard let connection = connections.find(handle), connection.pointee.phase == .open else { continue }
             counters.checkedPeers += 1
-            guard let rejection = connection.pointee.secure.peerRejection(trusting: bundles) else { continue }
+            guard let rejection = connection.pointee.secure.peerRejection(trusting: peers) else { continue }
             counters.rejectedPeers += 1
             close(connection, .peerRejected, rejection.description)
         }

@@ -58,10 +58,11 @@ struct HBONEEngine: ~Copyable {
     /// Of the loop's turn: CLOCK_MONOTONIC in nanoseconds and in milliseconds.
     var nanoseconds: UInt64
     var now: UInt64
-    /// Takes what was decrypted, which is used up at once.
-    let plainInput: UnsafeMutableRawBufferPointer
     /// Takes what is to be encrypted at once.
     let plainOutput: UnsafeMutableRawBufferPointer
+    /// Content that has come by one stream and goes to its tunnel's socket with one call. Lent by its connection.
+    var gathered = StreamPieces()
+    var gatheredFor: HBONETunnelPointer?
     let workerTimer: TimerWheel.ID
     var isDraining = false
     var drainDeadline: UInt64 = 0
@@ -85,7 +86,7 @@ struct HBONEEngine: ~Copyable {
         let nanoseconds = SystemClock.monotonic
         self.nanoseconds = nanoseconds
         now = nanoseconds / 1_000_000
-        buffers = BufferPool(limit: configuration.buffers)
+        buffers = BufferPool(limit: configuration.buffers, large: configuration.largeBuffers)
         var timers = TimerWheel(now: nanoseconds / 1_000_000)
         workerTimer = timers.makeTimer(for: 0)
         self.timers = timers
@@ -93,7 +94,6 @@ struct HBONEEngine: ~Copyable {
         tunnels = Slab(capacity: configuration.tunnels) { _ in HBONETunnel() }
         connectionSources = SourceTable(connections: configuration.connectionsPerSource, exchanges: 1)
         tunnelSources = SourceTable(connections: configuration.tunnelsPerSource, exchanges: 1)
-        plainInput = .allocate(byteCount: SecureChannel.inputBytes, alignment: 64)
         plainOutput = .allocate(byteCount: BufferPool.blockSize, alignment: 64)
     }
 
@@ -102,7 +102,6 @@ struct HBONEEngine: ~Copyable {
             pool.deinitialize(count: 1)
             pool.deallocate()
         }
-        plainInput.deallocate()
         plainOutput.deallocate()
     }
 

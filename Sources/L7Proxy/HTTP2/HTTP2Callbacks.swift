@@ -207,7 +207,7 @@ enum HTTP2Callbacks {
             return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
         }
         core.pointee.write(header, length, of: slot)
-        return 0
+        return core.pointee.hasFramed ? NGHTTP2_ERR_PAUSE.rawValue : 0
     }
 
     /// Asked for the body of a message of ours.

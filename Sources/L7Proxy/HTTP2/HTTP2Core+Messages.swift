@@ -97,7 +97,10 @@ extension HTTP2Core {
         return taken
     }
 
-    /// Writes a DATA frame: the one copy of the body's bytes.
+    /// Below that a frame is rather copied, behind what else is to be sent.
+    private static let leastFramed = 2048
+
+    /// Writes a DATA frame, in place or with a copy of the body's bytes.
     mutating func write(
         _ header: UnsafePointer<UInt8>, _ length: Int, of slot: UnsafeMutablePointer<HTTP2StreamSlot>
     ) {
@@ -106,10 +109,19 @@ extension HTTP2Core {
         let total = Self.frameHeaderLength + length
         precondition(
             output.count &- outputCount >= total && body.count >= length, "a DATA frame is larger than its offer")
-        let place = base + outputCount
-        place.copyMemory(from: header, byteCount: Self.frameHeaderLength)
-        (place + Self.frameHeaderLength).copyMemory(from: source, byteCount: length)
-        outputCount &+= total
+        if slot.pointee.bodyIsFramed, outputCount == 0, length >= Self.leastFramed {
+            // Of the frame before this one, which is on its way, or of the room in front of the first.
+            let place = UnsafeMutableRawPointer(mutating: source) - Self.frameHeaderLength
+            place.copyMemory(from: header, byteCount: Self.frameHeaderLength)
+            events.append(.frame(UnsafeRawBufferPointer(start: place, count: total)))
+            // It has taken the room: nghttp2 is told to stop.
+            hasFramed = true
+        } else {
+            let place = base + outputCount
+            place.copyMemory(from: header, byteCount: Self.frameHeaderLength)
+            (place + Self.frameHeaderLength).copyMemory(from: source, byteCount: length)
+            outputCount &+= total
+        }
         slot.pointee.body = UnsafeRawBufferPointer(rebasing: body[length...])
         slot.pointee.movedAt = now
         events.append(.sent(HTTP2Stream(slot), length))

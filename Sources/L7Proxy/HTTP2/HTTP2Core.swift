@@ -27,6 +27,8 @@ struct HTTP2Core: ~Copyable {
     /// What still has to be written goes here during a call of `send`.
     var output = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     var outputCount = 0
+    /// A frame was made in place during the call.
+    var hasFramed = false
     /// Of a frame that did not fit, in a block of the pool.
     var leftover = UnsafeRawBufferPointer(start: nil, count: 0)
     private var leftoverBlock: UnsafeMutableRawPointer?
@@ -76,6 +78,19 @@ struct HTTP2Core: ~Copyable {
     }
 
     mutating func noteWork() { guarded.noteWork() }
+
+    /// Takes a client's preface (RFC 9113 section 3.4) out of nghttp2's buffer for frames, where it stands from the
+    /// beginning: others use the buffer too. Nothing else waits to be sent yet.
+    mutating func takePreface() {
+        var data: UnsafePointer<UInt8>?
+        let count = nghttp2_session_mem_send(session, &data)
+        guard count > 0 else { return }
+        leftover = UnsafeRawBufferPointer(start: data, count: count)
+        keepLeftover()
+        // nghttp2 is done with it when it is asked for what follows.
+        let rest = nghttp2_session_mem_send(session, &data)
+        precondition(rest == 0, "something follows the preface before the settings")
+    }
 
     /// Takes what is left of a frame out of nghttp2's memory.
     mutating func keepLeftover() {

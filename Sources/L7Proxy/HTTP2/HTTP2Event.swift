@@ -9,13 +9,16 @@ public enum HTTP2Event: BitwiseCopyable {
     case interim(HTTP2Stream)
     /// A response's head is whole; client only.
     case response(HTTP2Stream, endOfStream: Bool)
-    /// Content, lent until the handler returns. So much of the peer's window stays shut until
-    /// ``HTTP2Session/consume(_:_:)`` is called for it.
+    /// Content, a part of what was given to ``HTTP2Session/receive(_:now:_:)``, lent as long as that was. So much of the
+    /// peer's window stays shut until ``HTTP2Session/consume(_:_:)`` is called for it.
     case data(HTTP2Stream, UnsafeRawBufferPointer)
     /// The peer's message is whole, and these are its trailers.
     case trailers(HTTP2Stream)
     /// The peer's message is whole, without trailers.
     case end(HTTP2Stream)
+    /// A DATA frame that was made in place, lent until the handler returns: it goes to the wire before what
+    /// ``HTTP2Session/send(into:now:_:)`` writes. See ``HTTP2Session/offerFramed(_:_:)``.
+    case frame(UnsafeRawBufferPointer)
     /// So many bytes of the body that was offered have been taken; their memory is the owner's again.
     case sent(HTTP2Stream, Int)
     /// The stream is over, for the reason given; ``HTTP2ErrorCode/noError`` if both messages were whole. A client may

@@ -51,6 +51,9 @@ public struct HTTP2Limits: Sendable, BitwiseCopyable {
     /// Acknowledgements of SETTINGS and PING that wait because the peer does not read (CVE-2019-9512, CVE-2019-9515).
     public var waitingAcknowledgements: Int = 64
 
+    /// Table of the peer's compressor that we keep too, SETTINGS_HEADER_TABLE_SIZE in bytes (RFC 7541 section 4.2).
+    public var tableBytes: UInt32 = 4096
+
     /// Table of our compressor, in bytes, whatever more the peer would let us use (RFC 7541 section 4.2).
     public var compressorTableBytes: Int = 4096
 

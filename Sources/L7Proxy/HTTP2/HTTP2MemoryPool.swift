@@ -25,7 +25,7 @@ public final class HTTP2MemoryPool {
     /// What nghttp2 calls; it copies the table into each session.
     let functions: UnsafeMutablePointer<nghttp2_mem>
 
-    /// Where the sessions of servers put one frame together, one after another: each would have 16 KiB for itself, and has
+    /// Where the sessions put one frame together, one after another: each would have 16 KiB for itself, and has
     /// touched a page of it when it is idle. See ``HTTP2Session/send(into:now:_:)``: between two calls nothing is in it.
     private var frame: UnsafeMutableRawPointer?
     /// Whether the next block that is large enough for a frame is ``frame``.
@@ -163,13 +163,13 @@ public final class HTTP2MemoryPool {
 // MARK: - Frames
 
 extension HTTP2MemoryPool {
-    /// Versions of nghttp2 whose sources were read for what ``lendingFrame(_:)`` counts on: a server's session writes to its
-    /// buffer for frames and reads it within a call of nghttp2_session_mem_send only (session_prep_frame and
+    /// Versions of nghttp2 whose sources were read for what ``lendingFrame(_:)`` counts on: a session writes to its buffer
+    /// for frames and reads it within a call of nghttp2_session_mem_send only (session_prep_frame and
     /// nghttp2_session_mem_send_internal, lib/nghttp2_session.c), and it is the only block of that size which it makes at
-    /// first (session_new). Not so a client's, in which the preface stands from the beginning.
+    /// first (session_new). In a client's the preface stands from the beginning: ``HTTP2Core/takePreface()``.
     private static let sharing = 0x013300...0x014100
 
-    /// Calls `make`, which makes the session of a server: its buffer for frames is everybody's.
+    /// Calls `make`, which makes a session: its buffer for frames is everybody's.
     func lendingFrame<Value>(_ make: () -> Value) -> Value {
         guard let version = nghttp2_version(0)?.pointee.version_num, Self.sharing.contains(Int(version)) else {
             return make()

@@ -22,13 +22,12 @@ extension HTTP2Session {
         mesh_nghttp2_leave_continuations_to_us(options)
         // No more than the peer accepts of fields may be queued: 64 KiB is nghttp2's own limit, too little for ours.
         nghttp2_option_set_max_send_header_block_length(options, 4 * Int(limits.headerListBytes))
-        let status =
-            isServer
-            ? pool.lendingFrame {
-                nghttp2_session_server_new3(&core.pointee.session, HTTP2Callbacks.table, core, options, pool.functions)
-            }
-            : nghttp2_session_client_new3(&core.pointee.session, HTTP2Callbacks.table, core, options, pool.functions)
+        let make = isServer ? nghttp2_session_server_new3 : nghttp2_session_client_new3
+        let status = pool.lendingFrame {
+            make(&core.pointee.session, HTTP2Callbacks.table, core, options, pool.functions)
+        }
         guard status == 0 else { return status }
+        if !isServer { core.pointee.takePreface() }
         return submitSettings(core.pointee.session, limits, isServer)
     }
 
@@ -46,6 +45,8 @@ extension HTTP2Session {
             // RFC 9218 section 2.1: priorities of RFC 7540 are not looked at, and no tree of them is kept.
             entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
         ]
+        // What everybody begins with need not be said.
+        if limits.tableBytes != 4096 { settings.append(entry(NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, limits.tableBytes)) }
         if isServer, limits.takesExtendedConnect { settings.append(entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1)) }
         let status = nghttp2_submit_settings(session, 0, settings, settings.count)
         guard status == 0 else { return status }

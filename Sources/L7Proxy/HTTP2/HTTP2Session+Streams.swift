@@ -42,9 +42,21 @@ extension HTTP2Session {
         precondition(stream.slot.pointee.hasBody, "the head said that there is no body")
         if stream.slot.pointee.body.isEmpty { stream.slot.pointee.movedAt = core.pointee.now }
         stream.slot.pointee.body = bytes
+        stream.slot.pointee.bodyIsFramed = false
         stream.slot.pointee.bodyIsLast = isLast
         resume(stream.slot)
     }
+
+    /// Offers bytes of the body that are the session's to write to until they were taken, and ``frameRoom`` bytes in front of
+    /// them: DATA frames of some size are made there, instead of in the room of ``send(into:now:_:)``, and told by
+    /// ``HTTP2Event/frame(_:)``. Otherwise as ``offerBody(_:_:isLast:)``.
+    public final func offerFramed(_ stream: HTTP2Stream, _ bytes: UnsafeMutableRawBufferPointer) {
+        offerBody(stream, UnsafeRawBufferPointer(bytes), isLast: false)
+        if stream.isOpen { stream.slot.pointee.bodyIsFramed = true }
+    }
+
+    /// Bytes in front of a body that is offered by ``offerFramed(_:_:)``.
+    public static let frameRoom = HTTP2Core.frameHeaderLength
 
     /// Ends the message with trailers, after the body that is on offer (RFC 9113 section 8.1).
     ///

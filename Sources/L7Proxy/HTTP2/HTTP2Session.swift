@@ -110,7 +110,8 @@ public class HTTP2Session {
     ///   - buffer: At least ``smallestRoom`` bytes. The more, the longer DATA frames are.
     ///   - now: Milliseconds of a clock that does not go back.
     ///   - handler: Told which bytes of bodies were taken, and which streams ended.
-    /// - Returns: How many bytes were written. When ``wantsToSend`` is true then, there was no more room.
+    /// - Returns: How many bytes were written. When ``wantsToSend`` is true then, there was no more room, or a frame was made
+    ///   in place (``HTTP2Event/frame(_:)``): only one is in a call.
     public final func send<Handler: HTTP2EventHandler & ~Copyable>(
         into buffer: UnsafeMutableRawBufferPointer, now: UInt64, _ handler: inout Handler
     ) -> Int {
@@ -118,6 +119,7 @@ public class HTTP2Session {
         core.pointee.now = now
         core.pointee.output = buffer
         core.pointee.outputCount = 0
+        core.pointee.hasFramed = false
         copyOut()
         while core.pointee.leftover.isEmpty, buffer.count &- core.pointee.outputCount >= Self.smallestRoom {
             var frame: UnsafePointer<UInt8>?
@@ -136,6 +138,7 @@ public class HTTP2Session {
                 break
             }
             if count == 0, core.pointee.outputCount == before { break }
+            if core.pointee.hasFramed { break }
         }
         if let violation = core.pointee.violation { core.pointee.terminate(.abuse(violation), violation.code) }
         core.pointee.output = UnsafeMutableRawBufferPointer(start: nil, count: 0)

@@ -40,6 +40,8 @@ struct HTTP2StreamSlot: ~Copyable {
 
     /// What is to be sent, lent by the owner.
     var body = UnsafeRawBufferPointer(start: nil, count: 0)
+    /// A frame may be made where ``body`` is: it may be written to, and there is room for a header in front of it.
+    var bodyIsFramed = false
     /// Nothing follows ``body``, but trailers perhaps.
     var bodyIsLast = false
     /// nghttp2 has been told to ask no more until it is told to.
@@ -87,6 +89,7 @@ struct HTTP2StreamSlot: ~Copyable {
         context = 0
         unconsumed = 0
         body = UnsafeRawBufferPointer(start: nil, count: 0)
+        bodyIsFramed = false
         bodyIsLast = false
         isDeferred = false
         hasBody = false

@@ -24,6 +24,10 @@ struct Channel: BitwiseCopyable {
         static let broken = State(rawValue: 1 << 4)
         /// The poller has reported an error, or that both directions are over. What came before can still be read.
         static let hungUp = State(rawValue: 1 << 5)
+        /// The last read has filled the block.
+        static let readsMuch = State(rawValue: 1 << 6)
+        /// More was to be sent than the output's block holds.
+        static let sendsMuch = State(rawValue: 1 << 7)
     }
 
     enum Fill {

@@ -6,12 +6,12 @@ import TLSEngine
 
 /// A stream socket whose bytes go through a TLS session: a ``Channel`` of records, and what was in them.
 ///
-/// Plaintext is never kept here: it is decrypted into memory of the worker that is used up at once, and encrypted from
-/// it into the channel's output, for which there must be room before. What an idle connection keeps is the session's
-/// state alone: blocks go back to the pool in ``relax(_:)``, after each turn, and OpenSSL's own buffers to the heap, after
-/// each use while hardly anything moves: at first, and after a call of ``rest()`` that has found it so.
+/// Plaintext is never kept here: it is decrypted in the place of the records, and used up at once, and encrypted from the
+/// caller's memory into the channel's output, for which there must be room before. What an idle connection keeps is the
+/// session's keys alone: blocks go back to the pool in ``relax(_:)``, after each turn, and what OpenSSL's ciphers need to the
+/// heap, after each use while hardly anything moves: at first, and after a call of ``rest()`` that has found it so.
 ///
-/// A socket whose keys the kernel has (kTLS) would be read and written in clear by ``receive(into:_:)`` and
+/// A socket whose keys the kernel has (kTLS) would be read and written in clear by ``receive(_:)`` and
 /// ``send(_:)``; nothing else would change for whoever uses them.
 struct SecureChannel: ~Copyable {
     enum Handshake {
@@ -24,20 +24,26 @@ struct SecureChannel: ~Copyable {
         case noMemory
     }
 
-    enum Input {
-        case decrypted(Int)
-        /// Nothing has come since.
-        case nothing
-        /// The peer has said that nothing follows.
-        case ended
-        case failed(TLSError)
-        /// The socket broke, or ended without a word.
-        case broken
-        case noMemory
+    /// What has come.
+    struct Input {
+        enum State {
+            /// Nothing has come since, if there are no bytes.
+            case nothing
+            /// The peer has said that nothing follows.
+            case ended
+            case failed(TLSError)
+            /// The socket broke, or ended without a word.
+            case broken
+            case noMemory
+        }
+
+        /// Decrypted; they come before ``state``.
+        var bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+        var state: State
+
+        init(_ state: State) { self.state = state }
     }
 
-    /// Memory that ``receive(into:_:)`` fills best: some records, so that what is above is called less often.
-    static let inputBytes = 4 * TLSSession.maximumRecord
     /// Room in the output below which no record is begun.
     static let leastRoom = 2048
 
@@ -45,7 +51,7 @@ struct SecureChannel: ~Copyable {
     private var session: TLSSession?
     /// Bytes that have gone through the session since ``rest()``, both ways.
     private var moved = 0
-    /// So few have that OpenSSL's buffers are given back after each use.
+    /// So few have that what ciphers need is given back after each use.
     private var isResting = true
     /// What both ends say in an interval of pings to begin, or to be known alive: settings, windows, PINGs.
     private static let murmur = 256
@@ -101,52 +107,54 @@ struct SecureChannel: ~Copyable {
         return hasEnded ? .broken : .waiting
     }
 
-    /// Reads and decrypts into `buffer`, whole records: as many as fit and have come.
-    ///
-    /// - Parameter buffer: At least ``TLSSession/maximumRecord`` bytes; better ``inputBytes``.
-    mutating func receive(into buffer: UnsafeMutableRawBufferPointer, _ pool: inout BufferPool) -> Input {
-        var count = 0
-        defer { self.count(count) }
+    /// Reads and decrypts whole records: those that one block holds. They are decrypted in place, and lent until the next call
+    /// of this or of ``relax(_:)``.
+    mutating func receive(_ pool: inout BufferPool) -> Input {
         while true {
-            if !channel.input.isEmpty {
-                switch decrypt(into: buffer, &count, &pool) {
-                case .nothing: break
-                // What came before it is used first; then this is met again.
-                case let end: return count > 0 ? .decrypted(count) : end
-                }
-            }
-            if buffer.count &- count < TLSSession.maximumRecord { return .decrypted(count) }
-            switch channel.fill(&pool) {
+            let input = channel.input.isEmpty ? Input(.nothing) : decrypt(&pool)
+            if case .nothing = input.state, input.bytes.isEmpty {} else { return input }
+            switch channel.fillMuch(&pool) {
             case .received: continue
-            case .nothing: return count > 0 ? .decrypted(count) : .nothing
-            case .ended, .broken, .full: return count > 0 ? .decrypted(count) : .broken
-            case .noMemory: return .noMemory
+            case .nothing: return Input(.nothing)
+            case .ended, .broken, .full: return Input(.broken)
+            case .noMemory: return Input(.noMemory)
             }
         }
     }
 
-    private mutating func decrypt(
-        into buffer: UnsafeMutableRawBufferPointer, _ count: inout Int, _ pool: inout BufferPool
-    ) -> Input {
+    private mutating func decrypt(_ pool: inout BufferPool) -> Input {
+        let memory = channel.input.mutableBytes
+        var input = Input(.nothing)
+        var count = 0
         var wire = wire(hasEnded: false)
-        defer { take(wire) }
         do throws(TLSError) {
-            while wire.consumed < wire.input.count, buffer.count &- count >= TLSSession.maximumRecord {
-                let space = UnsafeMutableRawBufferPointer(rebasing: buffer[count...])
-                guard let progress = try session?.read(&wire, into: space) else { return .broken }
-                switch progress {
+            reading: while wire.consumed < wire.input.count {
+                // What was in records stands where they stood: it is shorter than they were.
+                let space = UnsafeMutableRawBufferPointer(rebasing: memory[count...])
+                switch try session?.read(&wire, into: space) {
                 case .transferred(let read): count &+= read
-                case .needsInput: return .nothing
-                case .endOfStream: return .ended
+                case .needsInput: break reading
+                case .endOfStream:
+                    input.state = .ended
+                    break reading
                 case .needsOutput:
                     // An answer to a KeyUpdate: there is a block for it, or there must be.
-                    guard wire.output.isEmpty, channel.output.borrow(&pool) else { return .noMemory }
+                    guard wire.output.isEmpty, channel.output.borrow(&pool) else {
+                        input.state = .noMemory
+                        break reading
+                    }
                     take(wire)
                     wire = self.wire(hasEnded: false)
+                case nil:
+                    input.state = .broken
+                    break reading
                 }
             }
-        } catch { return .failed(error) }
-        return .nothing
+        } catch { input.state = .failed(error) }
+        take(wire)
+        self.count(count)
+        input.bytes = UnsafeRawBufferPointer(rebasing: memory[..<count])
+        return input
     }
 
     /// What one call of the session may use.
@@ -167,6 +175,7 @@ struct SecureChannel: ~Copyable {
 
     /// Bytes that ``send(_:)`` takes now, of one record; 0 if the output must be flushed first.
     mutating func room(_ pool: inout BufferPool) -> Int {
+        if channel.state.contains(.sendsMuch), channel.output.isEmpty { channel.output.enlarge(&pool) }
         guard channel.output.borrow(&pool) else { return 0 }
         let room = channel.output.room
         return room < Self.leastRoom ? 0 : min(TLSSession.maximumRecord, room &- TLSSession.leastRoom)
@@ -199,7 +208,7 @@ struct SecureChannel: ~Copyable {
     /// Gives blocks back that hold nothing.
     mutating func relax(_ pool: inout BufferPool) { channel.relax(&pool) }
 
-    /// Gives OpenSSL's buffers back if hardly anything has gone through the session since the last call.
+    /// Gives back what ciphers need if hardly anything has gone through the session since the last call.
     mutating func rest() {
         isResting = moved <= Self.murmur
         moved = 0
@@ -217,9 +226,9 @@ struct SecureChannel: ~Copyable {
     }
 
     /// Why the peer would not be accepted any more; `nil` if it would.
-    func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+    func peerRejection(trusting peers: VerifiedPeers) -> SVIDRejection? {
         switch session {
-        case .some(let session): session.peerRejection(trusting: bundles)
+        case .some(let session): session.peerRejection(trusting: peers)
         case .none: nil
         }
     }

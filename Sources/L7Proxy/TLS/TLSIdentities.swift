@@ -37,13 +37,17 @@ struct TLSContextTable: ~Copyable {
         let svid: X509SVID
         let context: TLSContext
 
-        init(_ role: TLSContext.Role, _ svid: X509SVID, _ identities: TLSIdentities) throws(TLSError) {
+        init(
+            _ role: TLSContext.Role, _ svid: X509SVID, _ peers: VerifiedPeers, _ profile: TLSProfile
+        ) throws(TLSError) {
             self.svid = svid
-            context = try TLSContext(role, svid: svid, trusting: identities.bundles, profile: identities.profile)
+            context = try TLSContext(role, svid: svid, trusting: peers, profile: profile)
         }
     }
 
     private(set) var identities: TLSIdentities?
+    /// Of all contexts: by the bundles of ``identities``.
+    private(set) var peers: VerifiedPeers?
     private var entries: [Key: Entry] = [:]
 
     /// Uses `new` for handshakes that begin from now on; sessions go on with what they began with.
@@ -52,6 +56,7 @@ struct TLSContextTable: ~Copyable {
     mutating func publish(_ new: TLSIdentities) -> Bool {
         let old = identities
         identities = new
+        if peers?.bundles !== new.bundles { peers = VerifiedPeers(new.bundles) }
         guard let old, old.bundles === new.bundles, old.profile == new.profile else {
             entries = [:]
             return old.map { $0.bundles !== new.bundles } ?? false
@@ -68,11 +73,11 @@ struct TLSContextTable: ~Copyable {
     mutating func session(
         _ role: TLSContext.Role, _ id: SPIFFEID, expecting peer: PeerExpectation, now: UnixTime
     ) throws(TLSError) -> TLSSession? {
-        guard let identities, let svid = identities.svids[id], now <= svid.notAfter else { return nil }
+        guard let identities, let peers, let svid = identities.svids[id], now <= svid.notAfter else { return nil }
         let key = Key(id: id, isServer: role == .server)
-        if let entry = entries[key] { return try TLSSession(entry.context, expecting: peer) }
-        let entry = try Entry(role, svid, identities)
+        if let entry = entries[key] { return TLSSession(entry.context, expecting: peer) }
+        let entry = try Entry(role, svid, peers, identities.profile)
         entries[key] = entry
-        return try TLSSession(entry.context, expecting: peer)
+        return TLSSession(entry.context, expecting: peer)
     }
 }

@@ -28,6 +28,8 @@ final class H2Peer {
         var goAways: [HTTP2ErrorCode] = []
         var pongs: [UInt64] = []
         var sent: [Int32: Int] = [:]
+        /// Frames that were made in place, of the call that is going on.
+        var framed: [[UInt8]] = []
         /// Data that was told and is not consumed yet.
         var unconsumed: [Int32: Int] = [:]
         var onRequest: ((HTTP2Stream) -> Void)?
@@ -91,6 +93,7 @@ final class H2Peer {
                 log.append("goaway \(last) \(code)")
             case .settings: log.append("settings")
             case .pong(let payload): pongs.append(payload)
+            case .frame(let bytes): framed += [Array(bytes)]
             }
         }
 
@@ -113,6 +116,8 @@ final class H2Peer {
     /// Bodies on offer, kept where they are until the end.
     private var lent: [UnsafeMutableRawBufferPointer] = []
     var now: UInt64 = 1
+    /// Frames that were made in place so far.
+    private(set) var framedCount = 0
 
     static func server(_ limits: HTTP2Limits = HTTP2Limits()) -> H2Peer {
         made { () throws(HTTP2Failure) in try HTTP2ServerSession(limits: limits, pool: HTTP2MemoryPool(), now: 1) }
@@ -144,8 +149,12 @@ final class H2Peer {
         var buffer = [UInt8](repeating: 0, count: room)
         while true {
             let count = buffer.withUnsafeMutableBytes { session.send(into: $0, now: now, &recorder) }
+            let framed = recorder.framed
+            recorder.framed = []
+            framedCount += framed.count
+            all += framed.joined()
             all += buffer[..<count]
-            if count == 0 { return all }
+            if count == 0, framed.isEmpty { return all }
         }
     }
 
@@ -155,6 +164,16 @@ final class H2Peer {
             if let stream = recorder.live[id] { session.consume(stream, count) }
         }
         recorder.unconsumed = [:]
+    }
+
+    /// The same with room for a frame's header in front.
+    func lendFramed(_ bytes: [UInt8]) -> UnsafeMutableRawBufferPointer {
+        let room = HTTP2Session.frameRoom
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: room + bytes.count, alignment: 16)
+        let body = UnsafeMutableRawBufferPointer(rebasing: memory[room...])
+        body.copyBytes(from: bytes)
+        lent.append(memory)
+        return body
     }
 
     func lend(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
@@ -227,8 +246,10 @@ final class H2Link {
         self.server = .server(server)
     }
 
-    init(server: H2Peer) {
-        client = .client()
+    convenience init(client: H2Peer) { self.init(client: client, server: .server()) }
+
+    init(client: H2Peer = .client(), server: H2Peer) {
+        self.client = client
         self.server = server
     }
 

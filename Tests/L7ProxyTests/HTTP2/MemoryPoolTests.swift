@@ -4,7 +4,7 @@ import Testing
 
 @testable import L7Proxy
 
-/// The memory of the sessions of one worker: blocks of a few sizes, and one place for the frames of all servers.
+/// The memory of the sessions of one worker: blocks of a few sizes, and one place for the frames of all.
 @Suite struct HTTP2MemoryPoolTests {
     @Test func aClassIsTheSmallestWithRoom() {
         var before = -1
@@ -62,12 +62,46 @@ import Testing
         }
     }
 
-    @Test func anIdleServerKeepsNoRoomForAFrame() throws {
+    /// Also before their preface has been taken, and while it is sent piece by piece.
+    @Test(arguments: [64, 65, 100])
+    func clientsThatShareAPlaceForFramesDoNotMixThem(room: Int) throws {
+        let pool = HTTP2MemoryPool()
+        let links = try (0..<5).map { _ in H2Link(client: H2Peer(try HTTP2ClientSession(pool: pool, now: 1))) }
+        var streams: [HTTP2Stream?] = []
+        for (number, link) in links.enumerated() {
+            let count = 500 * (number + 1)
+            streams.append(
+                link.client.request(
+                    "POST /\(number) HTTP/1.1\r\nHost: a\r\nContent-Length: \(count)\r\n\r\n",
+                    body: [UInt8](repeating: UInt8(number), count: count)))
+        }
+        func send(_ link: H2Link) -> Bool {
+            var buffer = [UInt8](repeating: 0, count: room)
+            let count = buffer.withUnsafeMutableBytes {
+                link.client.session.send(into: $0, now: 1, &link.client.recorder)
+            }
+            link.server.receive(Array(buffer[..<count]))
+            return count > 0
+        }
+        var isSending = true
+        while isSending { isSending = links.reduce(false) { send($1) || $0 } }
+        for (number, link) in links.enumerated() {
+            let message = link.server.recorder.streams[streams[number]?.id ?? 0]
+            #expect(message?.first.contains("/\(number)") == true)
+            #expect(message?.body == [UInt8](repeating: UInt8(number), count: 500 * (number + 1)))
+        }
+    }
+
+    @Test(arguments: [true, false])
+    func anIdleSessionKeepsNoRoomForAFrame(ofServer isServer: Bool) throws {
         let pool = HTTP2MemoryPool()
         var kept: [H2Link] = []
         func idle(_ count: Int) throws {
             for _ in 0..<count {
-                let link = H2Link(server: H2Peer(try HTTP2ServerSession(pool: pool, now: 1)))
+                let link =
+                    isServer
+                    ? H2Link(server: H2Peer(try HTTP2ServerSession(pool: pool, now: 1)))
+                    : H2Link(client: H2Peer(try HTTP2ClientSession(pool: pool, now: 1)))
                 link.server.recorder.onRequest = { [server = link.server] in
                     server.respond($0, 200, [("content-type", "text/plain"), ("server", "x")], body: [1, 2, 3])
                 }

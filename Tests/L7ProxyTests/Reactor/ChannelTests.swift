@@ -54,5 +54,36 @@ struct ChannelTests {
         #expect(channel.mayRead, "its end is met, whatever it owes")
     }
 
+    @Test func aReadThatFillsItsBlockIsFollowedByLargeOnes() throws {
+        var (client, channel) = try Self.connected()
+        var pool = BufferPool(limit: 4, large: 1)
+        defer { channel.close(&pool) }
+        let bytes = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 9) }
+        client.send(bytes: bytes)
+        #expect(Poll.until { client.isDelivered })
+        var received: [UInt8] = []
+        var floors: [Int] = []
+        while case .received = channel.fillMuch(&pool, unit: 16375) {
+            floors.append(channel.input.start)
+            received += channel.input.bytes
+            channel.input.start = channel.input.end
+        }
+        #expect(received == bytes)
+        let large = BufferPool.largeBlockSize - 7 * 16375
+        #expect(floors.first == BufferPool.blockSize - 2 * 16375 && floors.dropFirst().allSatisfy { $0 == large })
+        // What comes in small pieces needs no large block, when that one has gone.
+        client.send("end")
+        channel.state.insert(.readable)
+        #expect(Poll.until { client.isDelivered })
+        _ = channel.fillMuch(&pool)
+        channel.input.start = channel.input.end
+        channel.relax(&pool)
+        client.send("more")
+        channel.state.insert(.readable)
+        #expect(Poll.until { client.isDelivered })
+        _ = channel.fillMuch(&pool)
+        #expect(channel.input.capacity == BufferPool.blockSize && channel.input.bytes.elementsEqual("more".utf8))
+    }
+
     private struct Failure: Error {}
 }

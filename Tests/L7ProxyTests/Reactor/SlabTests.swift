@@ -49,6 +49,26 @@ import Testing
         #expect(count == 3)
     }
 
+    @Test func largeBuffersAreBoundedBesideTheOthersAndTakeTheBytesAlong() {
+        var pool = BufferPool(limit: 2, large: 1)
+        var (one, other) = (Window(), Window())
+        let isLent = one.borrow(&pool) && other.borrow(&pool)
+        one.space.copyBytes(from: [1, 2, 3, 4])
+        (one.start, one.end) = (1, 4)
+        one.enlarge(&pool)
+        other.enlarge(&pool)
+        #expect(isLent && one.capacity == BufferPool.largeBlockSize && other.capacity == BufferPool.blockSize)
+        #expect(one.bytes.elementsEqual([2, 3, 4]) && one.room == BufferPool.largeBlockSize - 3)
+        let lent = pool.lent
+        #expect(lent == 2, "the small block was given back")
+        one.giveBack(&pool)
+        other.enlarge(&pool)
+        #expect(other.capacity == BufferPool.largeBlockSize && one.capacity == 0 && one.room == 0)
+        other.giveBack(&pool)
+        let none = pool.lent
+        #expect(none == 0)
+    }
+
     /// Random pools come and go; the table must find each and no other.
     @Test func thePoolTableFindsWhatItHas() {
         var table = UpstreamPoolTable(capacity: 64)

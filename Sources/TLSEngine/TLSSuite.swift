@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import COpenSSL
+
+/// What records of a cipher suite of TLS 1.3 are made with (RFC 8446 appendix B.4).
+struct TLSSuite {
+    /// EVP_CIPHER and EVP_MD, of the process.
+    let cipher: OpaquePointer
+    let digest: OpaquePointer
+    let keyBytes: Int
+    /// Of a secret, and of the digest.
+    let secretBytes: Int
+
+    /// - Parameter id: As in the hello: `0x1301`.
+    /// - Returns: `nil` for a suite whose records we do not make.
+    init?(id: UInt16) {
+        let (cipher, digest): (OpaquePointer?, OpaquePointer?)
+        switch id {
+        case 0x1301: (cipher, digest, keyBytes) = (Ciphers.all.aes128, EVP_sha256(), 16)
+        case 0x1302: (cipher, digest, keyBytes) = (Ciphers.all.aes256, EVP_sha384(), 32)
+        case 0x1303: (cipher, digest, keyBytes) = (Ciphers.all.chacha20, EVP_sha256(), 32)
+        default: return nil
+        }
+        guard let cipher, let digest else { return nil }
+        self.cipher = cipher
+        self.digest = digest
+        secretBytes = Int(EVP_MD_get_size(digest))
+    }
+
+    /// Found once for the process: OpenSSL would look for them each time.
+    private struct Ciphers: @unchecked Sendable {
+        /// Never changes after it was made, and nor does what it has.
+        static let all = Ciphers()
+
+        let aes128 = EVP_CIPHER_fetch(nil, "AES-128-GCM", nil)
+        let aes256 = EVP_CIPHER_fetch(nil, "AES-256-GCM", nil)
+        let chacha20 = EVP_CIPHER_fetch(nil, "ChaCha20-Poly1305", nil)
+    }
+}
