@@ -16,6 +16,7 @@ import Testing
     func theyArriveAsTheyWere(_ count: Int) throws {
         let link = H2Link()
         let stream = try #require(link.client.request(Self.post, body: [], isLast: false))
+        link.settle()
         let body = Self.pattern(count, 1)
         link.client.session.offerFramed(stream, link.client.lendFramed(body))
         link.settle()
