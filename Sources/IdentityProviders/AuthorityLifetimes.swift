@@ -72,8 +72,9 @@ enum AuthorityStep: Hashable {
         }
         let signing = generations[index]
         if index > 0 {
-            // What the one before has signed lives no longer than this.
-            let expired = (signing.intermediateMade ?? now) + max(lifetimes.leaf, lifetimes.node)
+            // What the one before has signed lives no longer than this. Of leaves twice as long: a connection that was made
+            // just before its other end had a new one carries new tunnels until its own end has the next.
+            let expired = (signing.intermediateMade ?? now) + max(2 * lifetimes.leaf, lifetimes.node)
             if now > expired || generations[0].rootNotAfter <= now { return .retire }
         }
         if index < generations.count - 1 {

@@ -26,6 +26,10 @@ public protocol IdentityProvider: AnyObject {
     /// When an identity that is wanted is renewed, and how that goes; `nil` for one that is not wanted.
     func schedule(of id: SPIFFEID) -> RenewalSchedule?
 
+    /// Obtains the next certificates of these now, instead of when it would be time. Those that are not wanted are passed
+    /// over; what fails is tried again as ever.
+    func renew(_ identities: Set<SPIFFEID>, at now: UnixTime)
+
     /// Replaces the set of the identities that are wanted. What is not of the trust domain, or not a workload's, is
     /// answered with ``IdentityUpdate/failed(_:reason:health:)``.
     func request(_ identities: Set<SPIFFEID>)

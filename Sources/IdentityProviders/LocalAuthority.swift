@@ -81,6 +81,25 @@ public final class LocalAuthority: IdentityProvider {
         try lookAfterItself(at: now)
     }
 
+    /// The root that is announced signs from now on. - Precondition: there is one, see ``rootAnnounced``.
+    ///
+    /// - Throws: ``TLSError`` if that cannot be kept: everything is as before.
+    public func useAnnouncedRoot(at now: UnixTime) throws(TLSError) {
+        precondition(rootAnnounced != nil, "a root is announced before it signs")
+        try take(.activate, at: now)
+    }
+
+    /// Another intermediate signs from now on. What the one before has signed is as good as it was.
+    ///
+    /// - Throws: ``TLSError`` if it cannot be made, or be kept: everything is as before.
+    public func renewIntermediate(at now: UnixTime) throws(TLSError) { try take(.renewIntermediate, at: now) }
+
+    /// Since when a root is announced that does not sign yet; `nil`: none is.
+    public var rootAnnounced: UnixTime? {
+        guard let last = generations.last?.times, !last.signs else { return nil }
+        return last.rootMade
+    }
+
     /// Whether a root is announced, or one is kept for what it has signed.
     public var isChangingRoot: Bool { generations.count > 1 }
 
@@ -90,6 +109,8 @@ public final class LocalAuthority: IdentityProvider {
     }
 
     public func schedule(of id: SPIFFEID) -> RenewalSchedule? { table[id] }
+
+    public func renew(_ identities: Set<SPIFFEID>, at now: UnixTime) { table.renew(identities, at: now) }
 
     public func request(_ identities: Set<SPIFFEID>) { updates += table.request(identities) }
 
@@ -168,13 +189,18 @@ extension LocalAuthority {
         while let step = AuthorityStep.next(
             generations.map(\.times), lifetimes, at: now, isAskedToRotate: isAskedToRotate)
         {
-            let next = try generations(after: step, at: now)
-            do throws(AuthorityFileError) { try file.write(next) } catch {
-                throw TLSError("keep the authority", reason: error.description)
-            }
-            generations = next
+            try take(step, at: now)
             if step == .announce { isAskedToRotate = false }
         }
+    }
+
+    /// Takes the step, which is on the disk then.
+    private func take(_ step: AuthorityStep, at now: UnixTime) throws(TLSError) {
+        let next = try generations(after: step, at: now)
+        do throws(AuthorityFileError) { try file.write(next) } catch {
+            throw TLSError("keep the authority", reason: error.description)
+        }
+        generations = next
     }
 
     private func lookForRevocations(at now: UnixTime) {

@@ -29,6 +29,11 @@ struct RenewalTable {
     /// When the first of them is due; `nil` if none is wanted.
     var nextAttempt: UnixTime? { schedules.values.lazy.map(\.nextAttempt).min() }
 
+    /// The next certificates of those that are wanted are due now.
+    mutating func renew(_ identities: Set<SPIFFEID>, at now: UnixTime) {
+        for id in identities { schedules[id]?.hasten(to: now) }
+    }
+
     /// - Parameter trust: by which certificates of an agent before are still good.
     mutating func adopt(_ svids: [X509SVID], believedBy trust: TrustMaterial, at now: UnixTime) {
         for svid in svids where svid.isBelieved(by: trust, at: now) { adopted[svid.id] = svid }

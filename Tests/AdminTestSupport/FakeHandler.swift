@@ -51,9 +51,15 @@ public final class FakeHandler: AdminHandler {
         [Samples.certificate]
     }
 
+    public func renewIdentities(
+        _ request: RenewIdentitiesRequest, by caller: AdminCaller
+    ) throws(AdminError) -> any Sequence<CertificateReport> { [Samples.certificate] }
+
     public func authority() throws(AdminError) -> AuthorityReport { Samples.authority }
 
-    public func rotateAuthority(by caller: AdminCaller) throws(AdminError) -> AuthorityReport { Samples.authority }
+    public func rotateAuthority(
+        _ request: RotateAuthorityRequest, by caller: AdminCaller
+    ) throws(AdminError) -> AuthorityReport { Samples.authority }
 
     public func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport> {
         throw AdminError(.failed, "the map is gone", hint: "restart the agent")

@@ -57,8 +57,11 @@ import Testing
             testDescription: "leaves of the old one live",
             generations: [generation(0, signsSince: 7900), generation(7500, signsSince: 8000)], now: 8100, step: nil),
         Case(
-            testDescription: "no leaf of the old one lives",
-            generations: [generation(0, signsSince: 7900), generation(7500, signsSince: 8000)], now: 8101, step: .retire
+            testDescription: "connections live that were made to leaves of the old one",
+            generations: [generation(0, signsSince: 7900), generation(7500, signsSince: 8000)], now: 8200, step: nil),
+        Case(
+            testDescription: "nothing of the old one lives",
+            generations: [generation(0, signsSince: 7900), generation(7500, signsSince: 8000)], now: 8201, step: .retire
         ),
         Case(
             testDescription: "the old root has expired",

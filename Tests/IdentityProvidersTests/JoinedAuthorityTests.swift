@@ -92,6 +92,52 @@ import Testing
         withExtendedLifetime(service) {}
     }
 
+    /// For longer than half of a certificate's life. It is said in the first minute, nothing is taken away, and all is
+    /// renewed when it is back.
+    @Test func anOutageOverTheTimeOfRenewal() throws {
+        var service: AuthorityService? = try world.service(on: loop)
+        let port = try #require(service?.endpoint.port)
+        let web = try world.id("web")
+        let file = try world.joinFile(for: "n1", #require(service))
+        let node = Caller(try world.provider("n1", file, on: loop), on: loop, world.clock)
+        node.provider.request([web])
+        #expect(try node.wait { node.svids[web] != nil && node.trouble == nil })
+        let before = try #require(node.svids[web])
+        service = nil
+        let stopped = world.clock.now
+        #expect(try node.wait { node.trouble?.contains("gives nothing") == true })
+        #expect(world.clock.now - stopped <= 60)
+        #expect(node.failures[web] == nil, "it is not time yet")
+        world.clock.goOn(AuthorityLifetimes.shared.leaf * 56 / 100)
+        #expect(try node.wait { node.failures[web] != nil })
+        #expect(node.svids[web]?.serial == before.serial && world.clock.now < before.notAfter)
+        guard case .renewalFails? = node.provider.schedule(of: web)?.health(at: world.clock.now) else {
+            Issue.record("the renewal fails")
+            return
+        }
+        service = try world.service(on: loop, at: port)
+        #expect(try node.wait { node.svids[web]?.serial != before.serial && node.trouble == nil })
+        #expect(node.provider.schedule(of: web)?.health(at: world.clock.now) == .current)
+        withExtendedLifetime(service) {}
+    }
+
+    /// Also the node's own certificate, and whom to believe is asked first.
+    @Test func renewalOnDemand() throws {
+        let service = try world.service(on: loop)
+        let web = try world.id("web")
+        let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)
+        node.provider.request([web])
+        #expect(try node.wait { node.svids[web] != nil })
+        let before = try #require(node.svids[web])
+        let own = try NodeCredentials(in: world.path + "/n1", world.domain).svid?.serial
+        try world.authority.rotateRoot(at: .now)
+        service.lookAfter()
+        node.provider.renew([web], at: world.clock.now)
+        #expect(try node.wait { node.svids[web]?.serial != before.serial })
+        #expect(node.trust?.roots[world.domain]?.count == 2)
+        #expect(try NodeCredentials(in: world.path + "/n1", world.domain).svid?.serial != own)
+    }
+
     @Test func newRootsAndRevocationsReachNodes() throws {
         let service = try world.service(on: loop)
         let node = Caller(try world.provider("n1", world.joinFile(for: "n1", service), on: loop), on: loop, world.clock)

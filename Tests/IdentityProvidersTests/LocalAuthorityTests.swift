@@ -236,12 +236,42 @@ import Testing
         // Known for long enough, it signs; then the old one goes, and what it has signed with it.
         let later = Self.start + 5200
         _ = authority.advance(to: later)
-        let next = try #require(issued(authority.advance(to: later + 600) + authority.advance(to: later + 1000)).first)
-        _ = authority.advance(to: later + 1200)
+        #expect(!issued(authority.advance(to: later + 600) + authority.advance(to: later + 1000)).isEmpty)
+        let end = later + 2001
+        let next = try #require(issued(authority.advance(to: end)).first)
         #expect(authority.roots.count == 1)
         #expect(authority.roots != oldRoots)
-        #expect(try verdict(next, authority.roots, at: later + 1200) == .success(web))
-        #expect(throws: SVIDRejection.self) { try verdict(next, oldRoots, at: later + 1200).get() }
+        #expect(try verdict(next, authority.roots, at: end) == .success(web))
+        #expect(throws: SVIDRejection.self) { try verdict(next, oldRoots, at: end).get() }
+    }
+
+    /// What an operator says is done at once and is on the disk; what was issued before stays good.
+    @Test func stepsOnDemand() throws {
+        let authority = try open()
+        authority.request([web])
+        var before = try #require(issued(authority.advance(to: Self.start)).first)
+        func renewed(at now: UnixTime) throws -> X509SVID {
+            try authority.renew([web, SPIFFEID(domain, namespace: "shop", serviceAccount: "nobody")], at: now)
+            #expect(authority.nextDue <= now)
+            let next = try #require(issued(authority.advance(to: now)).first)
+            for svid in [before, next] { #expect(try verdict(svid, authority.roots, at: now) == .success(web)) }
+            #expect(next.serial != before.serial && next.notAfter == now + 1000)
+            return next
+        }
+        let leaf = try renewed(at: Self.start + 10)
+        #expect(leaf.chain[1] == before.chain[1])
+        try authority.renewIntermediate(at: Self.start + 20)
+        before = try renewed(at: Self.start + 20)
+        #expect(before.chain[1] != leaf.chain[1] && authority.roots.count == 1 && authority.rootAnnounced == nil)
+        try authority.rotateRoot(at: Self.start + 30)
+        #expect(authority.rootAnnounced == Self.start + 30)
+        #expect(try renewed(at: Self.start + 40).chain[1] == before.chain[1])
+        try authority.useAnnouncedRoot(at: Self.start + 50)
+        #expect(authority.rootAnnounced == nil && authority.isChangingRoot)
+        let last = try renewed(at: Self.start + 60)
+        #expect(throws: SVIDRejection.self) { try verdict(last, [authority.roots[0]], at: Self.start + 60).get() }
+        #expect(try verdict(last, [authority.roots[1]], at: Self.start + 60) == .success(web))
+        #expect(try open(at: Self.start + 70).description.generations.map(\.stage) == [.retiring, .signing])
     }
 
     /// One change at a time: the next may begin when the first root has gone.
@@ -252,7 +282,7 @@ import Testing
         #expect(authority.isChangingRoot)
         _ = authority.advance(to: Self.start + 5000)
         #expect(authority.isChangingRoot)
-        _ = authority.advance(to: Self.start + 6001)
+        _ = authority.advance(to: Self.start + 7001)
         #expect(!authority.isChangingRoot)
     }
 

@@ -8,7 +8,7 @@ import threading
 import h2.errors
 import pytest
 
-from harness.hbone import exactly, is_quiet, to_end
+from harness.hbone import Authority, exactly, is_quiet, to_end
 from harness.tunnels import (  # noqa: F401 (fixtures)
     Node, accept_tunnel, application, application_of, client, foreign, mesh, node, opened, path, probes, roots)
 from harness.world import eventually
@@ -203,6 +203,96 @@ def test_idle_connections_end(client, node):
         end.until(lambda: False, "an end")
     assert end.goaways[-1][1] == h2.errors.ErrorCodes.NO_ERROR
     eventually(lambda: probe.counters()["pools"] == 0, timeout=60, what="the pool's end")
+
+
+# ---------------------------------------------------------------------------------------------- changed identities
+
+def test_our_new_leaf_takes_new_tunnels_to_a_new_connection(client, mesh, node):
+    probe = client(node.port)
+    first = application_of(probe)
+    end = node.accept()
+    stream = accept_tunnel(end)
+    probe.publish([mesh.svid("db"), mesh.svid("web")], roots(mesh), serial=2)
+    second = application_of(probe)
+    other = node.accept()
+    other.send(accept_tunnel(other), b"second", end=True)
+    assert to_end(second) == b"second"
+    end.send(stream, b"goes on", end=True)
+    assert to_end(first) == b"goes on"
+    # It ends with its last tunnel.
+    first.close()
+    with pytest.raises(AssertionError, match="the connection ended"):
+        end.until(lambda: False, "an end")
+    assert end.goaways[-1][1] == h2.errors.ErrorCodes.NO_ERROR
+
+
+def test_bundles_that_change_while_a_handshake_is_under_way(client, mesh, node):
+    """It goes on, and is judged by the new ones."""
+    probe, other = client(node.port), Authority()
+    leaves = [mesh.svid("db"), mesh.svid("web")]
+    plain = application_of(probe)
+    knocked = node.knocked()
+    probe.publish(leaves, {mesh.domain: mesh.root + other.root}, serial=2)
+    end = node.shake_hands(knocked)
+    end.send(accept_tunnel(end), b"hello", end=True)
+    assert to_end(plain) == b"hello"
+    end.close()
+    plain.close()
+    eventually(lambda: probe.counters()["connections"] == 0, what="the connection's end")
+    plain = application_of(probe)
+    knocked = node.knocked()
+    probe.publish(leaves, roots(other), serial=3)
+    with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
+        node.shake_hands(knocked).until(lambda: False, "an end")
+    with pytest.raises(ConnectionResetError):
+        to_end(plain)
+    probe.wait("tunnel", reason="peerRejected")
+
+
+def test_no_tunnel_fails_while_leaves_and_the_root_change(path, mesh, application):
+    """Each end is told at another moment, and whoever is told first meets who is not."""
+    new, (near, far) = Authority(), path
+    both = {mesh.domain: mesh.root + new.root}
+    over, found = threading.Event(), []
+
+    def ask():
+        while not over.is_set():
+            plain = application_of(near)
+            try:
+                plain.sendall(b"?")
+                found.append(exactly(plain, 1))
+            except (OSError, AssertionError) as error:
+                found.append(error)
+            plain.close()
+
+    def answer():
+        while True:
+            plain = application.accept()
+            with plain:
+                if not plain.recv(1):
+                    return
+                plain.sendall(b"!")
+    threads = [threading.Thread(target=answer), *(threading.Thread(target=ask) for _ in range(4))]
+    for thread in threads:
+        thread.start()
+    try:
+        for serial, (authority, trusted, ends) in enumerate((
+                (mesh, roots(mesh), (near, far)), (mesh, both, (near, far)), (new, both, (near, far)), (new, both, (near,)),
+                (new, roots(new), (near, far))), start=2):
+            for end in ends:
+                end.publish([authority.svid("db"), authority.svid("web")], trusted, serial=serial)
+                so_far = len(found)
+                eventually(lambda: len(found) > so_far + 20, what="more tunnels")
+            # What began before has ended: days lie between these changes.
+            eventually(lambda: near.counters()["connections"] == 1, what="one connection")
+    finally:
+        over.set()
+        for thread in threads[1:]:
+            thread.join()
+        socket.create_connection(("127.0.0.1", application.port)).close()
+        threads[0].join()
+    assert set(found) == {b"!"}, [one for one in found if one != b"!"][:5]
+    assert far.counters()["checked"] > 0
 
 
 def test_megabytes_both_ways(path, application):

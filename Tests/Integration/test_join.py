@@ -1,22 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes that share an authority by joining it: tokens, who gets which identity, and an authority that goes away."""
 
+import datetime
 import json
 import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from harness.agent import binary
 from harness.hbone import Authority
 from harness.joined import Asker, JoinedNodes, request
-from harness.processes import run
-from harness.two_nodes import DOMAIN, outcome, received
+from harness.manifests import service
+from harness.processes import run, stop
+from harness.routed import PORT, PROGRAM, TARGET, Steady, http_route, to
+from harness.two_nodes import DOMAIN
 from harness.world import eventually
+
+WEB = "10.96.7.2"
+# Seconds that certificates live while the authority is away.
+LIFE = 16
 
 
 @pytest.fixture(scope="module")
 def mesh():
-    made = JoinedNodes()
+    made = JoinedNodes(service("web", {"app": "x"}, [(PORT, TARGET)], [WEB]),
+                       http_route("web", [{"backendRefs": [to("web")]}]))
     yield made
     made.close()
 
@@ -91,28 +103,140 @@ def test_a_node_gets_only_what_the_configuration_puts_on_it(mesh):
     assert f"asker={agent.node.id}" in mesh.authority.log.read_text()
 
 
-def test_a_revocation_at_the_authority_ends_tunnels_of_nodes_that_have_joined(mesh):
-    """The pod b is out after it."""
+@pytest.fixture(scope="module")
+def web(mesh):
+    """Pod x serves HTTP."""
+    server = mesh.there.spawn("x", sys.executable, PROGRAM, "serve", "x", str(TARGET), stdout=subprocess.PIPE, text=True)
+    assert server.stdout.readline() == "ready\n"
+    yield mesh.pod("x").ipv4, TARGET
+    stop(server)
+
+
+@contextmanager
+def requests(mesh, web, expiry=float("inf")):
+    """Requests without end that a route sends to the other node, and in tunnels of the application's own, new and kept ones.
+    Gives what waits for more of each. None may fail that began before `expiry`, of time.time()."""
+    last = time.monotonic() + expiry - time.time()
+    with ExitStack() as stack:
+        loads = [stack.enter_context(Steady(mesh.here, pod, target, how, "0.05")) for pod, target, how in (
+            ("a", (WEB, PORT), "kept"), ("a", (WEB, PORT), "new"), ("b", web, "kept"), ("b", web, "new"))]
+
+        def more():
+            now = time.monotonic()
+            for load in loads:
+                report = load.until(now) if now < last - 2 else load.report()
+                assert not [one for one in report["failed"] if one[0] < last - 1]
+        more()
+        yield more
+        more()
+
+
+def leaves(mesh):
+    """Identity -> its report, of both nodes."""
+    return {one["identity"]: one for side in mesh.sides for one in side.agent.json("identity")}
+
+
+def issuer(report):
+    """PEM of what has signed a leaf."""
+    return report["chain"].partition("-----END CERTIFICATE-----\n")[2]
+
+
+def renewed(mesh, how=lambda side: side.agent.ctl("identity", "--renew")):
+    """The leaves, once all are others. how: what is done for that on each node."""
+    before = leaves(mesh)
+    for side in mesh.sides:
+        how(side)
+
+    def look():
+        found = leaves(mesh)
+        return (found.keys() == before.keys() and all(one["state"] == "current" for one in found.values())
+                and all(found[name]["serial"] != before[name]["serial"] for name in found) and found)
+    return eventually(look, what="other leaves")
+
+
+def provider_metric(agent):
+    name = "sockmesh_identity_provider_trouble "
+    return next(line for line in agent.ctl("metrics", "--raw").stdout.splitlines() if line.startswith(name)).split()[1]
+
+
+def test_an_authority_that_is_away_for_longer_than_half_of_a_certificates_life(mesh, web):
+    """No request fails before a certificate expires, somebody is told, and all is well by itself when it is back."""
+    agent = mesh.here.agent
+    file = agent.state / "authority.pem"
+    mesh.authority.stop()
+    # A leaf lives no longer than what signs it.
+    Authority.of_file(file, DOMAIN, "test").renew_intermediate(file, LIFE)
+    mesh.authority.start()
+    short = renewed(mesh)
+    expires = min(datetime.datetime.fromisoformat(one["notAfter"]) for one in short.values()).timestamp()
+    assert expires - time.time() <= LIFE and provider_metric(agent) == "0"
+    with requests(mesh, web, expires) as more:
+        mesh.authority.kill()
+        away = eventually(lambda: all(one["state"] != "current" for one in leaves(mesh).values()) and leaves(mesh),
+                          what="renewals that fail")
+        more()
+        for one in away.values():
+            assert "Connection refused" in one["error"] and one["serial"] == short[one["identity"]]["serial"]
+        assert "gives nothing" in agent.json("status")["identity"]["trouble"]
+        assert "gives nothing" in agent.ctl("status").stdout and provider_metric(agent) == "1"
+        assert "the identity provider is in trouble" in agent.log.read_text()
+        more()
+        mesh.authority.start()
+        after = renewed(mesh, how=lambda side: None)
+    assert not {issuer(one) for one in after.values()} & {issuer(one) for one in short.values()}, "half of its life is over"
+    eventually(lambda: "trouble" not in agent.json("status")["identity"], what="no trouble")
+    assert provider_metric(agent) == "0" and "the identity provider is well again" in agent.log.read_text()
+
+
+def test_no_request_fails_while_leaf_intermediate_and_root_change(mesh, web):
+    def signed_by(generation):
+        assert {issuer(one) for one in renewed(mesh).values()} == {generation["intermediate"]["pem"]}
+        more()
+    first, = mesh.authority.generations()
+    with requests(mesh, web) as more:
+        client, server = mesh.connect("a", "x")
+        signed_by(first)
+        second, = mesh.authority.change("--intermediate")
+        assert second["root"] == first["root"] and second["intermediate"] != first["intermediate"]
+        signed_by(second)
+        signing, announced = mesh.authority.change()
+        assert (signing, announced["stage"]) == (second, "announced")
+        signed_by(signing)
+        both = signing["root"]["pem"] + announced["root"]["pem"]
+        assert all((side.agent.state / "trust.pem").read_text() == both for side in mesh.sides)
+        refused = mesh.authority.rotate("--use", check=False)
+        assert refused.returncode == 9 and "nodes may not know it yet" in refused.stderr
+        retiring, used = mesh.authority.change("--use", "--force")
+        assert (retiring["stage"], used["stage"], used["root"]) == ("retiring", "signing", announced["root"])
+        signed_by(used)
+        # A connection of before goes on.
+        marker = mesh.marker()
+        client.send(marker)
+        assert server.recv(len(marker)) == marker
+        client.close()
+        server.close()
+    again = mesh.authority.rotate(check=False)
+    assert again.returncode == 9 and "is being changed already" in again.stderr
+
+
+def test_a_revoked_certificate_is_cut_on_a_node_that_has_joined(mesh):
+    """After the other changes: the second root signs."""
+    agent = mesh.here.agent
     kept, other = mesh.connect("a", "x"), mesh.connect("b", "x")
-    issuer = Authority.of_file(mesh.here.agent.state / "authority.pem", DOMAIN, "test", place=1)
-    chain = eventually(lambda: identity(mesh.here.agent, "sa-b").get("chain"), what="a certificate for b")
-    (mesh.here.agent.state / "revoked.pem").write_text(issuer.revoked(chain))
-    # Both look at once when they start; each every 30 seconds else. What is open goes on meanwhile.
+    signing = Authority.of_file(agent.state / "authority.pem", DOMAIN, "test", place=3)
+    (agent.state / "revoked.pem").write_text(signing.revoked(identity(agent, "sa-b")["chain"]))
+    # Both within 30 seconds by themselves.
     mesh.authority.stop()
     mesh.authority.start()
-    agent = mesh.there.agent
-    agent.stop()
-    agent.start()
+    mesh.there.agent.ctl("identity", "--renew")
     with pytest.raises(ConnectionResetError):
         other[0].recv(1)
     assert mesh.log(mesh.there, reason="peer_rejected")["src.workload"] == "b"
-    assert outcome(mesh, "b", "x") == "ECONNRESET"
-    sent = mesh.marker()
-    kept[0].send(sent)
-    assert received(kept[1], len(sent)) == sent
+    marker = mesh.marker()
+    kept[0].send(marker)
+    assert kept[1].recv(len(marker)) == marker
     for end in (*kept, *other):
         end.close()
-    assert "BEGIN X509 CRL" in (agent.state / "trust.pem").read_text()
 
 
 def test_an_authority_that_was_killed_is_missed_by_nobody_who_has_a_certificate(mesh):

@@ -52,7 +52,10 @@ import Testing
         let identities = IdentitiesRequest(namespace: "shop")
         #expect(try Self.decoded(identities) == .identities(identities))
         #expect(try Self.decoded(AuthorityRequest()) == .authority(AuthorityRequest()))
-        #expect(try Self.decoded(RotateAuthorityRequest()) == .rotateAuthority(RotateAuthorityRequest()))
+        let renewal = RenewIdentitiesRequest(namespace: "shop")
+        #expect(try Self.decoded(renewal) == .renewIdentities(renewal))
+        let rotation = RotateAuthorityRequest(.useRoot, force: true)
+        #expect(try Self.decoded(rotation) == .rotateAuthority(rotation))
         let connections = ConnectionsRequest(workload: try EndSelector("10.0.0.0/8"), limit: 5)
         #expect(try Self.decoded(connections) == .connections(connections))
         let flows = FlowsRequest(

@@ -11,6 +11,7 @@ final class FakeProvider: IdentityProvider {
     var onNews: () -> Void = {}
     var wanted: Set<SPIFFEID> = []
     var adopted: [X509SVID] = []
+    var renewed: Set<SPIFFEID> = []
     /// Said once by the next `advance`.
     var news: [IdentityUpdate] = []
     var schedules: [SPIFFEID: RenewalSchedule] = [:]
@@ -32,6 +33,7 @@ final class FakeProvider: IdentityProvider {
     }
 
     func adopt(_ svids: [X509SVID], _ trust: TrustMaterial?, at now: UnixTime) { adopted += svids }
+    func renew(_ identities: Set<SPIFFEID>, at now: UnixTime) { renewed.formUnion(identities) }
     func schedule(of id: SPIFFEID) -> RenewalSchedule? { schedules[id] }
     func request(_ identities: Set<SPIFFEID>) { wanted = identities }
     var nextDue: UnixTime { UnixTime(seconds: .max / 2) }

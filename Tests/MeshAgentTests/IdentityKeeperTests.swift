@@ -102,6 +102,17 @@ import Testing
         #expect(try report().alarming == false)
     }
 
+    @Test func renewalOnDemandIsOfANamespaceOrOfAll() throws {
+        keeper.setPods(pods)
+        keeper.renew(IdentitiesRequest())
+        #expect(provider.renewed.isEmpty, "nothing is asked for before it is known what an agent before had")
+        keeper.begin()
+        keeper.renew(IdentitiesRequest(namespace: "shop"))
+        #expect(provider.renewed == [web])
+        keeper.renew(IdentitiesRequest())
+        #expect(provider.renewed.count == 2)
+    }
+
     @Test func whatAnAgentBeforeHadGoesToTheProvider() throws {
         let svid = try provider.svid(web)
         keeper.setPods(pods)

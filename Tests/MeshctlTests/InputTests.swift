@@ -42,6 +42,7 @@ import Testing
         ["policy", "rollback", "--list", "--to", "3"],
         ["run", "--pod", "a/b"], ["run", "--pod", "a/b", "ls"], ["status", "--socket", "a", "--node", "b"],
         ["uninstall", "--check", "--purge"], ["connections", "--limit", "0"], ["status", "-o", "xml"], ["dance"],
+        ["ca", "rotate", "--use", "--intermediate"], ["ca", "rotate", "--force"],
         ["status", "--wait", "--timeout", "soon"], ["metrics", "x", "--raw"], ["metrics", "--raw", "-o", "json"],
     ])
     func whatMakesNoSenseIsAUsageError(words: [String]) {

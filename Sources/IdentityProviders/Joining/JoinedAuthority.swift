@@ -103,6 +103,13 @@ public final class JoinedAuthority: IdentityProvider {
 
     public func schedule(of id: SPIFFEID) -> RenewalSchedule? { table[id] }
 
+    /// The node's own certificate too: what it was signed by is about to go, mostly.
+    public func renew(_ identities: Set<SPIFFEID>, at now: UnixTime) {
+        table.renew(identities, at: now)
+        renewal.hasten(to: now)
+        contact.hasten(to: now)
+    }
+
     public func request(_ identities: Set<SPIFFEID>) { updates += table.request(identities) }
 
     public var nextDue: UnixTime {

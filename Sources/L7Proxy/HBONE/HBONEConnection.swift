@@ -54,6 +54,8 @@ struct HBONEConnection: ~Copyable {
     /// Waits in the engine's queue for another turn. Beyond its end, as the queue may still have it.
     var isQueued = false
     var isShakeQueued = false
+    /// The bundles have changed since the handshake began: the peer is judged again when it is done.
+    var isOutdated = false
 
     var isIdle: Bool { tunnels == nil }
 
@@ -72,6 +74,7 @@ struct HBONEConnection: ~Copyable {
         idleSince = now
         next = nil
         previous = nil
+        isOutdated = false
     }
 
     var server: Unmanaged<HTTP2ServerSession>? {

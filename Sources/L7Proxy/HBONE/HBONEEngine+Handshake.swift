@@ -113,6 +113,9 @@ extension HBONEEngine {
         switch connection.pointee.secure.handshake(&buffers, now: time) {
         case .done:
             counters.handshakes += 1
+            if connection.pointee.isOutdated, let rejection = rejectionNow(of: connection) {
+                return close(connection, .peerRejected, rejection.description)
+            }
             removeShaking(connection)
             opened(connection)
         case .waiting:
@@ -158,32 +161,47 @@ extension HBONEEngine {
     // MARK: - Changed identities
 
     /// Handshakes that begin from now on use them. Connections of identities that are gone end at once; peers that the
-    /// new bundles do not accept are cut, some in each turn.
+    /// new bundles do not accept are cut, some in each turn. Where our own certificate is another now, the connections
+    /// that we have made go on with the tunnels that they carry, and get no more: so none is old when the root that it was
+    /// proved by goes.
     mutating func publish(_ identities: TLSIdentities) {
+        let before = contexts.identities
         let mustCheck = contexts.publish(identities)
         if mustCheck { unchecked.removeAll(keepingCapacity: true) }
         for connection in liveConnections() {
             guard let identity = connection.pointee.identity else { continue }
-            if !contexts.has(identity) {
+            guard contexts.has(identity) else {
                 close(connection, .identityGone)
-            } else if connection.pointee.phase == .handshaking, mustCheck {
-                // Begun with bundles that are no longer in force; the peer will come again, or we.
-                close(connection, .peerRejected, "the bundles changed during the handshake")
-            } else if connection.pointee.phase == .open, mustCheck {
-                unchecked.append(connection.pointee.handle)
+                continue
+            }
+            switch connection.pointee.phase {
+            case .handshaking where mustCheck: connection.pointee.isOutdated = true
+            case .open:
+                if mustCheck { unchecked.append(connection.pointee.handle) }
+                if connection.pointee.pool != nil, let before, identities.renews(identity, of: before) {
+                    retire(connection, .finished)
+                }
+            default: break
             }
         }
     }
 
     mutating func checkPeers() {
-        guard !unchecked.isEmpty, let peers = contexts.peers else { return }
         for _ in 0..<min(configuration.checksPerTurn, unchecked.count) {
             let handle = unchecked.removeLast()
-            guard let connection = connections.find(handle), connection.pointee.phase == .open else { continue }
-            counters.checkedPeers += 1
-            guard let rejection = connection.pointee.secure.peerRejection(trusting: peers) else { continue }
-            counters.rejectedPeers += 1
+            guard let connection = connections.find(handle), connection.pointee.phase == .open,
+                let rejection = rejectionNow(of: connection)
+            else { continue }
             close(connection, .peerRejected, rejection.description)
         }
+    }
+
+    /// Why the peer, which was accepted, would not be now; `nil` if it would.
+    private mutating func rejectionNow(of connection: HBONEConnectionPointer) -> SVIDRejection? {
+        guard let peers = contexts.peers else { return nil }
+        counters.checkedPeers += 1
+        let rejection = connection.pointee.secure.peerRejection(trusting: peers)
+        if rejection != nil { counters.rejectedPeers += 1 }
+        return rejection
     }
 }

@@ -23,6 +23,13 @@ public final class TLSIdentities: Sendable {
         self.bundles = bundles
         self.profile = profile
     }
+
+    /// Whether an identity of both has another certificate here.
+    func renews(_ id: SPIFFEID, of earlier: TLSIdentities) -> Bool {
+        guard let one = svids[id], let other = earlier.svids[id] else { return false }
+        // An agent that starts may bring the same one again.
+        return one !== other && one.chain != other.chain
+    }
 }
 
 /// The TLS contexts of one worker, made when an identity is first used in a role.

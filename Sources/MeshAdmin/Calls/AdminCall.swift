@@ -29,6 +29,7 @@ public enum AdminRequest: Equatable, Sendable {
     case services(ServicesRequest)
     case routes(RoutesRequest)
     case identities(IdentitiesRequest)
+    case renewIdentities(RenewIdentitiesRequest)
     case authority(AuthorityRequest)
     case rotateAuthority(RotateAuthorityRequest)
     case connections(ConnectionsRequest)
@@ -52,6 +53,7 @@ public enum AdminRequest: Equatable, Sendable {
         case .services: ServicesRequest.access
         case .routes: RoutesRequest.access
         case .identities: IdentitiesRequest.access
+        case .renewIdentities: RenewIdentitiesRequest.access
         case .authority: AuthorityRequest.access
         case .rotateAuthority: RotateAuthorityRequest.access
         case .connections: ConnectionsRequest.access

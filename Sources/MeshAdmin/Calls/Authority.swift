@@ -11,14 +11,36 @@ public struct AuthorityRequest: AdminCall {
     public init() {}
 }
 
-/// Begins a change of root: the next one is announced now, and signs when everybody knows it. Answered with what there
-/// is then.
+/// Changes what signs. Answered with what there is then.
 public struct RotateAuthorityRequest: AdminCall {
     public typealias Item = AuthorityReport
     public static let method = "authority.rotate"
     public static let access = AdminAccess.write
 
-    public init() {}
+    public enum Step: String, Codable, Sendable {
+        /// The next root is announced now, and signs when everybody knows it.
+        case announceRoot
+        /// The root that is announced signs from now on.
+        case useRoot
+        /// The root that signs has another intermediate from now on.
+        case renewIntermediate
+    }
+
+    public var step: Step
+    /// To use a root also before it has been known for long enough that every node must have heard of it.
+    public var force: Bool
+
+    public init(_ step: Step = .announceRoot, force: Bool = false) {
+        self.step = step
+        self.force = force
+    }
+
+    /// Callers of before say nothing.
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        step = try container.decodeIfPresent(Step.self, forKey: .step) ?? .announceRoot
+        force = try container.decodeIfPresent(Bool.self, forKey: .force) ?? false
+    }
 }
 
 /// A certificate authority. Never its keys.

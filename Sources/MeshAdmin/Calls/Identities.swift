@@ -16,6 +16,23 @@ public struct IdentitiesRequest: AdminCall {
     }
 }
 
+/// Asks the provider for new certificates now, instead of at half of the lives of those in use, which stay in use until the
+/// new ones are there. Answered at once, with the identities as they are then.
+///
+/// Refused as ``IdentitiesRequest`` is.
+public struct RenewIdentitiesRequest: AdminCall {
+    public typealias Item = CertificateReport
+    public static let method = "identities.renew"
+    public static let access = AdminAccess.write
+
+    /// Only identities of this namespace.
+    public var namespace: String?
+
+    public init(namespace: String? = nil) {
+        self.namespace = namespace
+    }
+}
+
 /// An identity and its certificate. Never its key.
 public struct CertificateReport: Codable, Equatable, Sendable {
     public enum State: String, Codable, Sendable {

@@ -34,9 +34,15 @@ public protocol AdminHandler: AnyObject {
     func routes(_ request: RoutesRequest) throws(AdminError) -> any Sequence<RouteReport>
     /// - Throws: ``AdminError`` `conflict` where pods have no certificates.
     func identities(_ request: IdentitiesRequest) throws(AdminError) -> any Sequence<CertificateReport>
+    func renewIdentities(
+        _ request: RenewIdentitiesRequest, by caller: AdminCaller
+    ) throws(AdminError) -> any Sequence<CertificateReport>
     /// - Throws: ``AdminError`` `conflict` where there is no authority.
     func authority() throws(AdminError) -> AuthorityReport
-    func rotateAuthority(by caller: AdminCaller) throws(AdminError) -> AuthorityReport
+    /// - Throws: the same; also if the step cannot be taken now.
+    func rotateAuthority(
+        _ request: RotateAuthorityRequest, by caller: AdminCaller
+    ) throws(AdminError) -> AuthorityReport
     func connections(_ request: ConnectionsRequest) throws(AdminError) -> any Sequence<ConnectionReport>
     /// Returns the remembered events that `request` selects, oldest first.
     ///

@@ -73,8 +73,10 @@ public final class AdminServer {
         case .services(let request): session.list(try handler.services(request), id: id)
         case .routes(let request): session.list(try handler.routes(request), id: id)
         case .identities(let request): session.list(try handler.identities(request), id: id)
+        case .renewIdentities(let request): session.list(try handler.renewIdentities(request, by: caller), id: id)
         case .authority: session.list([try handler.authority()], id: id)
-        case .rotateAuthority: session.list([try handler.rotateAuthority(by: caller)], id: id)
+        case .rotateAuthority(let request):
+            session.list([try handler.rotateAuthority(request, by: caller)], id: id)
         case .connections(let request): session.list(try handler.connections(request), id: id)
         case .flows(let request):
             let follower: Responder<FlowEvent>? = request.follow ? session.follower(id: id) : nil

@@ -49,6 +49,7 @@ struct DecodedRequest: Decodable, Equatable {
             case ServicesRequest.method: .services(try arguments(ServicesRequest.self))
             case RoutesRequest.method: .routes(try arguments(RoutesRequest.self))
             case IdentitiesRequest.method: .identities(try arguments(IdentitiesRequest.self))
+            case RenewIdentitiesRequest.method: .renewIdentities(try arguments(RenewIdentitiesRequest.self))
             case AuthorityRequest.method: .authority(try arguments(AuthorityRequest.self))
             case RotateAuthorityRequest.method: .rotateAuthority(try arguments(RotateAuthorityRequest.self))
             case ConnectionsRequest.method: .connections(try arguments(ConnectionsRequest.self))

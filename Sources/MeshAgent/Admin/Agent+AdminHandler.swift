@@ -58,12 +58,25 @@ extension Agent: AdminHandler {
         try keeper().reports(request)
     }
 
+    public func renewIdentities(
+        _ request: RenewIdentitiesRequest, by caller: AdminCaller
+    ) throws(AdminError) -> any Sequence<CertificateReport> {
+        let keeper = try self.keeper()
+        logger.notice("certificates are renewed", metadata: ["caller": "\(caller)"])
+        let which = IdentitiesRequest(namespace: request.namespace)
+        keeper.renew(which)
+        return keeper.reports(which)
+    }
+
     public func authority() throws(AdminError) -> AuthorityReport { AuthorityReport(try localAuthority().description) }
 
-    public func rotateAuthority(by caller: AdminCaller) throws(AdminError) -> AuthorityReport {
+    public func rotateAuthority(
+        _ request: RotateAuthorityRequest, by caller: AdminCaller
+    ) throws(AdminError) -> AuthorityReport {
         let authority = try localAuthority()
-        logger.notice("the root is changed", metadata: ["caller": "\(caller)"])
-        try authority.beginRotation()
+        logger.notice(
+            "what signs is changed", metadata: ["step": "\(request.step.rawValue)", "caller": "\(caller)"])
+        try authority.rotate(request)
         return AuthorityReport(authority.description)
     }
 

@@ -4,6 +4,7 @@ import Identity
 import IdentityProviders
 import LinuxIO
 import Logging
+import MeshAdmin
 import MeshModel
 import TLSEngine
 
@@ -113,6 +114,13 @@ final class IdentityKeeper {
         guard hasBegun, !isSame else { return }
         provider.request(Set(entries.keys))
         if !change.isEmpty { didChange(change) }
+        turn()
+    }
+
+    /// Asks for new certificates now; those in use stay in use until these are there.
+    func renew(_ request: IdentitiesRequest) {
+        guard hasBegun else { return }
+        provider.renew(Set(entries.keys.filter(request.selects)), at: clock())
         turn()
     }
 

@@ -10,9 +10,9 @@ extension IdentityKeeper {
     /// For `meshctl identity`.
     func reports(_ request: IdentitiesRequest) -> [CertificateReport] {
         let now = now
-        return entries.sorted { $0.key < $1.key }.filter { id, _ in
-            request.namespace.map { id.workload?.namespace == $0[...] } ?? true
-        }.map { id, entry in report(id, entry, at: now) }
+        return entries.sorted { $0.key < $1.key }.filter { request.selects($0.key) }.map { id, entry in
+            report(id, entry, at: now)
+        }
     }
 
     private func report(_ id: SPIFFEID, _ entry: Entry, at now: UnixTime) -> CertificateReport {
@@ -41,6 +41,10 @@ extension IdentityKeeper {
             alarming: entries.values.count { $0.isAlarming(at: now) },
             earliestExpiry: entries.values.compactMap { $0.svid?.notAfter }.min().map(Timestamp.init))
     }
+}
+
+extension IdentitiesRequest {
+    func selects(_ id: SPIFFEID) -> Bool { namespace.map { id.workload?.namespace == $0[...] } ?? true }
 }
 
 extension Timestamp {

@@ -34,13 +34,13 @@ public struct AuthorityKeeper: Sendable {
     /// What there is of the authority, whoever keeps it.
     public func showAuthority() throws(AdminError) -> AuthorityReport { AuthorityReport(try readAuthority()) }
 
-    /// Begins a change of root of an authority that nobody keeps at the moment.
+    /// Changes what signs of an authority that nobody keeps at the moment.
     ///
-    /// - Throws: ``AdminError``; `conflict` if somebody does, or one is under way.
-    public func rotateAuthority() throws(AdminError) -> AuthorityReport {
+    /// - Throws: ``AdminError``; `conflict` if somebody does, or the step cannot be taken now.
+    public func rotateAuthority(_ request: RotateAuthorityRequest) throws(AdminError) -> AuthorityReport {
         _ = try readAuthority()
         let authority = try openAuthority()
-        try authority.beginRotation()
+        try authority.rotate(request)
         return AuthorityReport(authority.description)
     }
 
@@ -69,10 +69,22 @@ public struct AuthorityKeeper: Sendable {
 }
 
 extension LocalAuthority {
-    /// Begins a change of root.
-    ///
-    /// - Throws: ``AdminError``; `conflict` if one is under way.
-    func beginRotation() throws(AdminError) {
+    /// How long a root is known before it signs, unless somebody insists: nodes ask twice in it; seconds.
+    static let leastAnnouncement = 2 * JoinedAuthority.trustSeconds
+
+    /// - Throws: ``AdminError``; `conflict` if the step cannot be taken now.
+    func rotate(_ request: RotateAuthorityRequest) throws(AdminError) {
+        switch request.step {
+        case .announceRoot: try announceRoot()
+        case .useRoot: try useRoot(force: request.force)
+        case .renewIntermediate:
+            do throws(TLSError) { try renewIntermediate(at: .now) } catch {
+                throw AdminError(.failed, "there is no other intermediate: \(error)")
+            }
+        }
+    }
+
+    private func announceRoot() throws(AdminError) {
         guard !isChangingRoot else {
             throw AdminError(
                 .conflict, "the root of \(trustDomain) is being changed already",
@@ -80,6 +92,22 @@ extension LocalAuthority {
         }
         do throws(TLSError) { try rotateRoot(at: .now) } catch {
             throw AdminError(.failed, "the next root cannot be announced: \(error)")
+        }
+    }
+
+    private func useRoot(force: Bool) throws(AdminError) {
+        guard let announced = rootAnnounced else {
+            throw AdminError(
+                .conflict, "no root of \(trustDomain) is announced", hint: "meshctl ca rotate announces the next one")
+        }
+        let age = UnixTime.now - announced
+        guard force || age >= Self.leastAnnouncement else {
+            throw AdminError(
+                .conflict, "the root was announced \(age) seconds ago, and nodes may not know it yet",
+                hint: "come again \(Self.leastAnnouncement - age) seconds later; --force cuts off who does not know it")
+        }
+        do throws(TLSError) { try useAnnouncedRoot(at: .now) } catch {
+            throw AdminError(.failed, "the announced root cannot sign: \(error)")
         }
     }
 }

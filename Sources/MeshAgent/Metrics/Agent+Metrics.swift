@@ -53,6 +53,10 @@ extension Agent {
                 "sockmesh_identities_alarming",
                 "Of these, those whose certificate has expired, or could not be obtained for a minute.",
                 UInt64(report.alarming))
+            page += Self.gauge(
+                "sockmesh_identity_provider_trouble",
+                "1 while certificates cannot be had from the provider, or something is wrong with it; else 0.",
+                report.trouble == nil ? 0 : 1)
             if let expiry = report.earliestExpiry {
                 page += Self.gauge(
                     "sockmesh_identity_expiry_seconds", "When the first of their certificates expires, since 1970.",

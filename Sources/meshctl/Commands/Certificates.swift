@@ -7,7 +7,11 @@ import MeshAgent
 struct Identities: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "identity",
-        abstract: "List the identities of this node's pods: certificates, when they are renewed, what fails.")
+        abstract: "List the identities of this node's pods: certificates, when they are renewed, what fails.",
+        discussion: """
+            With --renew, ask for new certificates now, instead of at half of the lives of those in use: when another \
+            intermediate or root signs and the one before is to go soon. What is open goes on.
+            """)
 
     @OptionGroup var agent: AgentAddress
     @OptionGroup var output: OutputOptions
@@ -15,9 +19,15 @@ struct Identities: ParsableCommand {
     @Option(name: .shortAndLong, help: "Only identities of this namespace.")
     var namespace: String?
 
+    @Flag(help: "Ask for new certificates now.")
+    var renew = false
+
     func run() throws {
         var client = try agent.connect()
-        let identities = try client.list(IdentitiesRequest(namespace: namespace))
+        let identities =
+            try renew
+            ? client.list(RenewIdentitiesRequest(namespace: namespace))
+            : client.list(IdentitiesRequest(namespace: namespace))
         try Console.print(identities, as: output.output, table: CertificateText.render)
     }
 }
@@ -73,25 +83,48 @@ struct Authority: ParsableCommand {
 
     struct Rotate: ParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "rotate", abstract: "Begin a change of root.",
+            commandName: "rotate", abstract: "Begin a change of root, go on with it, or change the intermediate.",
             discussion: """
-                The next root is in everybody's bundle for 7 days before it signs. The old one stays until what it has \
-                signed has expired. No connection fails meanwhile. Asks the agent; with --state-dir, changes the authority \
-                of that directory, while nobody serves it: stop meshctl ca serve for that moment.
+                The next root is in everybody's bundle for 7 days before it signs, or until --use is said. The old one \
+                stays until what it has signed has expired. Requests do not fail meanwhile. With --intermediate, the root \
+                that signs has another intermediate from now on. Pods get certificates of it when theirs are renewed, or \
+                when meshctl identity --renew is said on their node.
+
+                Asks the agent; with --state-dir, changes the authority of that directory, while nobody serves it: stop \
+                meshctl ca serve for that moment.
                 """)
+
+        @Flag(help: "Let the root that is announced sign from now on.")
+        var use = false
+
+        @Flag(help: "Change the intermediate, not the root.")
+        var intermediate = false
+
+        @Flag(help: "With --use: also in the first minute, when nodes may not know the root yet.")
+        var force = false
 
         @OptionGroup var agent: AgentAddress
         @OptionGroup var place: AuthorityPlace
         @OptionGroup var output: OutputOptions
 
+        func validate() throws {
+            if use && intermediate { throw ValidationError("--use and --intermediate are two changes: say one") }
+            if force && !use { throw ValidationError("--force is about --use") }
+        }
+
+        private var request: RotateAuthorityRequest {
+            RotateAuthorityRequest(
+                use ? .useRoot : intermediate ? .renewIntermediate : .announceRoot, force: force)
+        }
+
         func run() throws {
-            let report = try place.isGiven ? place.keeper(agent).rotateAuthority() : ask()
+            let report = try place.isGiven ? place.keeper(agent).rotateAuthority(request) : ask()
             try Console.print(report, as: output.output, table: AuthorityText.render)
         }
 
         private func ask() throws(AdminError) -> AuthorityReport {
             var client = try agent.connect()
-            return try client.one(RotateAuthorityRequest())
+            return try client.one(request)
         }
     }
 }

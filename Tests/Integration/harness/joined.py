@@ -48,6 +48,21 @@ class ServedAuthority:
     def stop(self):
         return stop(self.process) if self.process else None
 
+    def change(self, *words):
+        """Stops serving, changes what signs, and serves again. What there is then, oldest root first."""
+        self.rotate(*words)
+        return self.generations()
+
+    def rotate(self, *words, check=True):
+        """The same: how `meshctl ca rotate` went."""
+        self.stop()
+        done = run(binary("meshctl"), "ca", "rotate", *self._place(), *words, check=check)
+        self.start()
+        return done
+
+    def generations(self):
+        return json.loads(run(binary("meshctl"), "ca", "show", *self._place(), "-o", "json").stdout)["generations"]
+
     def token(self, node, *words, check=True):
         """The path of a join file for the node."""
         path = self.agent.directory / f"{node}.join"

@@ -56,10 +56,11 @@ class Client:
 
 
 class Steady:
-    """A process in a pod that asks a Service without end."""
+    """A process in a pod that asks a Service, or an address and port, without end; words: how, as web.py has it."""
 
-    def __init__(self, meshed, pod, service):
-        self._process = meshed.spawn(pod, sys.executable, PROGRAM, "steady", ADDRESSES[service], str(PORT),
+    def __init__(self, meshed, pod, service, *words):
+        address, port = (ADDRESSES[service], PORT) if isinstance(service, str) else service
+        self._process = meshed.spawn(pod, sys.executable, PROGRAM, "steady", address, str(port), *words,
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout.readline() == "ready\n"
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The port of tunnels as strangers find it: what of TLS it speaks, and what it makes of what is no TLS."""
 
+import errno
 import random
 import socket
 import ssl
@@ -23,6 +24,12 @@ def _wanted(do):
         return True
 
 
+def _expect_end(error):
+    """That the server has ended the connection, which shutdown(2) tells by an error of its own."""
+    if not isinstance(error, ConnectionError) and error.errno != errno.ENOTCONN:
+        raise error
+
+
 class TLSPort:
     """That of pod `destination`, dialled from pod `source` past the mesh, with a certificate of the mesh's authority."""
 
@@ -31,6 +38,10 @@ class TLSPort:
         self.address = mesh.pod(destination).ipv4
         authority = Authority.of_file(mesh.here.agent.state / "authority.pem", domain, "test")
         self.svid, self.root = authority.svid(f"sa-{source}"), authority.root
+
+    def enter(self, *argv):
+        """A command in the namespace of who dials."""
+        return self._pod.enter(*argv)
 
     def dial(self):
         return in_namespace(self._pod.path, lambda: socket.create_connection((self.address, TUNNELS), timeout=PATIENCE))
@@ -60,7 +71,7 @@ class TLSPort:
     def openssl(self, *words):
         """Whether `openssl s_client` agrees with the server on how to speak, with these options; and all that it says. It shows
         no certificate, so that it is refused afterwards."""
-        done = run(*self._pod.enter("openssl", "s_client", "-connect", f"{self.address}:{TUNNELS}", "-alpn", "h2", *words),
+        done = run(*self.enter("openssl", "s_client", "-connect", f"{self.address}:{TUNNELS}", "-alpn", "h2", *words),
                    check=False, text="")
         return "Cipher is TLS_" in done.stdout, done.stdout + done.stderr
 
@@ -77,7 +88,8 @@ class TLSPort:
                 plain.sendall(data)
                 plain.shutdown(socket.SHUT_WR)
                 return b"".join(iter(lambda: plain.recv(1 << 16), b""))
-            except ConnectionError:
+            except OSError as error:
+                _expect_end(error)
                 return b""
 
     def alert(self, data):
@@ -104,8 +116,8 @@ class TLSPort:
                 plain.shutdown(socket.SHUT_WR)
                 while plain.recv(1 << 16):
                     pass
-            except ConnectionError:
-                pass
+            except OSError as error:
+                _expect_end(error)
 
     def fuzz(self, count, seed):
         """So many connections with something wrong, each until the server has ended it."""

@@ -66,7 +66,15 @@ class Node:
         self.port = self._listener.getsockname()[1]
 
     def accept(self):
+        return self.shake_hands(self.knocked())
+
+    def knocked(self):
+        """A connection of a client that has begun a handshake, and waits."""
         plain, _ = self._listener.accept()
+        assert plain.recv(1, socket.MSG_PEEK)
+        return plain
+
+    def shake_hands(self, plain):
         return End(plain, self._context, True)
 
     def close(self):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP inside pods: `serve NAME PORT` says what it was asked (`/bytes/N`: N bytes; a PUT: how many came), `ask` does
-what each line of standard input says, `steady ADDRESS PORT` makes request after request and tells at each line how that
+what each line of standard input says, `steady ADDRESS PORT [new|kept [REST]]` makes request after request and tells at each line how that
 goes, `judged ADDRESS PORT PATH` tells of each at the end.
 
 Only the standard library: this file runs as it is.
@@ -133,20 +133,21 @@ def ask():
         print(json.dumps(answers), flush=True)
 
 
-def steady(address, port):
-    """Each request has a connection of its own. Times are of time.monotonic(), which is the machine's."""
+def steady(address, port, how="new", rest="0.001"):
+    """Each request has a connection of its own, or all one that is kept. Times are of time.monotonic(), which is the
+    machine's."""
     client = _Client()
     report = {"ok": 0, "failed": [], "latest": 0}
     print("ready", flush=True)
     while True:
         began = time.monotonic()
-        found = client.one(address, int(port), "/", {}, False)
+        found = client.one(address, int(port), "/", {}, how == "kept")
         if found.get("status") == 200:
             report["ok"] += 1
             report["latest"] = began
         elif len(report["failed"]) < 1000:
             report["failed"].append([began, str(found.get("status") or found["error"])])
-        if select.select([sys.stdin], [], [], 0.001)[0]:
+        if select.select([sys.stdin], [], [], float(rest))[0]:
             if not sys.stdin.readline():
                 return
             print(json.dumps(report), flush=True)
