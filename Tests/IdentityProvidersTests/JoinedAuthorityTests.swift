@@ -168,7 +168,7 @@ import Testing
         let svid = try world.authority.issue(MeshMember.node("n1", world.domain), at: .now)
         let context = try TLSContext(.client, svid: svid, trusting: trust.bundles(), application: .authority)
         let socket = StreamSocket.connect(to: .loopback(port: service.endpoint.port))
-        let channel = try TLSChannel(
+        let channel = TLSChannel(
             OwnedDescriptor(adopting: CInt(socket)), context,
             expecting: .anyOf([MeshMember.authority(world.domain)]), frameLimit: AuthorityAnswer.maximumBytes, on: loop)
         var isAnswered = false
