@@ -90,7 +90,7 @@ public enum SVIDVerifier {
             }
             let revoked = { bundles.revokedDepth($0, of: id.trustDomain) }
             return validity(leaf, chain, anchors, usage, time, revoked).map {
-                VerifiedPath(id: id, notBefore: $0.notBefore, notAfter: $0.notAfter)
+                VerifiedPath(id: id, notBefore: $0.notBefore, notAfter: $0.notAfter, isAll: $0.isAll)
             }
         }
     }
@@ -101,7 +101,7 @@ public enum SVIDVerifier {
     private static func validity(
         _ leaf: OpaquePointer, _ chain: OpaquePointer?, _ anchors: OpaquePointer, _ usage: Usage, _ time: UnixTime,
         _ revokedDepth: (OpaquePointer?) -> Int?
-    ) -> Result<(notBefore: UnixTime, notAfter: UnixTime), SVIDRejection> {
+    ) -> Result<(notBefore: UnixTime, notAfter: UnixTime, isAll: Bool), SVIDRejection> {
         ERR_clear_error()
         defer { ERR_clear_error() }
         let internalError = SVIDRejection.path(
@@ -127,7 +127,18 @@ public enum SVIDVerifier {
             let serial = mesh_stack_at(path, CInt(depth)).map { Certificate(sharing: $0).serial }
             return .failure(.revoked(serial: serial ?? "", depth: depth))
         }
-        return .success(validity(of: path))
+        let times = validity(of: path)
+        return .success((times.notBefore, times.notAfter, isAll(of: chain, in: path)))
+    }
+
+    /// Whether each certificate that was sent is one of the path, of which there are no more.
+    private static func isAll(of chain: OpaquePointer?, in path: OpaquePointer?) -> Bool {
+        guard let chain, let path else { return true }
+        guard mesh_stack_count(chain) <= mesh_stack_count(path) else { return false }
+        return (0..<mesh_stack_count(chain)).allSatisfy { index in
+            let sent = mesh_stack_at(chain, index)
+            return (0..<mesh_stack_count(path)).contains { X509_cmp(sent, mesh_stack_at(path, $0)) == 0 }
+        }
     }
 
     /// When all certificates of a path are valid: OpenSSL looks at the anchor's times too.

@@ -9,8 +9,10 @@ enum TLSCallbacks {
     ///
     /// - Returns: 1 if the peer is accepted, 0 if the handshake is to end.
     static let verify: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> CInt = { store, _ in
-        guard let store, let ssl = mesh_store_ctx_ssl(store), let state = TLSSessionState.of(ssl) else { return 0 }
-        let result = state.pointee.peers.accept(
+        guard let store, let ssl = mesh_store_ctx_ssl(store), let state = TLSSessionState.of(ssl),
+            let peers = state.pointee.peers
+        else { return 0 }
+        let result = peers.accept(
             X509_STORE_CTX_get0_cert(store), X509_STORE_CTX_get0_untrusted(store),
             usage: SSL_is_server(ssl) == 1 ? .client : .server, at: state.pointee.now,
             expecting: state.pointee.expectation)

@@ -18,6 +18,7 @@ public struct TLSContext: ~Copyable {
     /// Whom this end believes, and whom it has lately.
     let peers: VerifiedPeers
     let application: TLSApplication
+    let allowsStrangers: Bool
     private let owned: OwnedContext
 
     var context: OpaquePointer { owned.context }
@@ -46,6 +47,7 @@ public struct TLSContext: ~Copyable {
         self.role = role
         self.id = svid?.id
         self.application = application
+        self.allowsStrangers = allowsStrangers
         self.peers = peers
         self.owned = owned
     }

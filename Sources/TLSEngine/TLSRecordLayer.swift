@@ -17,6 +17,8 @@ struct TLSRecordLayer: ~Copyable {
     private var hasEnded = false
     /// We have.
     private var isClosed = false
+    /// Nothing is said after a failure but the alert for it.
+    private var hasFailed = false
     private let recordsPerKey: UInt64
     /// Decrypted, and did not fit where it was to go.
     private var held: ArraySlice<UInt8> = []
@@ -49,20 +51,26 @@ struct TLSRecordLayer: ~Copyable {
     ///
     /// - Precondition: There is room for both: ``TLSSession/leastRoom`` more than what is written.
     mutating func write(_ bytes: UnsafeRawBufferPointer, to wire: inout TLSWire) throws(TLSError) {
-        guard !isClosed else { throw TLSError("write", reason: "the end was said before") }
+        guard !isClosed, !hasFailed else {
+            throw TLSError("write", reason: hasFailed ? "the connection has failed" : "the end was said before")
+        }
         if owedUpdate != nil || writing.sequence >= recordsPerKey {
             let update = [TLSMessages.keyUpdate, 0, 0, 1, owedUpdate ?? 0]
             owedUpdate = nil
             guard write(update, TLSMessages.handshake, to: &wire), writing.renew() else {
+                hasFailed = true
                 throw TLSError("renew a key")
             }
         }
-        guard seal(bytes, TLSMessages.application, to: &wire) else { throw TLSError("write") }
+        guard seal(bytes, TLSMessages.application, to: &wire) else {
+            hasFailed = true
+            throw TLSError("write")
+        }
     }
 
     /// Says that nothing follows. - Returns: Whether there was room for it.
     mutating func close(_ wire: inout TLSWire) -> Bool {
-        if isClosed { return true }
+        if isClosed || hasFailed { return true }
         guard say(.closeNotify, to: &wire) else { return false }
         isClosed = true
         return true
@@ -112,6 +120,7 @@ struct TLSRecordLayer: ~Copyable {
     /// Tells the peer why. - Returns: The words for it.
     mutating func fail(_ failure: TLSViolation, _ wire: inout TLSWire) -> TLSError {
         ERR_clear_error()
+        defer { hasFailed = true }
         switch failure {
         case .refused(let alert): return TLSError("read", alertOfPeer: alert)
         // OpenSSL's words, which people look for.

@@ -6,7 +6,8 @@ public import Identity
 /// What OpenSSL's callbacks need of a session, in memory that stays where it is.
 struct TLSSessionState: ~Copyable {
     var wire: TLSWire
-    let peers: VerifiedPeers
+    /// During the handshake: what is remembered by bundles that are no longer in force goes with them.
+    var peers: VerifiedPeers?
     let expectation: PeerExpectation
     /// Of the call that is going on.
     var now = UnixTime(seconds: 0)
@@ -58,6 +59,7 @@ public struct TLSSession: ~Copyable {
     private var owned: Owned
     public let role: TLSContext.Role
     private let application: TLSApplication
+    private let allowsStrangers: Bool
     private let recordsPerKey: UInt64
     /// From the end of the handshake on.
     private var records: TLSRecordLayer?
@@ -127,6 +129,7 @@ public struct TLSSession: ~Copyable {
             context.context, TLSSessionState(wire: nothing, peers: context.peers, expectation: peer))
         role = context.role
         application = context.application
+        allowsStrangers = context.allowsStrangers
         self.recordsPerKey = recordsPerKey == 0 ? Self.recordsPerKey : recordsPerKey
     }
 
@@ -226,6 +229,7 @@ extension TLSSession {
         switch result {
         case .success(let known):
             // One for all connections of this peer.
+            peers.remember(known, usage: role == .server ? .client : .server)
             state.pointee.chain = known
             return nil
         case .failure(let rejection): return rejection
@@ -268,11 +272,17 @@ extension TLSSession {
                 "handshake", reason: "its records cannot be made: \(String(cString: SSL_CIPHER_get_name(suite)))")
         }
         let isServer = role == .server
+        let chain = state.pointee.chain
+        guard chain != nil || allowsStrangers else {
+            throw TLSError("handshake", reason: "no certificate of the peer's has been accepted")
+        }
         guard let own = traffic(made, ofServer: isServer, isSending: true),
             let peers = traffic(made, ofServer: !isServer, isSending: false)
         else { throw TLSError("handshake", reason: "OpenSSL has not said what its secrets are") }
         records = TLSRecordLayer(isServer: isServer, reading: peers, writing: own, recordsPerKey: recordsPerKey)
         agreed = (suite, mesh_ssl_group(ssl))
+        if let chain { state.pointee.peers?.remember(chain, usage: isServer ? .client : .server) }
+        state.pointee.peers = nil
         state.pointee.secrets.forget()
         owned.freeSSL()
     }

@@ -62,9 +62,10 @@ struct TLSTraffic: ~Copyable {
     /// The next secret and its keys (RFC 8446 section 7.2).
     mutating func renew() -> Bool {
         guard expand("tls13 traffic upd", to: memory, suite.secretBytes), deriveKeys() else { return false }
+        // Its state has the old key, with which no number may come again.
+        rest()
         sequence = 0
-        guard let context else { return true }
-        return EVP_CipherInit_ex(context, nil, nil, bytes(Self.keyPlace), nil, -1) == 1
+        return true
     }
 
     private func deriveKeys() -> Bool {

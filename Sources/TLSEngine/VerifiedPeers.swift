@@ -9,11 +9,13 @@ struct VerifiedPath {
     /// When all of its certificates are valid: from `notBefore` until just before `notAfter`, as OpenSSL has it.
     let notBefore: UnixTime
     let notAfter: UnixTime
+    /// Whether all that the peer has sent is of the path: an authority has signed each byte of it.
+    let isAll: Bool
 
     func isValid(at time: UnixTime) -> Bool { notBefore <= time && time < notAfter }
 }
 
-/// What a peer has shown and proved to have the key of. Sessions of one peer share it.
+/// What a peer has shown. Sessions of one peer share it, once it has proved to have the key.
 final class PeerChain {
     let path: VerifiedPath
     /// X509 and a stack of what was sent, the leaf among it.
@@ -47,7 +49,8 @@ final class PeerChain {
 ///
 /// What is remembered is the outcome of ``SVIDVerifier`` for the same bytes, by the same bundles and their revocation lists
 /// (others are another object), for the same usage, at a time at which all certificates of the path are valid. Whether it
-/// is who was expected is asked each time. Of refusals nothing is remembered.
+/// is who was expected is asked each time. Of refusals nothing is remembered, nor of who has not proved to have the key, nor
+/// of chains with certificates that no authority has signed: whoever has seen a certificate could fill the memory with them.
 ///
 /// Belongs to a worker, as the contexts that share it.
 public final class VerifiedPeers {
@@ -112,9 +115,14 @@ public final class VerifiedPeers {
             guard let leaf, let found = PeerChain(path, leaf, chain) else {
                 return .failure(.path(reason: "there is no memory", code: X509_V_ERR_OUT_OF_MEM, depth: 0))
             }
-            if let key { keep(found, key) }
             return .success(found)
         }
+    }
+
+    /// Remembers a chain that was accepted here, when the peer has proved to have its key.
+    func remember(_ chain: PeerChain, usage: SVIDVerifier.Usage) {
+        guard chain.path.isAll, let key = key(chain.leaf, chain.certificates, usage), young[key] == nil else { return }
+        keep(chain, key)
     }
 
     /// - Returns: `nil` for what is not looked up: more than may be sent, or not as OpenSSL hands it over.

@@ -187,6 +187,29 @@ import Testing
             })
     }
 
+    /// Who shakes hands comes again, and nobody in particular has no certificate that might not be accepted any more.
+    @Test func whoHasNoCertificateIsNotJudgedByIt() throws {
+        let service = try world.service(on: loop)
+        let silent = StreamSocket.connect(to: .loopback(port: service.endpoint.port))
+        defer { StreamSocket.close(CInt(silent)) }
+        let trust = TrustMaterial(world.domain, roots: world.authority.roots, revocations: [])
+        let context = try TLSContext(.client, svid: nil, trusting: trust.bundles(), application: .authority)
+        let stranger = TLSChannel(
+            OwnedDescriptor(adopting: CInt(StreamSocket.connect(to: .loopback(port: service.endpoint.port)))), context,
+            expecting: .anyOf([MeshMember.authority(world.domain)]), frameLimit: AuthorityAnswer.maximumBytes, on: loop)
+        var (isOpen, hasEnded) = (false, false)
+        stranger.onOpen = { isOpen = true }
+        stranger.onEnd = { _ in hasEnded = true }
+        try stranger.start()
+        try turn { isOpen }
+        // The other end is in the same loop.
+        for _ in 0..<5 { try loop.turn(waitingAtMost: .milliseconds(5)) }
+        service.renewContext(at: .now)
+        for _ in 0..<5 { try loop.turn(waitingAtMost: .milliseconds(5)) }
+        #expect(!hasEnded)
+        #expect(world.events.count { $0.details["reason"]?.contains("during its handshake") == true } == 1)
+    }
+
     private func turn(until condition: () -> Bool) throws {
         let end = ContinuousClock.now + .seconds(10)
         while !condition() {

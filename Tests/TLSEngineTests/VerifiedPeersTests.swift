@@ -117,8 +117,21 @@ import Testing
         let peers = VerifiedPeers(mesh.bundles)
         for (usage, remembered) in [(SVIDVerifier.Usage.client, 0), (.server, 0), (.client, 1), (.server, 2)] {
             let result = peers.accept(server.chain, usage: usage, at: TestMesh.now, expecting: .memberOf(mesh.domain))
-            #expect(throws: Never.self) { try result.get() }
+            peers.remember(try result.get(), usage: usage)
             #expect(peers.remembered == UInt64(remembered))
+        }
+    }
+
+    /// Whoever has seen a certificate can send it, with others around it, and no key.
+    @Test func onlyWhatAuthoritiesHaveSignedIsKept() throws {
+        let peers = VerifiedPeers(mesh.bundles)
+        let (web, other) = (try mesh.svid("web"), try mesh.svid("other"))
+        for (chain, kept) in [(web.chain + [other.chain[0]], 0), (web.chain, 1)] {
+            let result = peers.accept(chain, usage: .client, at: TestMesh.now, expecting: .memberOf(mesh.domain))
+            #expect(try result.get().path.id == web.id)
+            #expect(peers.count == 0, "before the key was proved")
+            peers.remember(try result.get(), usage: .client)
+            #expect(peers.count == kept)
         }
     }
 
@@ -127,7 +140,8 @@ import Testing
         let peers = VerifiedPeers(mesh.bundles, halfLimit: 3)
         let faithful = try mesh.svid("faithful")
         func accept(_ svid: X509SVID) throws {
-            _ = try peers.accept(svid.chain, usage: .client, at: TestMesh.now, expecting: .memberOf(mesh.domain)).get()
+            let result = peers.accept(svid.chain, usage: .client, at: TestMesh.now, expecting: .memberOf(mesh.domain))
+            peers.remember(try result.get(), usage: .client)
         }
         try accept(faithful)
         for number in 0..<20 {

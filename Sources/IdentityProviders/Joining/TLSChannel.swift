@@ -59,8 +59,14 @@ final class TLSChannel {
     /// Who the peer is; `nil` if it has shown no certificate.
     var peer: SPIFFEID? { session.peer }
 
-    /// Why the peer's certificate would not be accepted any more; `nil` if it would, or if there is none.
-    func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? { session.peerRejection(trusting: bundles) }
+    /// Whether it is not known yet who the peer is.
+    var isShakingHands: Bool { state == .connecting || state == .handshaking }
+
+    /// Why the peer's certificate would not be accepted any more; `nil` if it would, or if none has been accepted.
+    func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+        guard !isShakingHands, session.peer != nil else { return nil }
+        return session.peerRejection(trusting: bundles)
+    }
 
     /// Begins; ``onEnd`` is not called before this returns.
     func start() throws(SystemError) {

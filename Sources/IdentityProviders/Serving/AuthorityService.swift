@@ -138,6 +138,11 @@ public final class AuthorityService {
         do throws(TLSError) {
             let bundles = try desk.trust.bundles()
             for connection in Array(connections.values) {
+                guard !connection.channel.isShakingHands else {
+                    // By what held before; whoever it is may come again.
+                    connection.channel.end("what is accepted has changed during its handshake")
+                    continue
+                }
                 guard let rejection = connection.channel.peerRejection(trusting: bundles) else { continue }
                 connection.channel.end("its certificate is not accepted any more: \(rejection)")
             }

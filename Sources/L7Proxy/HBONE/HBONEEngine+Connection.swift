@@ -63,7 +63,8 @@ extension HBONEEngine {
         let wasQueued = connection.pointee.isQueued
         connection.pointee.isQueued = true
         let received = read(connection, session)
-        let sent = flush(connection, session)
+        var sent = Turn.done
+        if case .lost = received {} else { sent = flush(connection, session) }
         connection.pointee.isQueued = wasQueued
         connection.pointee.secure.relax(&buffers)
         if case .lost(let reason, let detail) = received { return close(connection, reason, detail) }
