@@ -168,7 +168,7 @@ import Testing
         let svid = try world.authority.issue(MeshMember.node("n1", world.domain), at: .now)
         let context = try TLSContext(.client, svid: svid, trusting: trust.bundles(), application: .authority)
         let socket = StreamSocket.connect(to: .loopback(port: service.endpoint.port))
-        let channel = TLSChannel(
+        let channel = try TLSChannel(
             OwnedDescriptor(adopting: CInt(socket)), context,
             expecting: .anyOf([MeshMember.authority(world.domain)]), frameLimit: AuthorityAnswer.maximumBytes, on: loop)
         var isAnswered = false
@@ -194,7 +194,7 @@ import Testing
         defer { StreamSocket.close(CInt(silent)) }
         let trust = TrustMaterial(world.domain, roots: world.authority.roots, revocations: [])
         let context = try TLSContext(.client, svid: nil, trusting: trust.bundles(), application: .authority)
-        let stranger = TLSChannel(
+        let stranger = try TLSChannel(
             OwnedDescriptor(adopting: CInt(StreamSocket.connect(to: .loopback(port: service.endpoint.port)))), context,
             expecting: .anyOf([MeshMember.authority(world.domain)]), frameLimit: AuthorityAnswer.maximumBytes, on: loop)
         var (isOpen, hasEnded) = (false, false)
