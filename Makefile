@@ -33,7 +33,7 @@ bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
 .PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-and-values fuzz-slice \
 	test-integration test-of-tests bench bench-l7 bench-mtls bench-routes soak soak-bytes \
-	soak-l7 soak-bodies fuzz kernels lint format presubmit install clean
+	soak-l7 soak-bodies fuzz tls kernels lint format presubmit install clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -132,6 +132,11 @@ soak-bodies: build ## bodies of a gigabyte through the proxy, each way, between 
 fuzz: ## feed mutated messages of every protocol to the parsers, FUZZ_SECONDS=600 to each
 	@$(call bootstrap)
 	scripts/fuzz.sh --each $(FUZZ_SECONDS)
+
+# A minute, and a package that nothing else needs: not a part of `make test`, whose tests look at the same port in seconds.
+tls: ## testssl.sh and a fuzzer at the port of tunnels; fails if it speaks anything but TLS 1.3 with a client's certificate (root)
+	@$(call bootstrap,--tls)
+	scripts/tls.sh
 
 kernels: ## what of the product works on Debian's kernels 6.1 and 6.12, in virtual machines (root)
 	@$(call bootstrap,--kernels)

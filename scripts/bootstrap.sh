@@ -6,6 +6,7 @@
 #   scripts/bootstrap.sh            what `make build` needs
 #   scripts/bootstrap.sh --demo     and what `make demo` runs: nginx, redis, a Python client
 #   scripts/bootstrap.sh --test     and what `make test` runs
+#   scripts/bootstrap.sh --tls      and what `make tls` runs: testssl.sh
 #   scripts/bootstrap.sh --kernels  and what `make kernels` runs: QEMU; it downloads the kernels itself
 #   scripts/bootstrap.sh --bench    and what `make bench` runs
 #   scripts/bootstrap.sh --bench-l7 and what `make bench-l7` and `make bench-mtls` run, but Envoy, which scripts/bench-l7.sh installs
@@ -21,6 +22,7 @@ test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3
 bench_packages=(iproute2 procps python3 python3-yaml ethtool)
 bench_l7_packages=("${bench_packages[@]}" nginx-light haproxy wrk nghttp2-client curl binutils python3-venv python3-h2
     python3-cryptography openssl)
+tls_packages=(iproute2 procps python3 python3-yaml python3-cryptography python3-h2 openssl testssl.sh)
 kernels_packages=(qemu-system-x86 cpio kmod binutils iproute2 util-linux python3 python3-yaml)
 minimum_swift=6.3
 minimum_kernel=5.18
@@ -154,11 +156,12 @@ main() {
         "") check_packages "${build_packages[@]}" ;;
         --demo) check_packages "${build_packages[@]}" "${demo_packages[@]}" ;;
         --test) check_packages "${build_packages[@]}" "${test_packages[@]}" ;;
+        --tls) check_packages "${build_packages[@]}" "${tls_packages[@]}" ;;
         --kernels) check_packages "${build_packages[@]}" "${kernels_packages[@]}" ;;
         --bench) check_packages "${build_packages[@]}" "${bench_packages[@]}" ;;
         --bench-l7) check_packages "${build_packages[@]}" "${bench_l7_packages[@]}" ;;
         *)
-            sed -n '4,14s/^# \{0,1\}//p' "$0" >&2
+            sed -n '4,15s/^# \{0,1\}//p' "$0" >&2
             exit 2
             ;;
     esac
