@@ -36,7 +36,7 @@ import Testing
     /// More than an authority answers at once: nothing fails, and the rest follows.
     @Test func manyIdentitiesAreGivenInParts() throws {
         let service = try world.service(on: loop)
-        // The limit is met in the first exchange, and again in the second.
+        // The limit is met in the first exchange, and again later if the clock does not go on meanwhile.
         service.desk.limits = AuthorityDesk.Limits(callsPerSecond: 20, burst: 40)
         let accounts = (0..<90).map { "account-\($0)" }
         world.placement.accounts["n1"] = Set(accounts)
@@ -44,7 +44,7 @@ import Testing
         node.provider.request(Set(try accounts.map { try world.id($0) }))
         #expect(try node.wait { node.svids.count == accounts.count })
         #expect(node.failureCount == 0 && node.trouble == nil)
-        #expect(world.events.count { $0.details["code"] == "busy" } == 2)
+        #expect(world.events.count { $0.details["code"] == "busy" } >= 1)
         #expect(world.events.count { $0.message == "a certificate was issued" } == accounts.count + 1, "none twice")
     }
 
