@@ -31,7 +31,7 @@ export PYTHON
 
 bootstrap = $(if $(filter yes,$(BOOTSTRAP)),scripts/bootstrap.sh $(1),true)
 
-.PHONY: help build bpf demo test test-unit test-root need-root test-kernel test-values lint-and-values fuzz-slice \
+.PHONY: help build bpf demo test test-unit test-root test-kernel test-values lint-and-values fuzz-slice \
 	test-integration test-of-tests bench bench-l7 bench-mtls bench-routes soak soak-bytes \
 	soak-l7 soak-bodies fuzz tls kernels lint format presubmit install clean
 
@@ -73,11 +73,11 @@ test-root: build ## all Swift tests and the integration tests; fails, not skips,
 	$(MAKE) BOOTSTRAP=no test-integration
 	$(MAKE) BOOTSTRAP=no test-of-tests
 
-# The parts of the tests. They want what `make build` builds.
-need-root:
-	@[ "$$(id -u)" -eq 0 ] || { echo "make test: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
+# The parts of the tests. They want what `make build` builds. Not a target: make starts what waits for one after all others.
+need_root = @[ "$$(id -u)" -eq 0 ] || { echo "make test: needs root (network namespaces, BPF): run as root" >&2; exit 1; }
 
-test-kernel: need-root
+test-kernel:
+	$(need_root)
 	# One after another: these tests look at the whole machine, and two cores are few for time limits.
 	MESH_REQUIRE_ROOT=1 $(SWIFT) test --ignore-lock --skip-build --no-parallel --skip '^($(VALUE_TESTS))[./]'
 
@@ -96,12 +96,14 @@ lint-and-values:
 fuzz-slice:
 	nice scripts/fuzz.sh --seconds $(SLICE_SECONDS)
 
-test-integration: need-root
+test-integration:
+	$(need_root)
 	# Four for two cores: half of them wait for an agent, or for what must not come.
 	$(PYTHON) -m pytest Tests/Integration -m "not alone" --numprocesses 4 --dist loadfile
 	$(PYTHON) -m pytest Tests/Integration -m alone
 
-test-of-tests: need-root
+test-of-tests:
+	$(need_root)
 	scripts/test-of-tests.sh
 
 bench: ## measure all, fail if a limit is missed; docs/benchmarks keeps the results (root)
