@@ -235,11 +235,6 @@ extension TLSSession {
         case .failure(let rejection): return rejection
         }
     }
-
-    /// The same.
-    public func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
-        peerRejection(trusting: VerifiedPeers(bundles))
-    }
 }
 
 // MARK: - What it is

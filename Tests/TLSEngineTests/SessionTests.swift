@@ -220,9 +220,9 @@ import Testing
         let other = try TestMesh("mesh.test", alsoTrusting: [mesh])
         let stranger = try TestMesh("mesh.test")
         for end in [pair.client, pair.server] {
-            #expect(end.session.peerRejection(trusting: mesh.bundles) == nil)
-            #expect(end.session.peerRejection(trusting: other.bundles) == nil)
-            #expect(end.session.peerRejection(trusting: stranger.bundles) != nil)
+            #expect(end.session.peerRejection(trusting: VerifiedPeers(mesh.bundles)) == nil)
+            #expect(end.session.peerRejection(trusting: VerifiedPeers(other.bundles)) == nil)
+            #expect(end.session.peerRejection(trusting: VerifiedPeers(stranger.bundles)) != nil)
         }
     }
 }

@@ -25,7 +25,7 @@ import Testing
                 TLSContext(.server, svid: server, trusting: peers), expecting: expecting ?? .memberOf(mesh.domain)))
         try pair.handshake(at: now)
         #expect(pair.server.session.peer == client.id)
-        #expect(pair.server.session.peerRejection(trusting: mesh.bundles) == nil)
+        #expect(pair.server.session.peerRejection(trusting: VerifiedPeers(mesh.bundles)) == nil)
     }
 
     private func rejection(_ body: () throws -> Void) throws -> SVIDRejection? {

@@ -63,9 +63,9 @@ final class TLSChannel {
     var isShakingHands: Bool { state == .connecting || state == .handshaking }
 
     /// Why the peer's certificate would not be accepted any more; `nil` if it would, or if none has been accepted.
-    func peerRejection(trusting bundles: TrustBundles) -> SVIDRejection? {
+    func peerRejection(trusting peers: VerifiedPeers) -> SVIDRejection? {
         guard !isShakingHands, session.peer != nil else { return nil }
-        return session.peerRejection(trusting: bundles)
+        return session.peerRejection(trusting: peers)
     }
 
     /// Begins; ``onEnd`` is not called before this returns.

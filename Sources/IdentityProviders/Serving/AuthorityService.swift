@@ -136,14 +136,14 @@ public final class AuthorityService {
     /// for those whose certificate would not be accepted now.
     func renewContext(at now: UnixTime) {
         do throws(TLSError) {
-            let bundles = try desk.trust.bundles()
+            let peers = VerifiedPeers(try desk.trust.bundles())
             for connection in Array(connections.values) {
                 guard !connection.channel.isShakingHands else {
                     // By what held before; whoever it is may come again.
                     connection.channel.end("what is accepted has changed during its handshake")
                     continue
                 }
-                guard let rejection = connection.channel.peerRejection(trusting: bundles) else { continue }
+                guard let rejection = connection.channel.peerRejection(trusting: peers) else { continue }
                 connection.channel.end("its certificate is not accepted any more: \(rejection)")
             }
             svid = try desk.authority.issue(id, at: now)

@@ -33,15 +33,6 @@ extension Channel {
     mutating func send(_ pieces: borrowing StreamPieces) -> Int {
         if state.contains(.broken) { return -1 }
         guard state.contains(.writable) else { return 0 }
-        let taken = pieces.send(to: descriptor)
-        if taken >= 0 {
-            sent &+= UInt64(truncatingIfNeeded: taken)
-            return taken
-        }
-        if taken == StreamSocket.wouldBlock {
-            state.remove(.writable)
-            return 0
-        }
-        return taken == StreamSocket.interrupted ? 0 : -1
+        return noteSent(pieces.send(to: descriptor))
     }
 }

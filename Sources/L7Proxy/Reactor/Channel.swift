@@ -136,7 +136,12 @@ struct Channel: BitwiseCopyable {
     mutating func send(_ memory: UnsafeRawPointer, _ count: Int, more: Bool = false) -> Int {
         if state.contains(.broken) { return -1 }
         guard state.contains(.writable) else { return 0 }
-        let taken = StreamSocket.send(descriptor, memory, count, more: more)
+        return noteSent(StreamSocket.send(descriptor, memory, count, more: more))
+    }
+
+    /// Takes note of what the socket has answered. - Returns: As ``send(_:_:more:)``.
+    @inline(__always)
+    mutating func noteSent(_ taken: Int) -> Int {
         if taken >= 0 {
             sent &+= UInt64(truncatingIfNeeded: taken)
             return taken

@@ -111,7 +111,7 @@ struct SecureChannel: ~Copyable {
     /// of this or of ``relax(_:)``.
     mutating func receive(_ pool: inout BufferPool) -> Input {
         while true {
-            let input = channel.input.isEmpty ? Input(.nothing) : decrypt(&pool)
+            let input = channel.input.isEmpty ? Input(.nothing) : decrypt()
             if case .nothing = input.state, input.bytes.isEmpty {} else { return input }
             switch channel.fillMuch(&pool) {
             case .received: continue
@@ -122,7 +122,7 @@ struct SecureChannel: ~Copyable {
         }
     }
 
-    private mutating func decrypt(_ pool: inout BufferPool) -> Input {
+    private mutating func decrypt() -> Input {
         let memory = channel.input.mutableBytes
         var input = Input(.nothing)
         var count = 0
@@ -137,15 +137,8 @@ struct SecureChannel: ~Copyable {
                 case .endOfStream:
                     input.state = .ended
                     break reading
-                case .needsOutput:
-                    // An answer to a KeyUpdate: there is a block for it, or there must be.
-                    guard wire.output.isEmpty, channel.output.borrow(&pool) else {
-                        input.state = .noMemory
-                        break reading
-                    }
-                    take(wire)
-                    wire = self.wire(hasEnded: false)
-                case nil:
+                // An answer to a KeyUpdate goes with the next record that is written: reading asks for no room.
+                case .needsOutput, nil:
                     input.state = .broken
                     break reading
                 }
