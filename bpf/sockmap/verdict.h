@@ -15,7 +15,7 @@
 
 #define TCP_ESTABLISHED 1
 #define TCP_CLOSE_WAIT 8
-#define WINDOW_MESSAGES 64
+#define WINDOW_MESSAGES 256
 
 static __always_inline bool may_send(struct tcp_sock *tp)
 {
@@ -123,7 +123,14 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 	if (queued <= 0) {
 		state->unread = 0;
 		state->small_unread = 0;
+		state->unread_bytes = 0;
 	} else {
+		/* A receiver that is busy is never seen empty. Half of the bytes read is about half of the messages. */
+		if ((__u64)queued * 2 <= state->unread_bytes) {
+			state->unread /= 2;
+			state->small_unread /= 2;
+			state->unread_bytes = queued;
+		}
 		if ((__u64)queued + size > (__u64)ctl->high_water << others)
 			return MESH_REASON_HIGH_WATER;
 		if (state->unread >= (__u64)ctl->message_cap << others)
@@ -132,6 +139,7 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 			return MESH_REASON_SMALL_WRITES;
 	}
 	state->unread++;
+	state->unread_bytes += size;
 	if (size < ctl->small_write)
 		state->small_unread++;
 	state->window_bytes += size;

@@ -16,6 +16,10 @@ import mtlscases
 from harness.processes import run_program, spawn, stop
 from mtlsarms import TwoNodesBench
 from report import printing
+from rotation import RotatingNodes
+
+# Each in a world of its own.
+ROTATIONS = 5
 
 
 def request_step(bench, case, options):
@@ -99,17 +103,26 @@ def established_step(bench, options):
     return [{**l7.entry(case, "p99", "us", series), "flood_per_second": floods}]
 
 
+def rotation_step(worlds, options):
+    """p99 of requests at a fixed rate: alone, and while leaf, intermediate and root change. None may fail."""
+    case = mtlscases.ROTATION
+    done = [worlds.block() for _ in range(min(options.blocks, ROTATIONS))]
+    series = {name: [statistics.fmean(result["p99_us"] for result in block[name]) for block in done] for name in case.arms}
+    return [l7.entry(case, "p99", "us", series)]
+
+
 def plan(options):
     steps = [(case.name, lambda bench, case=case: request_step(bench, case, options), 0) for case in mtlscases.requests()]
     for name, step in (("bulk", bulk_step), ("handshakes", handshake_step), ("established", established_step),
                        ("idle", idle_step)):
         steps.append((name, lambda bench, step=step: step(bench, options), 0))
+    steps.append(("rotation", lambda worlds: rotation_step(worlds, options), 1))
     return steps
 
 
 def main(arguments=None):
     options = l7.parse(arguments, __doc__, mtlscases.PEERS, "docs/benchmarks/mtls.json")
-    return l7.run_all(options, plan(options), [lambda: TwoNodesBench(options.peers)])
+    return l7.run_all(options, plan(options), [lambda: TwoNodesBench(options.peers), RotatingNodes])
 
 
 if __name__ == "__main__":

@@ -47,13 +47,14 @@ class Reference:
 
 
 class TwoNodesBench(Bench):
-    """arms: for load from end to end. servers: the far proxy of each alone, as who dials it sees it."""
+    """arms: for load from end to end. servers: the far proxy of each alone, as who dials it sees it. make: what makes the
+    nodes."""
 
-    def __init__(self, peers):
+    def __init__(self, peers, make=TwoNodes):
         self._processes, self.arms, self.servers = [], {}, {}
         self._backend = None
         words = ("--proxy-workers", "1", "--proxy-access-log", "off")
-        self.nodes = TwoNodes(*services(_TARGETS), *routes("web", "h2"), options=(words, words))
+        self.nodes = make(*services(_TARGETS), *routes("web", "h2"), options=(words, words))
         try:
             # What the tests listen to would be work beside what is measured.
             self.nodes.wire.close()

@@ -17,6 +17,8 @@ CIPHER, HANDSHAKE = 0.45, 0.7
 IDLE_BYTES, IDLE_SHARE = 32 << 10, 0.6
 # p99 of what is established, while others shake hands.
 FLOOD = 1.5
+# The same, while all that proves who is who changes.
+CHANGE = 1.2
 # Seconds after which the mesh's proxy has given back what a connection needs while it moves.
 SETTLE = 25
 
@@ -83,6 +85,8 @@ def accepted(bench, strangers):
 ESTABLISHED = Case("established", "h1", "/r5/small", 61, ("mesh", "mesh-elsewhere", "mesh-flood", "mesh-slow"), tuple(
     Limit("p99", "mesh", FLOOD, arm) for arm in ("mesh-flood", "mesh-slow")),
     pairs=(("mesh-elsewhere", "mesh"), ("mesh-flood", "mesh"), ("mesh-flood", "mesh-elsewhere"), ("mesh-slow", "mesh")))
+ROTATION = Case("rotation", "h1", "/r5/small", 61, ("mesh", "mesh-rotating"), (Limit("p99", "mesh", CHANGE, "mesh-rotating"),),
+                pairs=(("mesh-rotating", "mesh"),))
 RATE, FLOOD_RATE, SLOW_COUNT = 2000, 500, 1000
 
 

@@ -52,16 +52,18 @@ public final class HTTP2MemoryPool {
         functions.initialize(to: nghttp2_mem())
         // Unretained: each session holds the pool until its nghttp2_session is gone.
         functions.pointee.mem_user_data = Unmanaged.passUnretained(self).toOpaque()
-        functions.pointee.malloc = { size, pool in HTTP2MemoryPool.of(pool).allocate(size) }
-        functions.pointee.free = { block, pool in HTTP2MemoryPool.of(pool).deallocate(block) }
+        functions.pointee.malloc = { size, pool in HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.allocate(size) } }
+        functions.pointee.free = { block, pool in HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.deallocate(block) } }
         functions.pointee.calloc = { count, size, pool in
             let (total, overflow) = count.multipliedReportingOverflow(by: size)
             guard !overflow else { return nil }
-            let block = HTTP2MemoryPool.of(pool).allocate(total)
+            let block = HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.allocate(total) }
             block.initializeMemory(as: UInt8.self, repeating: 0, count: total)
             return block
         }
-        functions.pointee.realloc = { block, size, pool in HTTP2MemoryPool.of(pool).reallocate(block, size) }
+        functions.pointee.realloc = { block, size, pool in
+            HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.reallocate(block, size) }
+        }
     }
 
     deinit {
@@ -85,9 +87,10 @@ public final class HTTP2MemoryPool {
         functions.deallocate()
     }
 
+    /// Not the pool itself: to hand it out is to retain it, which costs more than all else that is done for a block.
     @inline(__always)
-    private static func of(_ pointer: UnsafeMutableRawPointer?) -> HTTP2MemoryPool {
-        Unmanaged<HTTP2MemoryPool>.fromOpaque(pointer.unsafelyUnwrapped)._withUnsafeGuaranteedRef { $0 }
+    private static func of(_ pointer: UnsafeMutableRawPointer?) -> Unmanaged<HTTP2MemoryPool> {
+        .fromOpaque(pointer.unsafelyUnwrapped)
     }
 
     @inline(__always)

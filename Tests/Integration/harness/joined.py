@@ -86,10 +86,10 @@ class JoinedNodes(TwoNodes):
             words[words.index("--identity") + 1] = f"join:{self.files[side]}"
             side.agent.start()
 
-    def close(self):
+    def remove(self):
         if getattr(self, "authority", None):
             self.authority.stop()
-        super().close()
+        super().remove()
 
 
 class Asker:
