@@ -45,7 +45,7 @@ static const struct clinux_call calls[] = {
 	CALL(timerfd_settime), CALL(signalfd4), CALL(recvmsg), CALL(sendmsg), CALL(recvfrom), CALL(sendto), CALL(accept4),
 	CALL(getsockopt), CALL(setsockopt), CALL(getsockname), CALL(getpeername), CALL(shutdown), CALL(connect),
 	CALL(socket), CALL(socketpair), CALL(bind), CALL(listen), CALL(ppoll), CALL(getrusage), CALL(sched_getaffinity),
-	CALL(sched_setaffinity), CALL(sched_yield), CALL(set_robust_list), CALL(membarrier), CALL(clone), CALL(clone3),
+	CALL(sched_setaffinity), CALL(sched_yield), CALL(sched_setscheduler), CALL(set_robust_list), CALL(membarrier), CALL(clone), CALL(clone3),
 	CALL(restart_syscall),
 	CALL(prctl), CALL(dup), CALL(dup3), CALL(execve), CALL(execveat), CALL(ptrace), CALL(bpf), CALL(mount), CALL(umount2),
 	CALL(setns), CALL(unshare), CALL(pivot_root), CALL(chroot), CALL(init_module), CALL(finit_module),

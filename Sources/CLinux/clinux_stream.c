@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,4 +312,11 @@ int clinux_thread_start(void (*body)(void *), void *argument)
 	if (status != 0)
 		free(start);
 	return -status;
+}
+
+int clinux_thread_yield_to_others(void)
+{
+	struct sched_param parameters = { .sched_priority = 0 };
+
+	return sched_setscheduler(0, SCHED_IDLE, &parameters) == 0 ? 0 : -errno;
 }

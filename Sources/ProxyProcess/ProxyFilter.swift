@@ -9,11 +9,12 @@ public import LinuxIO
 /// no process made, no namespace entered, no memory made executable; new sockets are of the machine only (AF_UNIX: to
 /// find the next agent, and from worker to worker). What an intruder would need first, and nobody else, kills.
 public enum ProxyFilter {
-    /// Numbers of the flags that are looked at: sched.h, sys/mman.h, linux/prctl.h, fcntl.h.
+    /// Numbers of the flags that are looked at: sched.h (SCHED_IDLE, too), sys/mman.h, linux/prctl.h, fcntl.h.
     private static let cloneThread: UInt32 = 0x10000
     private static let protExec: UInt32 = 4
     private static let prSetName: UInt32 = 15
     private static let prSetVMA: UInt32 = 0x5356_4d41
+    private static let schedIdle: UInt32 = 5
     private static let atEmptyPath: UInt32 = 0x1000
 
     /// The most frequent first: the kernel looks from the front.
@@ -48,6 +49,8 @@ public enum ProxyFilter {
             .init("socket", when: .equals(argument: 0, UInt32(AF_UNIX))),
             .init("socketpair", when: .equals(argument: 0, UInt32(AF_UNIX))),
             .init("prctl", when: .equalsAny(argument: 0, [prSetName, prSetVMA])),
+            // A thread takes itself back, for good.
+            .init("sched_setscheduler", when: .equals(argument: 1, schedIdle)),
             // fstat(2) of the C library: of a descriptor, with an empty path.
             .init("newfstatat", when: .equals(argument: 3, atEmptyPath)),
         ] + killing.map { .init($0, .kill) }

@@ -5,7 +5,7 @@ public import Identity
 
 /// What sessions of one role and one identity have in common.
 ///
-/// Belongs to a worker: sessions of several threads would share OpenSSL's counters and locks. A renewed certificate or a
+/// Belongs to a worker and the thread that shakes hands for it: sessions of more would share OpenSSL's counters and locks. A renewed certificate or a
 /// changed bundle is a new context; sessions of the old one go on.
 public struct TLSContext: ~Copyable {
     public enum Role: Sendable {

@@ -2,6 +2,7 @@
 
 internal import COpenSSL
 import Identity
+import Synchronization
 
 /// What is known of a chain that leads to an anchor of a bundle.
 struct VerifiedPath {
@@ -16,7 +17,9 @@ struct VerifiedPath {
 }
 
 /// What a peer has shown. Sessions of one peer share it, once it has proved to have the key.
-final class PeerChain {
+///
+/// Of two threads: OpenSSL counts references to certificates atomically, and only reads them here.
+final class PeerChain: @unchecked Sendable {
     let path: VerifiedPath
     /// X509 and a stack of what was sent, the leaf among it.
     let leaf: OpaquePointer
@@ -52,8 +55,9 @@ final class PeerChain {
 /// is who was expected is asked each time. Of refusals nothing is remembered, nor of who has not proved to have the key, nor
 /// of chains with certificates that no authority has signed: whoever has seen a certificate could fill the memory with them.
 ///
-/// Belongs to a worker, as the contexts that share it.
-public final class VerifiedPeers {
+/// Belongs to a worker and the thread that shakes hands for it, as the contexts that share it. Neither waits for the other: who
+/// finds the memory in use does without.
+public final class VerifiedPeers: Sendable {
     /// Chains of one half; see ``young``. Twice as many are what a worker keeps for those who come, each of whom an authority
     /// has signed.
     public static let usualHalf = 512
@@ -72,25 +76,42 @@ public final class VerifiedPeers {
         func hash(into hasher: inout Hasher) { hasher.combine(digest[0]) }
     }
 
+    private struct Memory {
+        /// What was used lately. When it is full it becomes ``old``, whose chains are forgotten unless they are used.
+        var young: [Key: PeerChain] = [:]
+        var old: [Key: PeerChain] = [:]
+        /// Peers that were accepted without a signature.
+        var remembered: UInt64 = 0
+
+        mutating func find(_ key: Key, halfLimit: Int) -> PeerChain? {
+            if let found = young[key] { return found }
+            guard let found = old.removeValue(forKey: key) else { return nil }
+            keep(found, key, halfLimit: halfLimit)
+            return found
+        }
+
+        mutating func keep(_ chain: PeerChain, _ key: Key, halfLimit: Int) {
+            if young.count >= halfLimit {
+                old = young
+                young = [:]
+            }
+            young[key] = chain
+        }
+    }
+
     public let bundles: TrustBundles
-    /// What was used lately. When it is full it becomes ``old``, whose chains are forgotten unless they are used.
-    private var young: [Key: PeerChain] = [:]
-    private var old: [Key: PeerChain] = [:]
+    private let memory = Mutex(Memory())
     private let halfLimit: Int
-    /// EVP_MD_CTX.
-    private let digest: OpaquePointer?
-    /// Peers that were accepted without a signature.
-    public private(set) var remembered: UInt64 = 0
 
     public init(_ bundles: TrustBundles, halfLimit: Int = usualHalf) {
         self.bundles = bundles
         self.halfLimit = halfLimit
-        digest = EVP_MD_CTX_new()
     }
 
-    deinit { EVP_MD_CTX_free(digest) }
+    /// Peers that were accepted without a signature.
+    public var remembered: UInt64 { memory.withLock { $0.remembered } }
 
-    var count: Int { young.count + old.count }
+    var count: Int { memory.withLock { $0.young.count + $0.old.count } }
 
     /// The same for a chain in DER.
     func accept(
@@ -107,7 +128,7 @@ public final class VerifiedPeers {
         let key = key(leaf, chain, usage)
         if let key, let known = find(key), known.path.isValid(at: time) {
             if let rejection = peer.rejection(of: known.path.id) { return .failure(rejection) }
-            remembered &+= 1
+            _ = memory.withLockIfAvailable { $0.remembered &+= 1 }
             return .success(known)
         }
         return SVIDVerifier.path(of: leaf, chain, usage: usage, at: time, trusting: bundles).flatMap { path in
@@ -121,15 +142,16 @@ public final class VerifiedPeers {
 
     /// Remembers a chain that was accepted here, when the peer has proved to have its key.
     func remember(_ chain: PeerChain, usage: SVIDVerifier.Usage) {
-        guard chain.path.isAll, let key = key(chain.leaf, chain.certificates, usage), young[key] == nil else { return }
-        keep(chain, key)
+        guard chain.path.isAll, let key = key(chain.leaf, chain.certificates, usage) else { return }
+        _ = memory.withLockIfAvailable { if $0.young[key] == nil { $0.keep(chain, key, halfLimit: halfLimit) } }
     }
 
     /// - Returns: `nil` for what is not looked up: more than may be sent, or not as OpenSSL hands it over.
     private func key(_ leaf: OpaquePointer?, _ chain: OpaquePointer?, _ usage: SVIDVerifier.Usage) -> Key? {
-        guard let leaf, let chain, let digest, mesh_stack_count(chain) <= SVIDVerifier.maximumChain,
-            mesh_stack_at(chain, 0) == leaf
+        guard let leaf, let chain, mesh_stack_count(chain) <= SVIDVerifier.maximumChain,
+            mesh_stack_at(chain, 0) == leaf, let digest = EVP_MD_CTX_new()
         else { return nil }
+        defer { EVP_MD_CTX_free(digest) }
         var bytes: InlineArray<4, UInt64> = [0, 0, 0, 0]
         let isDone = withUnsafeMutableBytes(of: &bytes) {
             mesh_stack_sha256(chain, digest, $0.baseAddress?.assumingMemoryBound(to: UInt8.self)) == 1
@@ -138,17 +160,6 @@ public final class VerifiedPeers {
     }
 
     private func find(_ key: Key) -> PeerChain? {
-        if let found = young[key] { return found }
-        guard let found = old.removeValue(forKey: key) else { return nil }
-        keep(found, key)
-        return found
-    }
-
-    private func keep(_ chain: PeerChain, _ key: Key) {
-        if young.count >= halfLimit {
-            old = young
-            young = [:]
-        }
-        young[key] = chain
+        memory.withLockIfAvailable { $0.find(key, halfLimit: halfLimit) } ?? nil
     }
 }

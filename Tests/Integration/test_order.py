@@ -99,6 +99,25 @@ def test_many_small_writes_unread(world, family):
     assert draining.result() == [count, None]
 
 
+def test_a_receiver_that_is_never_empty_and_keeps_up(world, family):
+    """What it has read is not unread: only one that falls behind makes the direction leave the fast path."""
+    def left():
+        if not world.agent:
+            return 0
+        return sum(one["value"] for one in world.agent.json("status")["counters"] if one["name"] in ("small-writes", "message-cap"))
+    client, server = world.connect(family, client_options=[NODELAY])
+    before, burst, rounds, position = left(), 20, 60, 0
+    client.pour(burst * 10, chunk=10)
+    for number in range(1, rounds):
+        client.pour(burst * 10, position=number * burst * 10, chunk=10)
+        assert server.drain(burst * 10, position=position) == burst * 10
+        position += burst * 10
+    assert left() == before
+    client.pour(300 * 10, position=rounds * burst * 10, chunk=10)
+    assert server.drain(320 * 10, position=position) == 320 * 10
+    assert left() == before + (world.mode == "enabled")
+
+
 def test_both_directions_at_once_past_every_buffer(world, family):
     client, server = world.connect(family)
     there = client.start_pour(PAST_HIGH_WATER).wait_blocked()

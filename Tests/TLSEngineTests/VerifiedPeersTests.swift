@@ -45,6 +45,31 @@ import Testing
         #expect(peers.remembered == 2)
     }
 
+    /// As a worker and the thread that shakes hands for it do.
+    @Test func threadsShareWhatIsRemembered() async throws {
+        let peers = VerifiedPeers(mesh.bundles, halfLimit: 3)
+        let chains = try (0..<8).map { try mesh.svid("peer-\($0)").chain }
+        let (expecting, now) = (PeerExpectation.memberOf(mesh.domain), TestMesh.now)
+        let accepted = await withTaskGroup(of: Int.self) { group in
+            for place in 0..<4 {
+                group.addTask {
+                    var accepted = 0
+                    for number in 0..<200 {
+                        let chain = chains[(place + number) % chains.count]
+                        guard case .success(let found) = peers.accept(chain, usage: .client, at: now, expecting: expecting)
+                        else { continue }
+                        peers.remember(found, usage: .client)
+                        accepted += 1
+                    }
+                    return accepted
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(accepted == 800, "whoever finds the memory in use does without")
+        #expect(peers.count <= 6)
+    }
+
     @Test func untilItExpires() throws {
         let peers = VerifiedPeers(mesh.bundles)
         let short = try mesh.svid("short", until: TestMesh.now + 60)

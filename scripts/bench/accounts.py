@@ -137,11 +137,11 @@ class Allocations:
         self._descriptors.clear()
 
 
-def pin(pids, cpu):
-    """Binds all threads of the processes, and what they start, to one processor."""
+def pin(pids, *cpus):
+    """Binds all threads of the processes, and what they start, to these processors."""
     for pid in pids:
         for thread in threads(pid):
-            os.sched_setaffinity(thread, {cpu})
+            os.sched_setaffinity(thread, set(cpus))
 
 
 def open_pipe(argv, spawn):

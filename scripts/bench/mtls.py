@@ -19,7 +19,7 @@ from report import printing
 from rotation import RotatingNodes
 
 # Each in a world of its own.
-ROTATIONS = 5
+ROTATIONS = 3
 
 
 def request_step(bench, case, options):

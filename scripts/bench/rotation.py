@@ -6,17 +6,18 @@ import threading
 import time
 from contextlib import contextmanager
 
+import accounts
 import mtlscases
 from harness.joined import JoinedNodes
-from l7arms import OTHER_CPU
+from l7arms import OTHER_CPU, PROXY_CPU
 from mtlsarms import TwoNodesBench
 
 # Of what signs; after each, all leaves are asked for again. None: only that. The last one needs no wait here: both nodes have
 # what was announced when their leaves are other ones.
 CHANGES = (None, ("--intermediate",), (), ("--use", "--force"))
-# Seconds from one to the next.
-PAUSE = 3
-SECONDS = len(CHANGES) * PAUSE
+# Seconds from one to the next. All in a minute is faster than they can be without --force: an announced root cannot be used before.
+PAUSE = 15
+CHANGING, ALONE = len(CHANGES) * PAUSE, 20
 
 
 class RotatingNodes:
@@ -25,22 +26,22 @@ class RotatingNodes:
     def block(self):
         """Of each arm what two measurements have found, as `blocks.interleave` does."""
         bench = TwoNodesBench([], JoinedNodes)
+        arm = bench.arms["mesh"]
         try:
-            alone = [self._measure(bench)]
+            # Agents do as much here as the proxies, and are bound to no core of those on any node.
+            for side in bench.nodes.sides:
+                accounts.pin([side.agent.process.pid], PROXY_CPU, OTHER_CPU)
+            alone = [mtlscases.at_rate(arm, ALONE)]
             before = serials(bench.nodes)
             with changes(bench.nodes):
-                changing = self._measure(bench)
+                changing = mtlscases.at_rate(arm, CHANGING)
             after = serials(bench.nodes)
             if before.keys() != after.keys() or set(before.values()) & set(after.values()):
                 raise RuntimeError(f"not all leaves have changed: {before} {after}")
-            alone.append(self._measure(bench))
+            alone.append(mtlscases.at_rate(arm, ALONE))
         finally:
             bench.remove()
         return {"mesh": alone, "mesh-rotating": [changing]}
-
-    @staticmethod
-    def _measure(bench):
-        return mtlscases.at_rate(bench.arms["mesh"], SECONDS)
 
     def remove(self):
         pass
@@ -50,13 +51,14 @@ def serials(nodes):
     return {one["identity"]: one["serial"] for side in nodes.sides for one in side.agent.json("identity")}
 
 
-def change_all(nodes):
+def change_all(nodes, is_over):
     # The authority's work is not the nodes': it runs, as all that is started here, when its core has nothing else to do.
     os.sched_setaffinity(0, {OTHER_CPU})
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     began = time.monotonic()
     for number, words in enumerate(CHANGES):
-        time.sleep(max(0, began + number * PAUSE + PAUSE / 3 - time.monotonic()))
+        if is_over.wait(max(0, began + number * PAUSE + PAUSE / 3 - time.monotonic())):
+            return
         if words is not None:
             nodes.authority.change(*words)
         for side in nodes.sides:
@@ -65,17 +67,20 @@ def change_all(nodes):
 
 @contextmanager
 def changes(nodes):
-    failures = []
+    failures, is_over = [], threading.Event()
 
     def work():
         try:
-            change_all(nodes)
+            change_all(nodes, is_over)
         except BaseException as failure:  # told by who waits for the thread
             failures.append(failure)
     thread = threading.Thread(target=work)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
     if failures:
         raise failures[0]
     generations = nodes.authority.generations()

@@ -73,4 +73,7 @@ uint64_t clinux_wall_clock(void);
 /* Starts a detached thread with all signals blocked. 0 or -errno. */
 int clinux_thread_start(void (*body)(void *), void *argument);
 
+/* The calling thread runs when no other wants its processor (SCHED_IDLE). 0 or -errno. */
+int clinux_thread_yield_to_others(void);
+
 #endif /* CLINUX_STREAM_H */

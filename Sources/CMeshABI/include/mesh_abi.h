@@ -156,7 +156,7 @@ struct mesh_control {
 	__u32 flags;             /* enum mesh_control_flags */
 	__u64 node_netns;        /* cookie of the node's own network namespace */
 	__u32 high_water;        /* bytes one redirected direction may have queued at its receiver */
-	__u32 message_cap;       /* messages queued since the receiver was last empty */
+	__u32 message_cap;       /* messages that the receiver has not read */
 	__u32 small_write;       /* bytes: smaller writes count as small */
 	__u32 small_write_run;   /* small writes queued unread before a direction goes to TCP */
 	__u32 stream_window_ns;  /* 256 small writes faster than this are a stream */
@@ -441,7 +441,7 @@ struct mesh_sock {
 	__u32 latched_seq;
 	__u32 generation;
 	__u32 messages;      /* of the current window of 256 */
-	__u32 unread;        /* messages, about, that the receiver has not read: exactly, if it has read none since it was last seen empty */
+	__u32 unread;        /* messages, about, that the receiver has not read; exactly, if it reads none */
 	__u32 small_unread;
 	__u32 service;
 	__u32 identity;

@@ -28,8 +28,8 @@ public struct HBONEConfiguration: Sendable {
     /// Connections that shake hands at a time. One more ends the oldest of them, which is the least likely to be honest:
     /// a handshake takes milliseconds.
     public var handshakes = 1024
-    /// Steps of handshakes in one turn of the loop, each up to a third of a millisecond of work: what is established waits
-    /// for no more than that, however many strangers knock. A turn in which nothing else happens costs a microsecond.
+    /// Steps of handshakes that a worker makes itself in one turn of the loop, each a millisecond of work, because
+    /// ``HandshakeThread`` has had no time for them: what is established waits for no more than that.
     public var handshakesPerTurn = 1
     /// Live peers that are checked again in one turn, after the bundles have changed.
     public var checksPerTurn = 8

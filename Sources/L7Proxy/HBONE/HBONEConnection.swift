@@ -54,6 +54,8 @@ struct HBONEConnection: ~Copyable {
     /// Waits in the engine's queue for another turn. Beyond its end, as the queue may still have it.
     var isQueued = false
     var isShakeQueued = false
+    /// Of the handshake: it has the session until it is made.
+    var step: HandshakeStep?
     /// The bundles have changed since the handshake began: the peer is judged again when it is done.
     var isOutdated = false
 
@@ -75,6 +77,7 @@ struct HBONEConnection: ~Copyable {
         next = nil
         previous = nil
         isOutdated = false
+        step = nil
     }
 
     var server: Unmanaged<HTTP2ServerSession>? {

@@ -123,6 +123,8 @@ extension HBONEEngine {
         guard phase != .closed else { return }
         connection.pointee.phase = .closed
         if phase == .handshaking { removeShaking(connection) }
+        connection.pointee.step?.abandon()
+        connection.pointee.step = nil
         while let tunnel = connection.pointee.tunnels { finish(tunnel, lost(reason), detail) }
         connection.pointee.secure.close(&buffers, resetting: reason.isFailure && phase != .handshaking)
         if connection.pointee.timer != .max { timers.cancel(connection.pointee.timer) }

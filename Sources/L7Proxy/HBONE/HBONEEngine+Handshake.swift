@@ -96,21 +96,49 @@ extension HBONEEngine {
         return true
     }
 
-    /// Lets handshakes go on: so many steps in a turn.
+    /// Lets handshakes go on. Steps are made by the other thread, and by this one when that has no time: so many in a turn.
     mutating func shakeHands() {
-        var budget = configuration.handshakesPerTurn
-        guard !shakeQueue.isEmpty else { return }
+        makesSteps = false
+        if shakeQueue.isEmpty, stepsUnderWay == 0 { return }
+        for step in shaker.takeMade() { ended(step) }
         let time = UnixTime.now
-        while budget > 0, let connection = shakeQueue.pop() {
+        var waiting = shakeQueue.count
+        while waiting > 0, let connection = shakeQueue.pop() {
+            waiting -= 1
             connection.pointee.isShakeQueued = false
-            guard connection.pointee.phase == .handshaking else { continue }
-            budget -= 1
-            step(connection, time)
+            guard connection.pointee.phase == .handshaking, connection.pointee.step == nil else { continue }
+            begin(HandshakeStep(connection.pointee.handle, at: nanoseconds, now: time), connection)
         }
+        while let step = stepsToPut.last, shaker.put(step) { stepsToPut.removeLast() }
+        var budget = configuration.handshakesPerTurn
+        while budget > 0, stepsUnderWay > 0, let late = shaker.takeLate(at: nanoseconds) {
+            if !late.isAbandoned { budget -= 1 }
+            late.make()
+            ended(late)
+        }
+        makesSteps = budget == 0
     }
 
-    private mutating func step(_ connection: HBONEConnectionPointer, _ time: UnixTime) {
-        switch connection.pointee.secure.handshake(&buffers, now: time) {
+    private mutating func begin(_ step: HandshakeStep, _ connection: HBONEConnectionPointer) {
+        if let outcome = connection.pointee.secure.begin(step, &buffers) { return take(outcome, connection) }
+        connection.pointee.step = step
+        stepsUnderWay += 1
+        if !stepsToPut.isEmpty || !shaker.put(step) { stepsToPut.insert(step, at: 0) }
+    }
+
+    /// A step was made. Its connection may have been closed meanwhile.
+    private mutating func ended(_ step: HandshakeStep) {
+        stepsUnderWay -= 1
+        defer { step.free() }
+        guard let connection = connections.find(step.connection), connection.pointee.phase == .handshaking,
+            connection.pointee.step === step
+        else { return }
+        connection.pointee.step = nil
+        take(connection.pointee.secure.end(step, &buffers), connection)
+    }
+
+    private mutating func take(_ outcome: SecureChannel.Handshake, _ connection: HBONEConnectionPointer) {
+        switch outcome {
         case .done:
             counters.handshakes += 1
             if connection.pointee.isOutdated, let rejection = rejectionNow(of: connection) {
@@ -121,7 +149,9 @@ extension HBONEEngine {
         case .waiting:
             connection.pointee.secure.relax(&buffers)
             // Readiness is told once: what was not read yet is read next.
-            if connection.pointee.secure.channel.mayRead { enqueueShaking(connection) }
+            if connection.pointee.secure.channel.mayRead, connection.pointee.secure.channel.output.isEmpty {
+                enqueueShaking(connection)
+            }
         case .failed(let error):
             counters.failedHandshakes += 1
             close(connection, .handshakeFailed, error.description)

@@ -46,6 +46,14 @@ struct HBONEEngine: ~Copyable {
     var queue = PointerQueue<HBONEConnection>()
     /// Those whose handshake can go on; so many in a turn.
     var shakeQueue = PointerQueue<HBONEConnection>()
+    /// Makes steps of handshakes.
+    let shaker: HandshakeThread
+    /// Begun, and not ended.
+    var stepsUnderWay = 0
+    /// Begun, and not put yet, because that would have been to wait.
+    var stepsToPut: [HandshakeStep] = []
+    /// The thread has no time for steps.
+    var makesSteps = false
     /// Those that shake hands, newest first.
     var newestShaking: HBONEConnectionPointer?
     var oldestShaking: HBONEConnectionPointer?
@@ -78,6 +86,11 @@ struct HBONEEngine: ~Copyable {
         let poller = try Poller()
         try poller.addReadable(
             mailbox.descriptor, token: Token(.mailbox, SlabHandle(index: 0, generation: 0)).rawValue)
+        let shaker = try HandshakeThread()
+        try poller.addReadable(
+            shaker.descriptor, token: Token(.worker, SlabHandle(index: 0, generation: 0)).rawValue)
+        try shaker.start()
+        self.shaker = shaker
         self.configuration = configuration
         self.composition = composition
         self.sink = sink
@@ -110,12 +123,16 @@ struct HBONEEngine: ~Copyable {
     /// Serves until it is stopped; then everything is closed.
     mutating func run() {
         while !isStopping { turn() }
+        shaker.stop()
         closeEverything()
         reap()
     }
 
     mutating func turn() {
-        let count = poller.wait(milliseconds: hasWork ? 0 : timers.wait(from: now))
+        var patience = hasWork ? 0 : timers.wait(from: now)
+        // To look whether the other thread is late.
+        if stepsUnderWay > 0, patience < 0 || patience > 20 { patience = 20 }
+        let count = poller.wait(milliseconds: patience)
         nanoseconds = SystemClock.monotonic
         now = nanoseconds / 1_000_000
         for index in 0..<count { dispatch(poller[index]) }
@@ -131,7 +148,7 @@ struct HBONEEngine: ~Copyable {
         if isDraining, connections.liveCount == 0, tunnels.liveCount == 0 { finishDrain() }
     }
 
-    private var hasWork: Bool { !queue.isEmpty || !shakeQueue.isEmpty || !unchecked.isEmpty }
+    private var hasWork: Bool { !queue.isEmpty || !shakeQueue.isEmpty || !unchecked.isEmpty || makesSteps }
 
     private mutating func takeTurns() {
         var waiting = queue.count
@@ -160,7 +177,9 @@ struct HBONEEngine: ~Copyable {
             }
         case .listener: accept(Int(token.handle.index))
         case .mailbox: takeCommands()
-        case .downstream, .worker, nil: break
+        // Looked for in every turn.
+        case .worker: break
+        case .downstream, nil: break
         }
     }
 

@@ -64,6 +64,13 @@ struct SecureChannel: ~Copyable {
         }
     }
 
+    private var isServer: Bool {
+        switch session {
+        case .some(let session): session.role == .server
+        case .none: false
+        }
+    }
+
     /// Begins on a connected socket. - Parameter descriptor: Owned from now on.
     mutating func begin(_ descriptor: CInt, _ session: consuming TLSSession) {
         channel = Channel()
@@ -73,38 +80,54 @@ struct SecureChannel: ~Copyable {
         isResting = true
     }
 
-    /// Goes on with the handshake: one step, in which OpenSSL takes what has come and writes what that asks for.
-    mutating func handshake(_ pool: inout BufferPool, now: UnixTime) -> Handshake {
+    /// Begins a step of the handshake: what has come goes with the session into `step`, for whatever thread makes it.
+    ///
+    /// - Returns: `nil` if the step was begun; then ``end(_:_:)`` is next, and nothing else meanwhile but ``close(_:resetting:)``.
+    mutating func begin(_ step: HandshakeStep, _ pool: inout BufferPool) -> Handshake? {
+        // What the last step has made goes first: so there is room for what this one makes.
+        switch channel.flush() {
+        case .done: break
+        case .blocked: return .waiting
+        case .broken: return .broken
+        }
         var hasEnded = false
         switch channel.fill(&pool) {
         case .received, .full: break
-        case .nothing:
-            // Nothing to go on with, unless it is we who begin.
-            if channel.received > 0, channel.input.isEmpty {
-                if case .broken = channel.flush() { return .broken }
-                return .waiting
-            }
+        case .nothing: break
         case .ended, .broken: hasEnded = true
         case .noMemory: return .noMemory
         }
-        guard channel.output.borrow(&pool) else { return .noMemory }
-        var state = TLSSession.Handshake.needsInput
-        var failure: TLSError?
-        var wire = wire(hasEnded: hasEnded)
-        do throws(TLSError) {
-            guard let answer = try session?.handshake(&wire, now: now) else { return .broken }
-            state = answer
-        } catch { failure = error }
-        take(wire)
+        let input = channel.input.bytes
+        let whole = hasEnded ? input.count : TLSRecords.whole(in: input)
+        // Who has said nothing yet, or not all, costs no more than this.
+        if whole == 0, !hasEnded, isServer || channel.received > 0 { return .waiting }
+        guard let session = session.take() else { return .broken }
+        step.begin(session, UnsafeRawBufferPointer(rebasing: input[..<whole]), inputHasEnded: hasEnded)
+        return nil
+    }
+
+    /// Takes back what ``begin(_:_:)`` has given, and sends what the step has made.
+    mutating func end(_ step: HandshakeStep, _ pool: inout BufferPool) -> Handshake {
+        session = step.takeSession()
+        channel.input.start &+= step.consumed
         // An alert too: the peer is told why.
+        guard channel.output.borrow(&pool) else { return .noMemory }
+        channel.output.space.copyMemory(from: step.output)
+        channel.output.end &+= step.output.count
         let flushed = channel.flush()
-        if let failure { return .failed(failure) }
-        if case .broken = flushed { return .broken }
-        if state == .done {
-            count(0)
-            return .done
+        switch step.result {
+        case .failure(let error):
+            // What came meanwhile: unread it would make a reset of the end, which can overtake the alert.
+            _ = channel.fill(&pool)
+            return .failed(error)
+        case .success(let state):
+            if case .broken = flushed { return .broken }
+            if state == .done {
+                count(0)
+                return .done
+            }
+            return step.inputHasEnded ? .broken : .waiting
         }
-        return hasEnded ? .broken : .waiting
     }
 
     /// Reads and decrypts whole records: those that one block holds. They are decrypted in place, and lent until the next call
@@ -126,7 +149,7 @@ struct SecureChannel: ~Copyable {
         let memory = channel.input.mutableBytes
         var input = Input(.nothing)
         var count = 0
-        var wire = wire(hasEnded: false)
+        var wire = wire()
         do throws(TLSError) {
             reading: while wire.consumed < wire.input.count {
                 // What was in records stands where they stood: it is shorter than they were.
@@ -151,12 +174,10 @@ struct SecureChannel: ~Copyable {
     }
 
     /// What one call of the session may use.
-    private func wire(hasEnded: Bool) -> TLSWire {
+    private func wire() -> TLSWire {
         let input = channel.input.bytes
-        let whole = hasEnded ? input.count : TLSRecords.whole(in: input)
         return TLSWire(
-            input: UnsafeRawBufferPointer(rebasing: input[..<whole]), inputHasEnded: hasEnded,
-            output: channel.output.space)
+            input: UnsafeRawBufferPointer(rebasing: input[..<TLSRecords.whole(in: input)]), output: channel.output.space)
     }
 
     private mutating func take(_ wire: TLSWire) {

@@ -125,4 +125,12 @@ public enum DetachedThread {
             throw SystemError("pthread_create", errnoCode: -status)
         }
     }
+
+    /// The calling thread runs from now on when no other wants its processor: one that wakes up takes its place at once.
+    ///
+    /// - Throws: ``SystemError``; EPERM under a filter that does not know the call.
+    public static func yieldToOthers() throws(SystemError) {
+        let status = clinux_thread_yield_to_others()
+        guard status == 0 else { throw SystemError("sched_setscheduler(SCHED_IDLE)", errnoCode: -status) }
+    }
 }
