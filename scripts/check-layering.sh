@@ -17,7 +17,7 @@ SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
 L7Proxy        MeshModel LinuxIO CNGHTTP2 Identity TLSEngine Synchronization
 MeshVersion
 Identity       Glibc
-TLSEngine      COpenSSL Identity
+TLSEngine      COpenSSL Identity Synchronization
 IdentityProviders Identity TLSEngine LinuxIO FoundationEssentials Glibc
 ProxyProtocol  MeshModel LinuxIO
 SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc

@@ -56,8 +56,8 @@ import Testing
                     var accepted = 0
                     for number in 0..<200 {
                         let chain = chains[(place + number) % chains.count]
-                        guard case .success(let found) = peers.accept(chain, usage: .client, at: now, expecting: expecting)
-                        else { continue }
+                        let outcome = peers.accept(chain, usage: .client, at: now, expecting: expecting)
+                        guard case .success(let found) = outcome else { continue }
                         peers.remember(found, usage: .client)
                         accepted += 1
                     }

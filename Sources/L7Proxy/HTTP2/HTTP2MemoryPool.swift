@@ -52,8 +52,12 @@ public final class HTTP2MemoryPool {
         functions.initialize(to: nghttp2_mem())
         // Unretained: each session holds the pool until its nghttp2_session is gone.
         functions.pointee.mem_user_data = Unmanaged.passUnretained(self).toOpaque()
-        functions.pointee.malloc = { size, pool in HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.allocate(size) } }
-        functions.pointee.free = { block, pool in HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.deallocate(block) } }
+        functions.pointee.malloc = { size, pool in
+            HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.allocate(size) }
+        }
+        functions.pointee.free = { block, pool in
+            HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.deallocate(block) }
+        }
         functions.pointee.calloc = { count, size, pool in
             let (total, overflow) = count.multipliedReportingOverflow(by: size)
             guard !overflow else { return nil }

@@ -177,7 +177,8 @@ struct SecureChannel: ~Copyable {
     private func wire() -> TLSWire {
         let input = channel.input.bytes
         return TLSWire(
-            input: UnsafeRawBufferPointer(rebasing: input[..<TLSRecords.whole(in: input)]), output: channel.output.space)
+            input: UnsafeRawBufferPointer(rebasing: input[..<TLSRecords.whole(in: input)]), output: channel.output.space
+        )
     }
 
     private mutating func take(_ wire: TLSWire) {
