@@ -99,7 +99,8 @@ extension HBONEEngine {
     /// Lets handshakes go on. Steps are made by the other thread, and by this one when that has no time: so many in a turn.
     mutating func shakeHands() {
         makesSteps = false
-        if shakeQueue.isEmpty, stepsUnderWay == 0 { return }
+        if shakeQueue.isEmpty, stepsUnderWay == 0, !hasStepsMade { return }
+        hasStepsMade = false
         for step in shaker.takeMade() { ended(step) }
         let time = UnixTime.now
         var waiting = shakeQueue.count

@@ -52,6 +52,8 @@ struct HBONEEngine: ~Copyable {
     var stepsUnderWay = 0
     /// Begun, and not put yet, because that would have been to wait.
     var stepsToPut: [HandshakeStep] = []
+    /// The thread has said that it has made some. It says so after they can be seen: they may have been taken before.
+    var hasStepsMade = false
     /// The thread has no time for steps.
     var makesSteps = false
     /// Those that shake hands, newest first.
@@ -177,8 +179,7 @@ struct HBONEEngine: ~Copyable {
             }
         case .listener: accept(Int(token.handle.index))
         case .mailbox: takeCommands()
-        // Looked for in every turn.
-        case .worker: break
+        case .worker: hasStepsMade = true
         case .downstream, nil: break
         }
     }
