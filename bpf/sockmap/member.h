@@ -85,7 +85,7 @@ static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct
 	state->path = MESH_PATH_NEW;
 	state->tx_redirected = 0;
 	state->messages = 0;
-	state->window_bytes = 0;
+	state->window_waiting = 0;
 	state->sender = 0;
 	state->senders = MESH_SENDERS_ONE;
 	cookie = end->cookie;

@@ -137,20 +137,21 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 			return MESH_REASON_MESSAGE_CAP;
 		if (!others && size < ctl->small_write && state->small_unread >= ctl->small_write_run)
 			return MESH_REASON_SMALL_WRITES;
+		if (size < ctl->small_write)
+			state->window_waiting++;
 	}
 	state->unread++;
 	state->unread_bytes += size;
 	if (size < ctl->small_write)
 		state->small_unread++;
-	state->window_bytes += size;
 	if (++state->messages >= WINDOW_MESSAGES) {
 		now = bpf_ktime_get_ns();
 		elapsed = now - state->window_start_ns;
-		/* Faster than any question and answer: a stream, which TCP coalesces better if its writes are small. */
-		if (!others && elapsed < ctl->stream_window_ns && state->window_bytes < (__u64)ctl->small_write * WINDOW_MESSAGES)
+		/* Fast, small, and most had to wait: a stream, which TCP coalesces better. A question waits for no other. */
+		if (!others && elapsed < ctl->stream_window_ns && state->window_waiting >= WINDOW_MESSAGES / 4 * 3)
 			return MESH_REASON_SMALL_WRITES;
 		state->messages = 0;
-		state->window_bytes = 0;
+		state->window_waiting = 0;
 		state->window_start_ns = now;
 	}
 	return MESH_REASON_NONE;

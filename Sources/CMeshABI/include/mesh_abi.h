@@ -159,7 +159,7 @@ struct mesh_control {
 	__u32 message_cap;       /* messages that the receiver has not read */
 	__u32 small_write;       /* bytes: smaller writes count as small */
 	__u32 small_write_run;   /* small writes queued unread before a direction goes to TCP */
-	__u32 stream_window_ns;  /* 256 small writes faster than this are a stream */
+	__u32 stream_window_ns;  /* 256 writes faster than this are a stream, if most are small and found others unread */
 	__u32 ends_quota;        /* connections that a workload makes; MESH_ACCEPTED_SHARE as many are made to it */
 	__u32 udp_quota;         /* peers per workload that it sends datagrams to */
 	__u32 events_per_second; /* flow events per workload */
@@ -425,7 +425,7 @@ struct mesh_sock {
 	__u64 peer_sk;
 	__u64 tx_redirected;
 	__u64 window_start_ns;
-	__u32 window_bytes;
+	__u32 window_waiting; /* small messages of the current window that found others unread */
 	__u32 unread_bytes;  /* in `unread` messages */
 	struct mesh_ip service_address;
 	struct mesh_ip backend_address;
