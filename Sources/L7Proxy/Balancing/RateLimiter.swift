@@ -79,7 +79,7 @@ public final class RateLimiter: Sendable {
         let set = places + (Int(truncatingIfNeeded: key) & mask) * ways
         while true {
             if let known = find(key, set) { return charge(set + known, now) }
-            let (victim, old, fullAt) = weakest(set)
+            guard let (victim, old, fullAt) = weakest(set, for: key) else { continue }
             // Whoever is first has it; the others look again, and find it if it was for their key.
             guard (set + victim).pointee.key.compareExchange(expected: old, desired: key, ordering: .relaxed).exchanged
             else { continue }
@@ -97,12 +97,16 @@ public final class RateLimiter: Sendable {
         return nil
     }
 
-    /// The place that a new key takes: an unused one, else that with the fullest bucket.
-    private func weakest(_ set: UnsafeMutablePointer<Place>) -> (way: Int, key: UInt64, fullAt: UInt64) {
+    /// The place that a new key takes: the first unused one, else that with the fullest bucket. `nil`: another thread has just
+    /// given it one, before what is unused now.
+    private func weakest(
+        _ set: UnsafeMutablePointer<Place>, for new: UInt64
+    ) -> (way: Int, key: UInt64, fullAt: UInt64)? {
         var best = (way: 0, key: UInt64(0), fullAt: UInt64.max)
         for way in 0..<ways {
             let key = (set + way).pointee.key.load(ordering: .relaxed)
             if key == 0 { return (way, 0, 0) }
+            if key == new { return nil }
             let fullAt = (set + way).pointee.fullAt.load(ordering: .relaxed)
             if fullAt < best.fullAt { best = (way, key, fullAt) }
         }
