@@ -79,6 +79,12 @@ def strangers(bench, what, number, server=None):
         stop(process)
 
 
+def p99(case, done):
+    """The entry of a case whose blocks are these."""
+    series = {name: [statistics.fmean(result["p99_us"] for result in block[name]) for block in done] for name in case.arms}
+    return l7.entry(case, "p99", "us", series)
+
+
 def established_step(bench, options):
     """p99 of requests at a fixed rate: alone, in a flood of handshakes, beside handshakes that never end, and beside the same
     flood that somebody else is aimed at."""
@@ -95,20 +101,18 @@ def established_step(bench, options):
         return {**result, **found}
     with strangers(bench, "serve", 0, elsewhere):
         done, _ = blocks.interleave(list(case.arms), options.blocks, measure)
-    series = {name: [statistics.fmean(result["p99_us"] for result in block[name]) for block in done] for name in case.arms}
     floods = {name: round(statistics.median(result["flood_per_second"] for block in done for result in block[name]), 1)
               for name in case.arms if "flood_per_second" in done[0][name][0]}
     # Who floods gets what is left of its core.
     print(f"{'':17} handshakes a second: {floods}", flush=True)
-    return [{**l7.entry(case, "p99", "us", series), "flood_per_second": floods}]
+    return [{**p99(case, done), "flood_per_second": floods}]
 
 
 def rotation_step(worlds, options):
     """p99 of requests at a fixed rate: alone, and while leaf, intermediate and root change. None may fail."""
     case = mtlscases.ROTATION
     done = [worlds.block() for _ in range(min(options.blocks, ROTATIONS))]
-    series = {name: [statistics.fmean(result["p99_us"] for result in block[name]) for block in done] for name in case.arms}
-    return [l7.entry(case, "p99", "us", series)]
+    return [p99(case, done)]
 
 
 def plan(options):

@@ -133,7 +133,8 @@ struct HBONEEngine: ~Copyable {
     mutating func turn() {
         var patience = hasWork ? 0 : timers.wait(from: now)
         // To look whether the other thread is late.
-        if stepsUnderWay > 0, patience < 0 || patience > 20 { patience = 20 }
+        let late = CInt(HandshakeThread.patience / 1_000_000)
+        if stepsUnderWay > 0, patience < 0 || patience > late { patience = late }
         let count = poller.wait(milliseconds: patience)
         nanoseconds = SystemClock.monotonic
         now = nanoseconds / 1_000_000

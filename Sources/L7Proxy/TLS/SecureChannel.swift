@@ -92,8 +92,7 @@ struct SecureChannel: ~Copyable {
         }
         var hasEnded = false
         switch channel.fill(&pool) {
-        case .received, .full: break
-        case .nothing: break
+        case .received, .full, .nothing: break
         case .ended, .broken: hasEnded = true
         case .noMemory: return .noMemory
         }
