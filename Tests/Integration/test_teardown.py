@@ -68,6 +68,43 @@ def test_bytes_before_a_close_all_arrive(world, family, size):
     assert draining.result() == [size, None]
 
 
+@pytest.mark.parametrize("sender", ["client", "server"])
+def test_the_end_comes_right_behind_the_last_byte(world, family, sender):
+    """The kernel drops a FIN beside too many bytes that a busy receiver has not read; it would come again 200 ms later."""
+    size, late = 3 << 20, []
+    for _ in range(20):
+        ends = world.connect(family)
+        writer, reader = ends if sender == "client" else reversed(ends)
+        reading = reader.peer.start("read_to_end", reader)
+        writer.peer.do("pour_to_end", writer, size)
+        count, seconds = reading.result()
+        assert count == size
+        late.append(seconds)
+        for end in ends:
+            end.close()
+    assert max(late) < 0.1, f"the end came late: {late}"
+
+
+def test_waiting_for_an_answer_after_a_half_close(world, family):
+    """Plain: recv waits. Redirected: the acknowledgement of its own FIN may wake it without data, once."""
+    size = 300_000
+    for _ in range(20):
+        client, server = world.connect(family)
+        reading = server.peer.start("read_to_end", server)
+        client.peer.do("pour_to_end", client, size)
+        pending = client.later("recv", 100)
+        assert reading.result()[0] == size
+        server.send(b"answer")
+        try:
+            answer = pending.result()
+        except BlockingIOError:
+            assert world.redirects
+            answer = client.recv(100)
+        assert answer == b"answer"
+        client.close()
+        server.close()
+
+
 def test_shutdown_of_receiving(world, family):
     """recv returns the end of the stream at once; what the peer sends later is not an error for it."""
     client, server = world.connect(family)

@@ -29,6 +29,7 @@
 #define IP_FREEBIND 15
 #define IPV6_FREEBIND 78
 #define SOL_TCP 6
+#define SO_RCVLOWAT 18
 #define SO_ZEROCOPY 60
 #define TCP_ULP 31
 #define RCV_SHUTDOWN 1
@@ -57,6 +58,8 @@ struct sock {
 		} rmem_alloc;
 	} sk_backlog;
 	int sk_rcvlowat;
+	int sk_rcvbuf;
+	int sk_sndbuf;
 	unsigned char sk_shutdown;
 	int sk_err;
 	void *sk_user_data;

@@ -50,6 +50,21 @@ static __always_inline __u8 acceleration_gate(__u64 netns, __u64 peer_netns, str
 	return MESH_REASON_NONE;
 }
 
+/*
+ * A receiver holds what its buffer takes (receiver_room), and TCP lets buffers grow only for bytes of its own. A low-water
+ * mark makes one grow at once, and stays grown without it (net/ipv4/tcp.c, tcp_set_rcvlowat): to twice the mark, as half
+ * of a buffer is window. Only before accept() it cannot: a server's socket stays as it is.
+ */
+static __always_inline void widen(struct bpf_sock_ops *ops)
+{
+	struct mesh_control *ctl = control();
+	int mark = ctl ? ctl->high_water / 4 : 1;
+
+	bpf_setsockopt(ops, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark));
+	mark = 1;
+	bpf_setsockopt(ops, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark));
+}
+
 /* Joins the sockhash if redirection is wanted and possible; otherwise says why not. */
 static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct mesh_end *end,
 			   struct mesh_flow_key *key, struct tcp_sock *tp)
@@ -88,6 +103,8 @@ static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct
 	state->window_waiting = 0;
 	state->sender = 0;
 	state->senders = MESH_SENDERS_ONE;
+	if (!MESH_ROLE_IS_SERVER(end->role))
+		widen(ops);
 	cookie = end->cookie;
 	/* The flag first: a peer that finds the socket must find its record complete. */
 	end->flags |= MESH_END_MEMBER;

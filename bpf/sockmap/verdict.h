@@ -16,6 +16,7 @@
 #define TCP_ESTABLISHED 1
 #define TCP_CLOSE_WAIT 8
 #define WINDOW_MESSAGES 256
+#define BACKLOG_HEADROOM (64 << 10)
 
 static __always_inline bool may_send(struct tcp_sock *tp)
 {
@@ -100,6 +101,22 @@ static __always_inline void leave_redirection(struct mesh_sock *state, struct me
 }
 
 /*
+ * Bytes that may be queued at a receiver, of `wanted`. Beside more than its buffers the kernel
+ * drops what comes by TCP while the receiver is in recv() (net/ipv4/tcp_ipv4.c, tcp_add_backlog:
+ * above rcvbuf + sndbuf / 2 + 64 KiB at the earliest). A FIN or an acknowledgement would come
+ * 200 ms late, a reset never.
+ */
+static __always_inline __u64 receiver_room(struct sock *peer, const struct mesh_control *ctl, __u64 wanted)
+{
+	__u64 buffers;
+
+	if (wanted <= BACKLOG_HEADROOM)
+		return ctl->high_water;
+	buffers = (__u32)BPF_CORE_READ(peer, sk_rcvbuf) + (__u32)BPF_CORE_READ(peer, sk_sndbuf) / 2;
+	return buffers < ctl->high_water ? buffers : ctl->high_water;
+}
+
+/*
  * Whether the receiver can take `size` more bytes without TCP's flow control. The peer is
  * probed (fault-safe: TCP sockets are SLAB_TYPESAFE_BY_RCU and this runs under RCU) and
  * must still be the socket that was latched. With `others` it may hold twice as much: going
@@ -134,7 +151,7 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 			state->small_unread /= 2;
 			state->unread_bytes = queued;
 		}
-		if ((__u64)queued + size > (__u64)ctl->high_water << others)
+		if ((__u64)queued + size > receiver_room(peer, ctl, (__u64)queued + size) << others)
 			return MESH_REASON_HIGH_WATER;
 		if (state->unread >= (__u64)ctl->message_cap << others)
 			return MESH_REASON_MESSAGE_CAP;

@@ -21,6 +21,7 @@ import sys
 import termios
 import threading
 import time
+import zlib
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PERIOD = 131_071  # prime, like meshload's: whatever is lost or reordered does not line up with it
@@ -236,6 +237,24 @@ class Peer:
                 return [done, position + done + wrong]
             done += len(data)
         return [done, None]
+
+    def do_pour_to_end(self, target, count):
+        """Sends `count` bytes and the end of the stream right behind them."""
+        self.do_pour(target, 0, count, 65536)
+        target.shutdown(socket.SHUT_WR)
+
+    def do_read_to_end(self, target):
+        """Reads, with some work on what comes, to the end. Returns [bytes, seconds from the last of them to the end]."""
+        buffer, count, last = bytearray(65536), 0, time.monotonic()
+        while True:
+            try:
+                received = target.recv_into(buffer)
+            except BlockingIOError:
+                continue  # a blocking socket may wake without data on a redirected connection
+            if not received:
+                return [count, time.monotonic() - last]
+            zlib.crc32(buffer)
+            count, last = count + received, time.monotonic()
 
     def do_connect_many(self, family, address, count, payload):
         """Connects, sends the payload a byte at a time, closes; `count` times. Returns what failed."""
