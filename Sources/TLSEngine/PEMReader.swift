@@ -63,7 +63,7 @@ public enum PEMReader {
 
 /// Writes PEM.
 public enum PEMWriter {
-    /// The lines of a block: `label` is `CERTIFICATE` or `PRIVATE KEY`. They are appended to `text`, which the caller
+    /// The lines of a block: `label` is `CERTIFICATE`, `PRIVATE KEY` or `X509 CRL`. They are appended to `text`, which the caller
     /// wipes if that is a key.
     public static func write(_ label: StaticString, _ bytes: UnsafeRawBufferPointer, to text: inout [UInt8]) {
         let lineBytes = 48

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import COpenSSL
+public import Identity
 
 /// Certificates that their issuer has taken back (RFC 5280 section 5).
 ///
@@ -36,6 +37,13 @@ final class RevocationList: @unchecked Sendable {
 
     deinit { X509_CRL_free(crl) }
 
+    /// When the issuer's next list was to come; `nil` if it does not say.
+    var nextUpdate: UnixTime? {
+        var parts = tm()
+        guard let time = X509_CRL_get0_nextUpdate(crl), ASN1_TIME_to_tm(time, &parts) == 1 else { return nil }
+        return UnixTime(seconds: Int64(timegm(&parts)))
+    }
+
     /// Whether the list is of this issuer and names the certificate. One that is out of date counts all the same: what
     /// was taken back stays so. The signature is checked last, as few certificates come so far.
     ///
@@ -43,12 +51,32 @@ final class RevocationList: @unchecked Sendable {
     ///   - certificate: X509, lent.
     ///   - issuer: The same.
     func revokes(_ certificate: OpaquePointer, of issuer: OpaquePointer) -> Bool {
-        guard X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(issuer)) == 0 else { return false }
+        guard isNamed(after: issuer) else { return false }
         var entry: OpaquePointer?
         // 2: taken off the list again (removeFromCRL).
-        guard X509_CRL_get0_by_cert(crl, &entry, certificate) == 1, let key = X509_get0_pubkey(issuer) else {
-            return false
-        }
-        return X509_CRL_verify(crl, key) == 1
+        guard X509_CRL_get0_by_cert(crl, &entry, certificate) == 1 else { return false }
+        return isVerified(by: issuer)
     }
+
+    /// Whether the list is of this issuer, and its signature too.
+    ///
+    /// - Parameter issuer: X509, lent.
+    func isSigned(by issuer: OpaquePointer) -> Bool { isNamed(after: issuer) && isVerified(by: issuer) }
+
+    private func isNamed(after issuer: OpaquePointer) -> Bool {
+        X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(issuer)) == 0
+    }
+
+    private func isVerified(by issuer: OpaquePointer) -> Bool {
+        X509_get0_pubkey(issuer).map { X509_CRL_verify(crl, $0) == 1 } ?? false
+    }
+}
+
+/// What a revocation list says about itself.
+public enum RevocationDates {
+    /// When the next one was to come (RFC 5280 section 5.1.2.5).
+    ///
+    /// - Parameter list: DER.
+    /// - Returns: `nil` if it does not say, or is none.
+    public static func nextUpdate(of list: [UInt8]) -> UnixTime? { (try? RevocationList(der: list))?.nextUpdate }
 }

@@ -30,6 +30,7 @@
 #define IPV6_FREEBIND 78
 #define SOL_TCP 6
 #define SO_RCVLOWAT 18
+#define SOCK_RCVBUF_LOCK 2
 #define SO_ZEROCOPY 60
 #define TCP_ULP 31
 #define RCV_SHUTDOWN 1
@@ -60,6 +61,7 @@ struct sock {
 	int sk_rcvlowat;
 	int sk_rcvbuf;
 	int sk_sndbuf;
+	unsigned char sk_userlocks : 4;
 	unsigned char sk_shutdown;
 	int sk_err;
 	void *sk_user_data;

@@ -52,13 +52,14 @@ static __always_inline __u8 acceleration_gate(__u64 netns, __u64 peer_netns, str
 
 /*
  * A receiver holds what its buffer takes (receiver_room), and TCP lets buffers grow only for bytes of its own. A low-water
- * mark makes one grow at once, and stays grown without it (net/ipv4/tcp.c, tcp_set_rcvlowat): to twice the mark, as half
- * of a buffer is window. Only before accept() it cannot: a server's socket stays as it is.
+ * mark makes one grow at once, and it stays so without (net/ipv4/tcp.c, tcp_set_rcvlowat): mostly to twice the mark, as
+ * half of a buffer is window. Not before accept(): a server's socket stays as it is. No peer sees the mark, as none
+ * redirects to who is not a member.
  */
 static __always_inline void widen(struct bpf_sock_ops *ops)
 {
 	struct mesh_control *ctl = control();
-	int mark = ctl ? ctl->high_water / 4 : 1;
+	int mark = ctl ? ctl->high_water / 8 : 1;
 
 	bpf_setsockopt(ops, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark));
 	mark = 1;

@@ -17,12 +17,29 @@
 #define TCP_CLOSE_WAIT 8
 #define WINDOW_MESSAGES 256
 #define BACKLOG_HEADROOM (64 << 10)
+#define FIRST_WINDOW (64 << 10)
 
 static __always_inline bool may_send(struct tcp_sock *tp)
 {
 	__u8 state = tp->inet_conn.icsk_inet.sk.__sk_common.skc_state;
 
 	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT;
+}
+
+/*
+ * Bytes that a receiver's buffers have room for. Beside more than those the kernel drops what
+ * comes by TCP while the receiver is in recv() (net/ipv4/tcp_ipv4.c, tcp_add_backlog: above rcvbuf +
+ * sndbuf / 2 + 64 KiB at the earliest). A FIN or an acknowledgement would come 200 ms late, a reset
+ * never. Where the application has set SO_RCVBUF, it does not grow for what comes by TCP behind
+ * (tcp_clamp_window), so the window that TCP has told at the beginning must fit in as well.
+ */
+static __always_inline __u64 receiver_buffers(struct sock *peer)
+{
+	__u32 rcvbuf = BPF_CORE_READ(peer, sk_rcvbuf);
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(peer, sk_userlocks) & SOCK_RCVBUF_LOCK)
+		return rcvbuf > 2 * FIRST_WINDOW ? rcvbuf - FIRST_WINDOW : rcvbuf / 2;
+	return (__u64)rcvbuf + (__u32)BPF_CORE_READ(peer, sk_sndbuf) / 2;
 }
 
 /*
@@ -37,6 +54,7 @@ static __noinline int latch(struct mesh_sock *state, struct mesh_flow_key *key, 
 	struct mesh_flow_key peer_key = {};
 	struct mesh_end *own, *peer;
 	__u32 write_seq;
+	__u64 buffers;
 
 	if (!state || !tp)
 		return MESH_REASON_PEER_UNKNOWN;
@@ -57,6 +75,8 @@ static __noinline int latch(struct mesh_sock *state, struct mesh_flow_key *key, 
 		return MESH_REASON_SEQUENCE;
 	state->peer_cookie = peer->cookie;
 	state->peer_sk = peer->sk;
+	buffers = receiver_buffers((struct sock *)peer->sk);
+	state->headroom_kib = (buffers < BACKLOG_HEADROOM ? buffers : BACKLOG_HEADROOM) >> 10;
 	state->latched_seq = write_seq;
 	state->window_start_ns = bpf_ktime_get_ns();
 	count(MESH_STAT_LATCHED);
@@ -100,20 +120,18 @@ static __always_inline void leave_redirection(struct mesh_sock *state, struct me
 	path_set(state, key, MESH_PATH_TCP, reason);
 }
 
-/*
- * Bytes that may be queued at a receiver, of `wanted`. Beside more than its buffers the kernel
- * drops what comes by TCP while the receiver is in recv() (net/ipv4/tcp_ipv4.c, tcp_add_backlog:
- * above rcvbuf + sndbuf / 2 + 64 KiB at the earliest). A FIN or an acknowledgement would come
- * 200 ms late, a reset never.
- */
-static __always_inline __u64 receiver_room(struct sock *peer, const struct mesh_control *ctl, __u64 wanted)
+/* How much of `wanted` may be queued. With `others` a little more. */
+static __always_inline __u64 receiver_room(struct mesh_sock *state, const struct mesh_control *ctl, __u64 wanted,
+					   bool others)
 {
-	__u64 buffers;
+	__u64 most = (__u64)ctl->high_water << others, buffers;
 
-	if (wanted <= BACKLOG_HEADROOM)
-		return ctl->high_water;
-	buffers = (__u32)BPF_CORE_READ(peer, sk_rcvbuf) + (__u32)BPF_CORE_READ(peer, sk_sndbuf) / 2;
-	return buffers < ctl->high_water ? buffers : ctl->high_water;
+	if (wanted <= (__u32)state->headroom_kib << 10)
+		return most;
+	buffers = receiver_buffers((struct sock *)state->peer_sk);
+	if (others)
+		buffers += BACKLOG_HEADROOM / 2;
+	return buffers < most ? buffers : most;
 }
 
 /*
@@ -137,7 +155,12 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 	if (BPF_CORE_READ(peer, sk_rcvlowat) > 1)
 		return MESH_REASON_RCVLOWAT;
 	queued = BPF_CORE_READ(peer, sk_backlog.rmem_alloc.counter);
-	if (queued <= 0) {
+	if (queued < 0)
+		queued = 0;
+	/* One message may be half a megabyte. */
+	if ((__u64)queued + size > receiver_room(state, ctl, (__u64)queued + size, others))
+		return MESH_REASON_HIGH_WATER;
+	if (!queued) {
 		state->unread = 0;
 		state->small_unread = 0;
 		state->unread_bytes = 0;
@@ -151,8 +174,6 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 			state->small_unread /= 2;
 			state->unread_bytes = queued;
 		}
-		if ((__u64)queued + size > receiver_room(peer, ctl, (__u64)queued + size) << others)
-			return MESH_REASON_HIGH_WATER;
 		if (state->unread >= (__u64)ctl->message_cap << others)
 			return MESH_REASON_MESSAGE_CAP;
 		if (!others && size < ctl->small_write && state->small_unread >= ctl->small_write_run)

@@ -436,7 +436,8 @@ struct mesh_sock {
 	__u8 reason;
 	__u8 flags;
 	__u8 senders;        /* enum mesh_senders */
-	__u8 zero[3];
+	__u8 headroom_kib;   /* that its receiver may hold in any case */
+	__u8 zero[2];
 	__u32 sender;        /* thread that has redirected last */
 	__u32 latched_seq;
 	__u32 generation;

@@ -122,3 +122,30 @@ public struct JoinReport: Codable, Equatable, Sendable {
         self.fingerprints = fingerprints
     }
 }
+
+/// Certificates that were taken back.
+public struct RevocationReport: Codable, Equatable, Sendable {
+    public struct Certificate: Codable, Equatable, Sendable {
+        /// Serial number in hexadecimal.
+        public var serial: String
+        /// Serial numbers of the certificates on whose lists it is.
+        public var issuers: [String]
+        /// Where only a serial number was given: what was signed before is not meant by these lists.
+        public var since: Timestamp?
+
+        public init(serial: String, issuers: [String], since: Timestamp? = nil) {
+            self.serial = serial
+            self.issuers = issuers
+            self.since = since
+        }
+    }
+
+    /// Path of the file of lists.
+    public var file: String
+    public var revoked: [Certificate]
+
+    public init(file: String, revoked: [Certificate]) {
+        self.file = file
+        self.revoked = revoked
+    }
+}

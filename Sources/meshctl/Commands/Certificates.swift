@@ -35,7 +35,7 @@ struct Identities: ParsableCommand {
 struct Authority: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ca", abstract: "The certificate authority of this node, or of the mesh.",
-        subcommands: [Init.self, Show.self, Rotate.self, Serve.self, Token.self])
+        subcommands: [Init.self, Show.self, Rotate.self, Revoke.self, Serve.self, Token.self])
 
     struct Init: ParsableCommand {
         static let configuration = CommandConfiguration(

@@ -62,6 +62,24 @@ enum AuthorityText {
     }
 }
 
+extension AuthorityText {
+    static func revocation(_ report: RevocationReport) -> String {
+        var table = Table("REVOKED", "ON THE LISTS OF")
+        for one in report.revoked { table.add(one.serial, one.issuers.joined(separator: ", ")) }
+        var text = table.rendered(empty: "")
+        text +=
+            "\nIn \(report.file): read every 30 seconds by whoever keeps the authority, known to nodes in a minute.\n"
+        if let since = report.revoked.compactMap(\.since).max() {
+            text += """
+                A leaf that was signed before \(Units.second(since)) is of another intermediate, and goes only with that one: \
+                meshctl ca revoke --certificate says which.
+
+                """
+        }
+        return text
+    }
+}
+
 extension Units {
     /// `2026-11-25T21:09:08Z`: without parts of the second.
     static func second(_ time: Timestamp) -> String {

@@ -60,6 +60,10 @@ class ServedAuthority:
         self.start()
         return done
 
+    def revoke(self, *words, check=True):
+        """While it is kept: how `meshctl ca revoke` went."""
+        return run(binary("meshctl"), "ca", "revoke", *words, *self._place(), check=check)
+
     def generations(self):
         return json.loads(run(binary("meshctl"), "ca", "show", *self._place(), "-o", "json").stdout)["generations"]
 

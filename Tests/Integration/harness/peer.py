@@ -238,21 +238,25 @@ class Peer:
             done += len(data)
         return [done, None]
 
-    def do_pour_to_end(self, target, count):
+    def do_pour_to_end(self, target, count, chunk):
         """Sends `count` bytes and the end of the stream right behind them."""
-        self.do_pour(target, 0, count, 65536)
+        self.do_pour(target, 0, count, chunk)
         target.shutdown(socket.SHUT_WR)
 
     def do_read_to_end(self, target):
-        """Reads, with some work on what comes, to the end. Returns [bytes, seconds from the last of them to the end]."""
-        buffer, count, last = bytearray(65536), 0, time.monotonic()
+        """Reads, with some work on what comes, to the end. Returns [bytes, seconds of the longest wait among them, seconds
+        from the last of them to the end]."""
+        buffer, count, longest, last = bytearray(65536), 0, 0, None
         while True:
             try:
                 received = target.recv_into(buffer)
             except BlockingIOError:
                 continue  # a blocking socket may wake without data on a redirected connection
+            now = time.monotonic()
             if not received:
-                return [count, time.monotonic() - last]
+                return [count, longest, now - last]
+            if last:
+                longest = max(longest, now - last)
             zlib.crc32(buffer)
             count, last = count + received, time.monotonic()
 
