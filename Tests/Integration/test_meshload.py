@@ -97,6 +97,7 @@ def server(meshload):
     ["rr", "--seconds", "0.2"], ["rr", "--request", "1", "--response", "16K", "--seconds", "0.2"],
     ["rr", "--connections", "16", "--request", "1K", "--seconds", "0.2"], ["crr", "--seconds", "0.2"],
     ["stream", "--write-size", "64", "--seconds", "0.2"], ["stream", "--connections", "4", "--seconds", "0.2"],
+    ["stream", "--write-size", "16K", "--window", "128K", "--connections", "3", "--seconds", "0.2"],
     ["stream", "--write-size", "1M", "--no-delay", "--seconds", "0.2"]], ids=" ".join)
 def test_measurements(server, meshload, options):
     port, _ = server("server")

@@ -60,7 +60,7 @@ import Testing
         let policy = Policy.configuration.subcommands.compactMap { $0.configuration.commandName }
         #expect(policy == ["apply", "get", "delete", "diff", "rollback", "explain"])
         let authority = Authority.configuration.subcommands.compactMap { $0.configuration.commandName }
-        #expect(authority == ["init", "show", "rotate", "serve", "token"])
+        #expect(authority == ["init", "show", "rotate", "revoke", "serve", "token"])
     }
 
     @Test func everythingAfterTheDashesBelongsToTheCommand() throws {

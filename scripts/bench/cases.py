@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 CORES = {"same-core": (0, 0), "cross-core": (0, 1)}
 
 
+# Bytes on their way at most of a stream whose receiver says how far it is, as with HTTP/2; it is not downgraded.
+WINDOW = 128 << 10
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -57,6 +61,11 @@ def all_cases():
                         "gbytes_per_second", cores, family, quick=family == 4 and size in (64, 16384, 131072),
                         higher_is_better=True,
                         limits={"downgraded": 0.85, "redirected": 1.3 if size >= 16384 else 0.85}))
+        for size in (16384, 65536):
+            cases.append(Case(
+                f"stream-{size_name(size)}-window-{cores}-ipv4", "stream",
+                ("--write-size", str(size), "--window", str(WINDOW), "--no-delay"), "GB/s", "gbytes_per_second", cores, 4,
+                higher_is_better=True, limits={"downgraded": 0.85, "redirected": 1.3}))
     cases.append(Case("stream-64KB-64conn-cross-core-ipv4", "stream", ("--connections", "64"), "GB/s",
                       "gbytes_per_second", "cross-core", 4, higher_is_better=True,
                       limits={"downgraded": 0.85, "redirected": 1.3}))

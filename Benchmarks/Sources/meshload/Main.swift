@@ -15,7 +15,7 @@ struct Main {
           rr      --request 64 --response 64            request and response, closed loop
                   --connections 1 --seconds 1 --warm-up 0.1
           stream  --write-size 64K --read-size 256K     one-way stream, verified by the server
-                  --connections 1 --no-delay --seconds 1
+                  --connections 1 --no-delay --window 0 --seconds 1
           crr     --request 64 --response 64            connect, request, response, close
                   --seconds 1 --warm-up 0.1
 
@@ -78,6 +78,7 @@ struct Main {
                 readSize: try options.integer("read-size", default: 256 << 10),
                 connections: max(1, try options.integer("connections", default: 1)),
                 noDelay: options.flag("no-delay"),
+                window: try options.integer("window", default: 0),
                 seconds: try options.seconds("seconds", default: 1))
             try options.finish()
             print(try load.run())
