@@ -58,6 +58,9 @@ struct sock {
 			int counter;
 		} rmem_alloc;
 	} sk_backlog;
+	struct {
+		int owned;
+	} sk_lock;
 	int sk_rcvlowat;
 	int sk_rcvbuf;
 	int sk_sndbuf;

@@ -102,6 +102,7 @@ static __noinline int join(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct
 	state->tx_redirected = 0;
 	state->messages = 0;
 	state->window_waiting = 0;
+	state->contended = 0;
 	state->sender = 0;
 	state->senders = MESH_SENDERS_ONE;
 	if (!MESH_ROLE_IS_SERVER(end->role))

@@ -18,6 +18,8 @@
 #define WINDOW_MESSAGES 256
 #define BACKLOG_HEADROOM (64 << 10)
 #define FIRST_WINDOW (64 << 10)
+#define LARGE_MESSAGE (8 << 10)
+#define CONTENDED_MESSAGES 64
 
 static __always_inline bool may_send(struct tcp_sock *tp)
 {
@@ -180,6 +182,13 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 			return MESH_REASON_SMALL_WRITES;
 		if (size < ctl->small_write)
 			state->window_waiting++;
+		/*
+		 * The kernel lets a sender sleep while the receiver copies out of its socket (bpf_tcp_ingress,
+		 * net/ipv4/tcp_bpf.c); TCP does not. On one processor the two do not meet.
+		 */
+		if (!others && size >= LARGE_MESSAGE && BPF_CORE_READ(peer, sk_lock.owned) &&
+		    ++state->contended >= CONTENDED_MESSAGES)
+			return MESH_REASON_LARGE_WRITES;
 	}
 	state->unread++;
 	state->unread_bytes += size;
@@ -193,6 +202,7 @@ static __always_inline __u8 receiver_refuses(struct mesh_sock *state, struct tcp
 			return MESH_REASON_SMALL_WRITES;
 		state->messages = 0;
 		state->window_waiting = 0;
+		state->contended = 0;
 		state->window_start_ns = now;
 	}
 	return MESH_REASON_NONE;

@@ -12,7 +12,7 @@ from harness.world import World
 
 MESHLOAD = root_of_repository() / "Benchmarks" / ".build" / "release" / "meshload"
 # Why a direction that was redirected went over to TCP.
-DOWNGRADES = ("high-water", "message-cap", "small-writes")
+DOWNGRADES = ("high-water", "message-cap", "small-writes", "large-writes")
 
 
 class Arm:

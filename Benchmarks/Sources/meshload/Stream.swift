@@ -89,7 +89,8 @@ struct Stream {
         guard window > 0 else { return sent }
         // What comes then is the server's verdict.
         for index in sockets.indices {
-            try wait(sockets[index], until: sent[index] / UInt64(window / 2) * UInt64(window / 2), &halves[index], rest: 0)
+            try wait(
+                sockets[index], until: sent[index] / UInt64(window / 2) * UInt64(window / 2), &halves[index], rest: 0)
         }
         return sent
     }

@@ -98,6 +98,7 @@ enum mesh_reason {
 	MESH_REASON_PEER_CLOSED = 49,
 	MESH_REASON_LEFT_MAP = 50,        /* the peer's direction is TCP, this end left the sockhash */
 	MESH_REASON_SHORT_LIVED = 51,     /* the port sees a rush of short connections: joining costs more than it gains */
+	MESH_REASON_LARGE_WRITES = 52,    /* a stream whose sender waits for a receiver on another processor */
 	/* counters that are not a decision on one connection */
 	MESH_STAT_CONNECT = 64,           /* connects of enrolled pods */
 	MESH_STAT_TRANSLATED = 65,        /* of those, to a service address */
@@ -437,7 +438,8 @@ struct mesh_sock {
 	__u8 flags;
 	__u8 senders;        /* enum mesh_senders */
 	__u8 headroom_kib;   /* that its receiver may hold in any case */
-	__u8 zero[2];
+	__u8 contended;      /* large messages of the current window that met a receiver at work */
+	__u8 zero;
 	__u32 sender;        /* thread that has redirected last */
 	__u32 latched_seq;
 	__u32 generation;

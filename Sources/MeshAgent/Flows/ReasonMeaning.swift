@@ -41,6 +41,7 @@ enum ReasonMeaning {
         MESH_REASON_PEER_CLOSED.rawValue: "directions on TCP: the peer has closed",
         MESH_REASON_LEFT_MAP.rawValue: "directions on TCP: the other direction is, and this end left the sockhash",
         MESH_REASON_SHORT_LIVED.rawValue: "directions on TCP: a rush of short connections",
+        MESH_REASON_LARGE_WRITES.rawValue: "directions on TCP: a stream of large writes between two processors",
         MESH_STAT_CONNECT.rawValue: "connects of enrolled pods",
         MESH_STAT_TRANSLATED.rawValue: "of those, to a service address",
         MESH_STAT_PASSIVE.rawValue: "connections accepted by enrolled pods",

@@ -47,6 +47,7 @@ enum ReasonName {
         MESH_REASON_PEER_CLOSED.rawValue: "peer-closed",
         MESH_REASON_LEFT_MAP.rawValue: "left-map",
         MESH_REASON_SHORT_LIVED.rawValue: "short-lived",
+        MESH_REASON_LARGE_WRITES.rawValue: "large-writes",
         MESH_STAT_CONNECT.rawValue: "connects",
         MESH_STAT_TRANSLATED.rawValue: "translated",
         MESH_STAT_PASSIVE.rawValue: "accepted",
