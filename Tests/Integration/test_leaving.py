@@ -6,6 +6,7 @@ import pytest
 from harness import manifests
 from harness.manifests import app, network_policy
 from harness.meshed import Meshed
+from harness.node import UNREAD
 from harness.world import eventually
 
 STREAM = 24 << 20
@@ -85,7 +86,7 @@ def test_a_busy_connection_goes_on(node, policy, family, leavers):
 def test_bytes_that_nobody_has_read_are_not_lost(node, policy, family, leavers):
     """They were redirected, and wait at the receiver while its pod leaves."""
     client, server = node.connect(family)
-    sent = client.pour(1 << 20), server.pour(1 << 20)
+    sent = client.pour(UNREAD), server.pour(UNREAD)
     enrol(node, *sorted(set("abc") - set(leavers)))
     assert (server.drain(sent[0]), client.drain(sent[1])) == sent
     client.send(b"after")

@@ -14,6 +14,7 @@ from harness.agent import binary
 from harness.kernel import Generation, pins
 from harness.manifests import app, network_policy
 from harness.meshed import Meshed
+from harness.node import UNREAD
 from harness.processes import PATIENCE, is_running, spawn
 from harness.remote import Peer
 from harness.world import eventually
@@ -69,8 +70,8 @@ def test_kill_9_again_and_again_under_traffic(node):
     sent = 0
     for _ in range(6):
         node.agent.kill()
-        sent += client.pour(1 << 20, position=sent)
-        assert server.drain(1 << 20, position=sent - (1 << 20)) == 1 << 20
+        sent += client.pour(UNREAD, position=sent)
+        assert server.drain(UNREAD, position=sent - UNREAD) == UNREAD
         node.agent.start(wait=False)
         for _ in range(25):
             assert node.outcome("c", "b", 8080) == "ECONNREFUSED"
@@ -194,7 +195,7 @@ def stop_peers(node):
 def test_uninstall_drains_redirected_bytes(node):
     """Bytes that were redirected and not read yet are not lost by the removal."""
     client, server = node.connect()
-    sent = client.pour(1 << 20)
+    sent = client.pour(UNREAD)
     words = ["uninstall", "--cgroup", node.agent.cgroup, "--bpffs", node.agent.bpffs]
     removing = subprocess.Popen([str(word) for word in node.agent.ctl_argv(*words)], stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE)

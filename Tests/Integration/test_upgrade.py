@@ -9,6 +9,7 @@ import pytest
 
 from harness.manifests import app, network_policy
 from harness.meshed import Meshed
+from harness.node import UNREAD
 from harness.processes import PATIENCE, run, stop
 from harness.remote import PeerFailed
 from harness.world import eventually
@@ -90,7 +91,7 @@ def test_a_new_layout_takes_over_under_traffic(node, server):
     assert far.recv(100) == b"redirected"
     assert node.paths(client)[0][0] == "redirect"
     unread, reader = node.connect()
-    position = unread.pour(1 << 20)
+    position = unread.pour(UNREAD // 2)
     node.peer("c")  # started while there is an agent
     allowed, denied = Asking(node, "ok", "a", "b", PORT), Asking(node, "ECONNREFUSED", "c", "b", PORT)
     node.agent.kill()
@@ -104,8 +105,8 @@ def test_a_new_layout_takes_over_under_traffic(node, server):
     eventually(lambda: not any((node.agent.bpffs / old / "links").iterdir()), what="the end of the old programs")
     time.sleep(1.5)
     assert (node.agent.bpffs / old).exists(), "bytes wait unread in the old sockhash"
-    assert unread.pour(1 << 16, position=position) == 1 << 16
-    assert reader.drain(position + (1 << 16)) == position + (1 << 16)
+    assert unread.pour(UNREAD // 2, position=position) == UNREAD // 2
+    assert reader.drain(UNREAD) == UNREAD
     eventually(lambda: versions(node.agent) == [current], what="the end of the old layout")
     assert allowed.end() == [] and allowed.count > 20
     assert denied.end() == [] and denied.count > 20

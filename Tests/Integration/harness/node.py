@@ -23,6 +23,8 @@ _CLONE_NEWNET = 0x40000000
 # Deterministic and fast: the kernel's own buffer limits whatever this machine's are (the agent's high-water mark is
 # their sum), no ports held by TIME_WAIT, fast open both ways.
 TCP_RMEM_MAX, TCP_WMEM_MAX = 6 << 20, 4 << 20
+# Bytes that stay redirected though nobody reads them: what the buffers of a server's socket take.
+UNREAD = 100_000
 _BUFFERS = (f"net/ipv4/tcp_rmem=4096 131072 {TCP_RMEM_MAX}", f"net/ipv4/tcp_wmem=4096 16384 {TCP_WMEM_MAX}")
 _SYSCTLS = (
     *_BUFFERS,

@@ -11,7 +11,7 @@ from .processes import run
 _SHOW = {"status": [], "workloads": ["--all"], "services": [], "routes": [], "connections": [], "flows": [],
          "metrics": ["--raw"], "identity": [], "policy get": [], "ca show": [], "policy explain": None}
 _OTHERS = {"help", "check", "version", "run", "uninstall", "policy apply", "policy delete", "policy diff", "policy rollback",
-           "ca init", "ca rotate", "ca serve", "ca token"}
+           "ca init", "ca revoke", "ca rotate", "ca serve", "ca token"}
 
 
 @functools.cache
