@@ -41,10 +41,15 @@ def streamed(world, meshload):
 
 
 def test_between_two_processors_large_writes_go_by_tcp(world, streamed):
-    """The kernel lets the sender of a redirected message wait while the receiver copies the one before."""
-    before = counters(world)
-    assert streamed(1, PORT)["bytes"] > 10 << 20
-    assert left(before, counters(world)) == ({"large-writes"} if world.redirects else set())
+    """The kernel lets the sender of a redirected message wait while the receiver copies the one before. Whether the two
+    meet that often is chance: now and then a stream stays as it is."""
+    before, why = counters(world), set()
+    for number in range(8 if world.redirects else 1):
+        assert streamed(1, PORT + 40 * number)["bytes"] > 10 << 20
+        why = left(before, counters(world))
+        if why:
+            break
+    assert why == ({"large-writes"} if world.redirects else set())
 
 
 def test_on_one_processor_they_are_redirected(world, streamed):
