@@ -71,8 +71,15 @@ public struct Certificate: ~Copyable, @unchecked Sendable {
 
     /// A time that OpenSSL cannot read is the beginning: such a certificate has expired.
     private static func time(_ time: UnsafePointer<ASN1_TIME>?) -> UnixTime {
+        time.flatMap { UnixTime($0) } ?? UnixTime(seconds: 0)
+    }
+}
+
+extension UnixTime {
+    /// - Returns: `nil` for a time that OpenSSL cannot read.
+    init?(_ time: UnsafePointer<ASN1_TIME>) {
         var parts = tm()
-        guard ASN1_TIME_to_tm(time, &parts) == 1 else { return UnixTime(seconds: 0) }
-        return UnixTime(seconds: Int64(timegm(&parts)))
+        guard ASN1_TIME_to_tm(time, &parts) == 1 else { return nil }
+        self.init(seconds: Int64(timegm(&parts)))
     }
 }

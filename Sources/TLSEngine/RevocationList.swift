@@ -38,11 +38,7 @@ final class RevocationList: @unchecked Sendable {
     deinit { X509_CRL_free(crl) }
 
     /// When the issuer's next list was to come; `nil` if it does not say.
-    var nextUpdate: UnixTime? {
-        var parts = tm()
-        guard let time = X509_CRL_get0_nextUpdate(crl), ASN1_TIME_to_tm(time, &parts) == 1 else { return nil }
-        return UnixTime(seconds: Int64(timegm(&parts)))
-    }
+    var nextUpdate: UnixTime? { X509_CRL_get0_nextUpdate(crl).flatMap { UnixTime($0) } }
 
     /// Whether the list is of this issuer and names the certificate. One that is out of date counts all the same: what
     /// was taken back stays so. The signature is checked last, as few certificates come so far.
