@@ -91,6 +91,10 @@ private struct OwnedContext: ~Copyable {
         guard SSL_CTX_set_ciphersuites(context, profile.cipherSuites) == 1 else {
             throw TLSError("choose cipher suites \(profile.cipherSuites)", otherwise: "this OpenSSL does not have them")
         }
+        for name in profile.cipherSuites.split(separator: ":") where !TLSSuite.isMade(name) {
+            throw TLSError(
+                "choose cipher suites \(profile.cipherSuites)", reason: "records of \(name) are not made here")
+        }
         guard mesh_ssl_ctx_set_groups(context, profile.groups) == 1 else {
             throw TLSError("choose groups \(profile.groups)", otherwise: "this OpenSSL does not have them")
         }

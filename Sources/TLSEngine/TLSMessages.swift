@@ -52,11 +52,13 @@ public struct TLSMessages: Sendable {
     private var headerCount = 0
     /// Bytes of a ticket that have not come.
     private var skipped = 0
+    /// The one byte of a KeyUpdate has not come.
+    private var awaitsRequest = false
 
     /// - Parameter isServer: Whether it is a client that sends.
     public init(isServer: Bool) { self.isServer = isServer }
 
-    private var isAmidAMessage: Bool { headerCount > 0 || skipped > 0 }
+    private var isAmidAMessage: Bool { headerCount > 0 || skipped > 0 || awaitsRequest }
 
     /// Takes note of bytes of the application. - Returns: Whether they may come now.
     @inline(__always)
@@ -94,6 +96,7 @@ public struct TLSMessages: Sendable {
     private mutating func takeMessages(_ content: UnsafeRawBufferPointer) throws(TLSViolation) -> Effect {
         var rest = content[...]
         while !rest.isEmpty {
+            if awaitsRequest { return try takeRequest(rest) }
             if skipped > 0 {
                 let count = min(skipped, rest.count)
                 skipped -= count
@@ -114,15 +117,22 @@ public struct TLSMessages: Sendable {
                 }
                 skipped = Int(length)
             case Self.keyUpdate:
-                // RFC 8446 section 5.1: a key changes where a record ends.
-                guard length == 1, rest.count == 1, let request = rest.first else {
-                    throw .broken(.unexpectedMessage, "a KeyUpdate of \(length) bytes does not end its record")
-                }
-                guard request <= 1 else { throw .broken(.illegalParameter, "a KeyUpdate asks for \(request)") }
-                return .newKey(isAsked: request == 1)
+                guard length == 1 else { throw .broken(.decodeError, "a KeyUpdate has \(length) bytes") }
+                awaitsRequest = true
             default: throw .broken(.unexpectedMessage, "a message is of type \(type)")
             }
         }
         return .nothing
+    }
+
+    /// The byte of a KeyUpdate (RFC 8446 section 4.6.3).
+    private mutating func takeRequest(_ rest: Slice<UnsafeRawBufferPointer>) throws(TLSViolation) -> Effect {
+        // RFC 8446 section 5.1: a key changes where a record ends.
+        guard rest.count == 1, let request = rest.first else {
+            throw .broken(.unexpectedMessage, "a KeyUpdate does not end its record")
+        }
+        guard request <= 1 else { throw .broken(.illegalParameter, "a KeyUpdate asks for \(request)") }
+        awaitsRequest = false
+        return .newKey(isAsked: request == 1)
     }
 }

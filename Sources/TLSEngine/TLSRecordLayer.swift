@@ -19,6 +19,8 @@ struct TLSRecordLayer: ~Copyable {
     private var isClosed = false
     /// Nothing is said after a failure but the alert for it.
     private var hasFailed = false
+    /// Of the failure: there was no room for it.
+    private var owedAlert: TLSAlert?
     private let recordsPerKey: UInt64
     /// Decrypted, and did not fit where it was to go.
     private var held: ArraySlice<UInt8> = []
@@ -68,11 +70,12 @@ struct TLSRecordLayer: ~Copyable {
         }
     }
 
-    /// Says that nothing follows. - Returns: Whether there was room for it.
+    /// Says that nothing follows, or why the connection has failed. - Returns: Whether there was room for it.
     mutating func close(_ wire: inout TLSWire) -> Bool {
-        if isClosed || hasFailed { return true }
-        guard say(.closeNotify, to: &wire) else { return false }
+        if isClosed || hasFailed && owedAlert == nil { return true }
+        guard say(owedAlert ?? .closeNotify, to: &wire) else { return false }
         isClosed = true
+        owedAlert = nil
         return true
     }
 
@@ -117,7 +120,7 @@ struct TLSRecordLayer: ~Copyable {
         return .endOfStream
     }
 
-    /// Tells the peer why. - Returns: The words for it.
+    /// Tells the peer why; without room for it, in ``close(_:)``. - Returns: The words for it.
     mutating func fail(_ failure: TLSViolation, _ wire: inout TLSWire) -> TLSError {
         ERR_clear_error()
         defer { hasFailed = true }
@@ -126,7 +129,7 @@ struct TLSRecordLayer: ~Copyable {
         // OpenSSL's words, which people look for.
         case .endOfInput: return TLSError("read", reason: "unexpected eof while reading")
         case .broken(let alert, let reason):
-            _ = say(alert, to: &wire)
+            if !say(alert, to: &wire) { owedAlert = alert }
             return TLSError("read", reason: reason)
         }
     }

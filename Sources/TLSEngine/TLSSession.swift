@@ -26,8 +26,8 @@ struct TLSSessionState: ~Copyable {
 /// One end of a TLS 1.3 connection between two SPIFFE identities, without I/O.
 ///
 /// Each call is lent memory with what was received and room for what is to be sent (``TLSWire``), and says how far it
-/// came. Belongs to one thread. After an error it is of no more use; what the last call has produced, an alert, may be
-/// sent.
+/// came. Belongs to one thread. After an error it is of no more use but for ``close(_:)``; what the last call has produced,
+/// an alert, may be sent.
 ///
 /// OpenSSL shakes hands. Its state, 20 KB, is freed when that is done, and ``TLSRecordLayer`` makes and reads records with
 /// the keys that were agreed on.
@@ -192,7 +192,8 @@ public struct TLSSession: ~Copyable {
         return .transferred(count)
     }
 
-    /// Says that nothing follows (close_notify). What the peer still sends can be read.
+    /// Says that nothing follows (close_notify), and what the peer still sends can be read; or why reading has failed, if the
+    /// wire had no room for it then.
     ///
     /// - Returns: ``Handshake/done``, or ``Handshake/needsOutput`` to come again.
     public mutating func close(_ wire: inout TLSWire) throws(TLSError) -> Handshake {

@@ -27,6 +27,12 @@ struct TLSSuite {
         secretBytes = Int(EVP_MD_get_size(digest))
     }
 
+    /// - Parameter name: OpenSSL's, as in ``TLSProfile/cipherSuites``.
+    /// - Returns: Whether we make records of the suite. The suites of CCM are none of them.
+    static func isMade(_ name: Substring) -> Bool {
+        ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"].contains(name)
+    }
+
     /// Found once for the process: OpenSSL would look for them each time.
     private struct Ciphers: @unchecked Sendable {
         /// Never changes after it was made, and nor does what it has.

@@ -58,10 +58,12 @@ import Testing
 
         /// - Returns: Whether the peer has said its end.
         @discardableResult
-        func receive(_ bytes: [UInt8], space: Int = 20_000, hasEnded: Bool = false) throws -> Bool {
+        func receive(
+            _ bytes: [UInt8], space: Int = 20_000, hasEnded: Bool = false, room: Int = 200
+        ) throws -> Bool {
             var (consumed, isOver) = (0, false)
             var buffer = [UInt8](repeating: 0, count: space)
-            var output = [UInt8](repeating: 0, count: 200)
+            var output = [UInt8](repeating: 0, count: room)
             var failure: TLSError?
             bytes.withUnsafeBytes { input in
                 output.withUnsafeMutableBytes { output in
@@ -85,6 +87,17 @@ import Testing
 
         /// What `receive` did not use.
         var left: [UInt8] = []
+
+        func close() -> [UInt8] {
+            var output = [UInt8](repeating: 0, count: 200)
+            let count = output.withUnsafeMutableBytes { output in
+                var wire = TLSWire(input: UnsafeRawBufferPointer(start: nil, count: 0), output: output)
+                let hasRoom = layer.close(&wire)
+                #expect(hasRoom)
+                return wire.produced
+            }
+            return Array(output[..<count])
+        }
 
         func write(_ bytes: [UInt8]) -> [UInt8] {
             var output = [UInt8](repeating: 0, count: bytes.count + 200)
@@ -225,6 +238,22 @@ import Testing
         #expect(server.write([9]).count == 23)
     }
 
+    /// A message may be in several records (RFC 8446 section 5.1); the key changes behind the last.
+    @Test(arguments: 1...4)
+    func keyUpdatesInTwoRecords(_ front: Int) throws {
+        let (server, client) = (try End(isServer: true), try Forger())
+        let update: [UInt8] = [24, 0, 0, 1, 1]
+        try server.receive(client.record(22, Array(update[..<front])) + client.record(22, Array(update[front...])))
+        client.renew()
+        try server.receive(client.record(23, [1]))
+        #expect(server.plain == [1])
+        #expect(server.write([9]).count == 27 + 23)
+        // What is left of it may not have company.
+        let records = try Forger()
+        let two = [records.record(22, Array(update[..<front])), records.record(22, Array(update[front...]) + [24])]
+        #expect(try refusal(two).alert == 10)
+    }
+
     /// A server may send some, in pieces of any size (RFC 8446 section 4.6.1).
     @Test(arguments: [1, 2, 3, 5, 30, 1000])
     func ticketsAreNotLookedAt(_ piece: Int) throws {
@@ -302,12 +331,22 @@ import Testing
             (20, [1], 10), (24, [1], 10), (22, [], 10), (22, [1, 0, 0, 0], 10), (22, [13, 0, 0, 1, 0], 10),
             (22, [20, 0, 0, 0], 10),
             // A ticket of a client; KeyUpdates of a wrong length, that ask for too much, that do not end their record.
-            (22, [4, 0, 0, 0], 10), (22, [24, 0, 0, 0], 10), (22, [24, 0, 0, 2, 0, 0], 10), (22, [24, 0, 0, 1, 2], 47),
-            (22, [24, 0, 0, 1, 0, 24, 0, 0, 1, 0], 10), (22, [24, 0, 0, 1], 10),
+            (22, [4, 0, 0, 0], 10), (22, [24, 0, 0, 0], 50), (22, [24, 0, 0, 2, 0, 0], 50), (22, [24, 0, 0, 1, 2], 47),
+            (22, [24, 0, 0, 1, 0, 24, 0, 0, 1, 0], 10),
             (21, [], 50), (21, [1], 50), (21, [1, 0, 0], 50),
         ] as [(UInt8, [UInt8], UInt8)])
     func contents(_ type: UInt8, _ content: [UInt8], _ alert: UInt8) throws {
         #expect(try refusal([Forger().record(type, content)]).alert == alert)
+    }
+
+    @Test func aFailureIsToldWhenThereIsRoom() throws {
+        let end = try End(isServer: true)
+        let record = try Forger().record(24, [1])
+        #expect(throws: TLSError.self) { try end.receive(record, room: 10) }
+        #expect(end.sent.isEmpty)
+        let told = try #require(throws: TLSError.self) { try End(isServer: false).receive(end.close()) }
+        #expect(told.isPeersAlert && told.reason == "sslv3 alert unexpected message")
+        #expect(end.close().isEmpty)
     }
 
     @Test func nothingComesAmidAMessage() throws {
@@ -315,6 +354,9 @@ import Testing
             let server = try Forger(asServer: true)
             let records = [server.record(22, [4, 0]), server.record(type, content)]
             #expect(try refusal(records, isServer: false).alert == 10)
+            let client = try Forger()
+            let update = [client.record(22, [24, 0, 0, 1]), client.record(type, content)]
+            #expect(try refusal(update).alert == 10)
         }
         let server = try Forger(asServer: true)
         #expect(try refusal([server.record(22, [4, 2, 0, 1])], isServer: false).alert == 50)

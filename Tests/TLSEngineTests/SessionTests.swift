@@ -185,6 +185,11 @@ import Testing
                 "choose groups X25519:nonsense"
             ),
             (TLSProfile(groups: "X25519", cipherSuites: "AES128-SHA"), "choose cipher suites AES128-SHA"),
+            // OpenSSL has it; records are ours.
+            (
+                TLSProfile(groups: "X25519", cipherSuites: "TLS_AES_128_CCM_SHA256"),
+                "choose cipher suites TLS_AES_128_CCM_SHA256"
+            ),
             (
                 TLSProfile(groups: "X25519", cipherSuites: "TLS_AES_128_GCM_SHA256", signatures: "nonsense"),
                 "choose signatures nonsense"

@@ -25,7 +25,7 @@ def parse(arguments):
     parser.add_argument("--cases", default="*", help="names with wildcards, separated by commas: 'rr-*,crr-*'")
     parser.add_argument("--arms", default=",".join(arms_module.ARMS), help="plain is always among them")
     parser.add_argument("--blocks", type=int, help="blocks of each case (10, quick 4)")
-    parser.add_argument("--most-blocks", type=int, help="of a case whose ratio is too near its limit to tell (40, quick 4)")
+    parser.add_argument("--most-blocks", type=int, help="of a case whose ratio is too near its limit to tell (100, quick 4)")
     parser.add_argument("--seconds", type=float, help="seconds of each run (0.3, quick 0.15)")
     parser.add_argument("--output", type=Path, help="JSON file (docs/benchmarks/same-node.json, quick: none)")
     parser.add_argument("--check", action="store_true", help="exit 1 if a limit is missed")
@@ -50,7 +50,7 @@ def main(arguments=None):
     if not selected:
         sys.exit(f"no case is called {options.cases}; --list prints them")
     count = options.blocks or (4 if options.quick else 10)
-    most = max(count, options.most_blocks or (4 if options.quick else 40))
+    most = max(count, options.most_blocks or (4 if options.quick else 100))
     seconds = options.seconds or (0.15 if options.quick else 0.3)
     names = [name for name in arms_module.ARMS if name == "plain" or name in options.arms.split(",")]
     started = time.monotonic()

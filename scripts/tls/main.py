@@ -40,7 +40,7 @@ def fuzzing(mesh, port, options):
     port.fuzz(150, options.seed)
     before = own_memory(pid)
     port.fuzz(options.connections, options.seed + 1)
-    print(f"{options.connections} connections with something wrong in the first record, or in an encrypted one")
+    print(f"{options.connections} connections with something wrong in the first record, in an encrypted one, or in an encrypted message")
     if mesh.there.proxy.serving() != pid:
         wrong.append("the proxy was started anew")
     elif (growth := own_memory(pid) - before) > GROWTH:

@@ -34,6 +34,8 @@ extension HBONEEngine {
         /// Nothing more will be read; what is left is sent.
         case ended
         case lost(HBONEReason, String?)
+        /// What the peer has sent is not as it should be: the peer is told so.
+        case refused(String)
     }
 
     /// The handshake is done: HTTP/2 begins.
@@ -64,10 +66,14 @@ extension HBONEEngine {
         connection.pointee.isQueued = true
         let received = read(connection, session)
         var sent = Turn.done
-        if case .lost = received {} else { sent = flush(connection, session) }
+        switch received {
+        case .lost, .refused: break
+        case .done, .again, .ended: sent = flush(connection, session)
+        }
         connection.pointee.isQueued = wasQueued
         connection.pointee.secure.relax(&buffers)
         if case .lost(let reason, let detail) = received { return close(connection, reason, detail) }
+        if case .refused(let detail) = received { return end(connection, .connectionLost, detail) }
         if case .lost(let reason, let detail) = sent { return close(connection, reason, detail) }
         if case .ended = received {
             guard let failure = session._withUnsafeGuaranteedRef({ $0.failure }) else {
@@ -100,7 +106,9 @@ extension HBONEEngine {
             switch input.state {
             case .nothing: if input.bytes.isEmpty { return .done }
             case .ended: return .ended
-            case .failed(let error): return .lost(.connectionLost, error.description)
+            case .failed(let error):
+                return error.isPeersAlert
+                    ? .lost(.connectionLost, error.description) : .refused(error.description)
             case .broken: return .lost(.connectionLost, "the peer ended the connection without saying so")
             case .noMemory: return .lost(.outOfMemory, nil)
             }

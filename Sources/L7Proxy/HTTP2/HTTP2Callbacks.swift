@@ -12,7 +12,6 @@ enum HTTP2Callbacks {
         }
         nghttp2_session_callbacks_set_on_begin_headers_callback(table, onBeginHeaders)
         nghttp2_session_callbacks_set_on_header_callback(table, onHeader)
-        nghttp2_session_callbacks_set_on_invalid_header_callback(table, onInvalidHeader)
         nghttp2_session_callbacks_set_on_frame_recv_callback(table, onFrame)
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table, onInvalidFrame)
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table, onData)
@@ -77,18 +76,6 @@ enum HTTP2Callbacks {
         return 0
     }
 
-    /// nghttp2 would leave such a field out; but a message with one is malformed (RFC 9113 section 8.2.1).
-    private static let onInvalidHeader: nghttp2_on_invalid_header_callback = { _, _, _, _, _, _, _, lent in
-        if let slot = HTTP2Callbacks.core(lent).pointee.current {
-            if slot.pointee.hasFinalHead {
-                slot.pointee.trailers.fail(.invalidHTTP2Message)
-            } else {
-                slot.pointee.head.fail(.invalidHTTP2Message)
-            }
-        }
-        return 0
-    }
-
     private static let onFrame: nghttp2_on_frame_recv_callback = { _, frame, lent in
         let core = HTTP2Callbacks.core(lent)
         guard let frame else { return 0 }
@@ -103,7 +90,7 @@ enum HTTP2Callbacks {
             guard header.flags & endStream != 0, let slot = core.pointee.stream(header.stream_id),
                 slot.pointee.isReported, !slot.pointee.isBroken
             else { return 0 }
-            core.pointee.events.append(.end(HTTP2Stream(slot)))
+            core.pointee.finishContent(slot)
         case NGHTTP2_GOAWAY:
             let goAway = frame.pointee.goaway
             core.pointee.events.append(
@@ -145,6 +132,7 @@ enum HTTP2Callbacks {
         guard let slot = core.pointee.stream(id), slot.pointee.isReported, !slot.pointee.isBroken else {
             return nghttp2_session_consume(session, id, count)
         }
+        guard core.pointee.takeContent(count, of: slot) else { return nghttp2_session_consume(session, id, count) }
         slot.pointee.unconsumed &+= count
         core.pointee.events.append(.data(HTTP2Stream(slot), UnsafeRawBufferPointer(start: bytes, count: count)))
         return 0

@@ -8,12 +8,17 @@ extension HTTP2Core {
     /// The longest DATA frame header.
     static let frameHeaderLength = 9
 
-    /// A header block is whole, and nghttp2 has found nothing wrong with it.
+    /// A header block is whole.
     mutating func finishBlock(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, ended: Bool) {
         if slot.pointee.hasFinalHead {
             // RFC 9113 section 8.5: only DATA comes through a tunnel.
             if slot.pointee.method == .connect { return refuse(slot, .bodyOfConnect, ended: ended) }
-            if let defect = slot.pointee.trailers.finishTrailers() { return refuse(slot, defect, ended: ended) }
+            // Section 8.1: trailers end the message, whose content is whole (section 8.1.1).
+            let wrong: MalformedMessage? =
+                !ended ? .invalidHTTP2Message : slot.pointee.contentLeft > 0 ? .invalidContentLength : nil
+            if let defect = slot.pointee.trailers.finishTrailers() ?? wrong {
+                return refuse(slot, defect, ended: ended)
+            }
             events.append(.trailers(HTTP2Stream(slot)))
             return
         }
@@ -22,7 +27,13 @@ extension HTTP2Core {
                 return refuse(slot, defect, ended: ended)
             }
             let head = slot.pointee.head.request
+            // RFC 8441 section 3: only where we have said that we take it.
+            if head.options.contains(.extendedConnect), !limits.takesExtendedConnect {
+                return refuse(slot, .invalidPseudoField, ended: ended)
+            }
             slot.pointee.method = head.options.contains(.extendedConnect) ? .connect : head.method
+            // RFC 9113 section 8.5: DATA behind CONNECT is the tunnel's.
+            slot.pointee.expectContent(slot.pointee.method == .connect ? .tunnel : head.framing)
             slot.pointee.hasFinalHead = true
             slot.pointee.isReported = true
             events.append(.request(HTTP2Stream(slot), endOfStream: ended))
@@ -32,11 +43,39 @@ extension HTTP2Core {
             return refuse(slot, defect, ended: ended)
         }
         if slot.pointee.head.response.isInterim {
+            // RFC 9113 section 8.1: the final one is still to come.
+            if ended { return refuse(slot, .invalidHTTP2Message, ended: true) }
             events.append(.interim(HTTP2Stream(slot)))
             return
         }
+        slot.pointee.expectContent(slot.pointee.head.response.framing)
         slot.pointee.hasFinalHead = true
         events.append(.response(HTTP2Stream(slot), endOfStream: ended))
+    }
+
+    /// Takes note of content of the peer's. - Returns: Whether it may come (RFC 9113 sections 8.1 and 8.1.1); else the stream
+    /// is reset.
+    @inline(__always)
+    mutating func takeContent(_ count: Int, of slot: UnsafeMutablePointer<HTTP2StreamSlot>) -> Bool {
+        guard slot.pointee.hasFinalHead else {
+            refuse(slot, .invalidHTTP2Message, ended: false)
+            return false
+        }
+        guard slot.pointee.contentLeft >= 0 else { return true }
+        slot.pointee.contentLeft &-= Int64(count)
+        guard slot.pointee.contentLeft < 0 else { return true }
+        refuse(slot, .invalidContentLength, ended: false)
+        return false
+    }
+
+    /// The peer's message has ended with its content.
+    @inline(__always)
+    mutating func finishContent(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>) {
+        guard slot.pointee.hasFinalHead, slot.pointee.contentLeft <= 0 else {
+            let isEarly = !slot.pointee.hasFinalHead
+            return refuse(slot, isEarly ? .invalidHTTP2Message : .invalidContentLength, ended: true)
+        }
+        events.append(.end(HTTP2Stream(slot)))
     }
 
     /// The payload of the PING that follows the notice of an end.

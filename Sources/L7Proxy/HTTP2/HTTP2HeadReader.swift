@@ -6,11 +6,13 @@
 /// router, policy and writers need not know by which protocol a message came, and a writer of HTTP/1 copies runs of
 /// lines as it does for HTTP/1. Cookie crumbs are joined (section 8.2.3).
 ///
-/// nghttp2 has checked each name and value before (section 8.2.1): names are lower-case tokens, values hold no control
-/// character and no whitespace at their ends. What HTTP/1 would be strict about is checked here again or besides.
+/// Names are lower-case tokens, and values hold no control character and no whitespace at their ends (section 8.2.1): nghttp2
+/// has decoded them and nothing else. What HTTP/1 would be strict about is checked besides.
 struct HTTP2HeadReader: ~Copyable {
     enum Kind: Equatable {
         case request, response, trailers
+        /// Trailers that we send: names may be of any case, and were checked where they come from.
+        case outgoingTrailers
     }
 
     /// Bytes that may be read, but mean nothing, after the last one: words are compared, not bytes.
@@ -118,7 +120,6 @@ struct HTTP2HeadReader: ~Copyable {
         fields.removeAll()
     }
 
-    /// What nghttp2 has found wrong.
     mutating func fail(_ reason: MalformedMessage) {
         if defect == nil { defect = reason }
     }
@@ -128,8 +129,9 @@ struct HTTP2HeadReader: ~Copyable {
     /// - Parameter neverIndexed: The sender forbids to put it into a compression table (RFC 7541 section 7.1.3).
     mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool) {
         listBytes &+= name.count &+ value.count &+ 32
-        guard defect == nil, let text = name.baseAddress else { return }
+        guard defect == nil else { return }
         guard listBytes <= listLimit else { return fail(.headTooLarge) }
+        guard let text = name.baseAddress, !name.isEmpty else { return fail(.invalidHTTP2Message) }
         if text.load(as: UInt8.self) == ASCII.colon {
             addPseudo(name, value)
         } else {
@@ -146,6 +148,9 @@ struct HTTP2HeadReader: ~Copyable {
         }
         guard nameLength <= Self.nameLimit else { return fail(.fieldNameTooLong) }
         let known = fields.index.recognise(name, nameLength)
+        guard kind == .outgoingTrailers || Self.isName(name, nameLength, known) && Self.isValue(value) else {
+            return fail(.invalidHTTP2Message)
+        }
         let start = count
         reserve(nameLength &+ value.count &+ 4)
         append(UnsafeRawBufferPointer(start: name, count: nameLength))
@@ -157,13 +162,35 @@ struct HTTP2HeadReader: ~Copyable {
             valueOffset: UInt32(truncatingIfNeeded: start &+ nameLength &+ 2),
             valueLength: UInt32(truncatingIfNeeded: value.count), nameLength: UInt16(truncatingIfNeeded: nameLength),
             name: known, marks: neverIndexed ? [.canonical, .neverIndexed] : .canonical)
-        if kind == .trailers {
+        if kind == .trailers || kind == .outgoingTrailers {
+            if kind == .trailers, FieldNameSet.ofConnection.contains(known) { return fail(.connectionField) }
             if FieldNameSet.refusedInTrailers.contains(known) { return fail(.forbiddenTrailer) }
             if FieldNameSet.droppedInTrailers.contains(known) { field.marks.insert(.dropped) }
         } else if let wrong = check(field) {
             return fail(wrong)
         }
         guard fields.append(field) else { return fail(.tooManyFields) }
+    }
+
+    /// RFC 9113 section 8.2.1: a token in lower case.
+    ///
+    /// - Parameter known: As which it was recognised.
+    @inline(__always)
+    private static func isName(_ name: UnsafeRawPointer, _ length: Int, _ known: FieldName) -> Bool {
+        if known != .other { return FieldNameIndex.isLowerCase(name, length) }
+        for offset in 0..<length {
+            let byte = (name + offset).load(as: UInt8.self)
+            guard ASCII.isToken(byte), ASCII.lowercased(byte) == byte else { return false }
+        }
+        return true
+    }
+
+    /// RFC 9113 section 8.2.1. Of control characters HTTP/1 allows HTAB alone (RFC 9110 section 5.5).
+    @inline(__always)
+    private static func isValue(_ value: UnsafeRawBufferPointer) -> Bool {
+        guard let start = value.baseAddress, let first = value.first, let last = value.last else { return true }
+        return !ASCII.isBlank(first) && !ASCII.isBlank(last)
+            && ByteScanner.firstControl(start, from: 0, to: value.count) == value.count
     }
 
     /// What a known field says about the message, and whether it may be there at all.
@@ -173,6 +200,8 @@ struct HTTP2HeadReader: ~Copyable {
         // RFC 9113 section 8.2.2: the connection is not the message's affair in HTTP/2.
         case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: .connectionField
         case .te: ASCII.equal(field.valueRange.bytes(in: bytes), "trailers") ? note(field) : .connectionField
+        // Twice the same is no list here, as some make of it in HTTP/1 (RFC 9110 section 8.6).
+        case .contentLength: facts.options.contains(.hasContentLength) ? .invalidContentLength : note(field)
         case .cookie: countCookie()
         case .host: kind == .request ? note(field) : nil
         default: note(field)
@@ -226,7 +255,9 @@ struct HTTP2HeadReader: ~Copyable {
 
 extension HTTP2HeadReader {
     private mutating func addPseudo(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-        guard !pseudo.seen.contains(.regular), kind != .trailers else { return fail(.invalidPseudoField) }
+        guard !pseudo.seen.contains(.regular), kind == .request || kind == .response else {
+            return fail(.invalidPseudoField)
+        }
         if kind == .response {
             guard ASCII.equal(name, ":status") else { return fail(.invalidPseudoField) }
             return once(.status) ? addStatus(value) : ()

@@ -51,13 +51,18 @@ public struct HTTP2HeadWriter: ~Copyable {
     }
 
     /// Adds a field whose name and value are known to be valid.
+    ///
+    /// - Parameter isStatic: The name is in lower case, and in memory that stays: nghttp2 need not copy it.
     @inline(__always)
     mutating func append(
-        _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false
+        _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false,
+        isStatic: Bool = false
     ) {
         guard count < capacity else { return fail(.noRoom) }
         // nghttp2 reads only; its type is the one that it uses for what it writes, too.
-        let flags = neverIndexed ? NGHTTP2_NV_FLAG_NO_INDEX.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue
+        let flags =
+            (neverIndexed ? NGHTTP2_NV_FLAG_NO_INDEX.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue)
+            | (isStatic ? NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue)
         (list + count).initialize(
             to: nghttp2_nv(
                 name: Self.bytes(name), value: Self.bytes(value), namelen: name.count, valuelen: value.count,
@@ -65,9 +70,12 @@ public struct HTTP2HeadWriter: ~Copyable {
         count &+= 1
     }
 
+    /// - Parameter name: In lower case.
     @inline(__always)
-    mutating func append(_ name: StaticString, _ value: UnsafeRawBufferPointer) {
-        append(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value)
+    mutating func append(_ name: StaticString, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false) {
+        append(
+            UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value,
+            neverIndexed: neverIndexed, isStatic: true)
     }
 
     @inline(__always)
@@ -107,9 +115,12 @@ public struct HTTP2HeadWriter: ~Copyable {
         for position in 0..<fields.count {
             let field = fields.fields[position]
             if field.isDropped || FieldNameSet.rewritten.contains(field.name) { continue }
-            append(
-                field.nameRange.bytes(in: message), field.valueRange.bytes(in: message),
-                neverIndexed: field.marks.contains(.neverIndexed))
+            let (value, neverIndexed) = (field.valueRange.bytes(in: message), field.marks.contains(.neverIndexed))
+            if field.name == .other {
+                append(field.nameRange.bytes(in: message), value, neverIndexed: neverIndexed)
+            } else {
+                append(field.name.text, value, neverIndexed: neverIndexed)
+            }
         }
     }
 

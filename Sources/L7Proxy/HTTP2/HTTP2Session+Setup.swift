@@ -14,6 +14,9 @@ extension HTTP2Session {
         defer { nghttp2_option_del(options) }
         // Windows open when what filled them has been passed on, not when it has arrived.
         nghttp2_option_set_no_auto_window_update(options, 1)
+        // Messages are checked by the head readers and the core, which know more of them: what RFC 9113 sections 8.1 to 8.3
+        // and 8.5 refuse is refused there, once.
+        nghttp2_option_set_no_http_messaging(options, 1)
         nghttp2_option_set_max_reserved_remote_streams(options, 0)
         nghttp2_option_set_max_outbound_ack(options, limits.waitingAcknowledgements)
         nghttp2_option_set_max_settings(options, limits.settings)

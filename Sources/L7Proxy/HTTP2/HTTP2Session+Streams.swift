@@ -71,7 +71,7 @@ extension HTTP2Session {
         guard stream.isOpen else { return true }
         let slot = stream.slot
         precondition(slot.pointee.hasBody, "the head said that there is no body")
-        slot.pointee.outgoing.begin(.trailers)
+        slot.pointee.outgoing.begin(.outgoingTrailers)
         for position in 0..<trailers.count where !trailers.fields[position].isDropped {
             let field = trailers.fields[position]
             slot.pointee.outgoing.add(
@@ -92,7 +92,7 @@ extension HTTP2Session {
         guard stream.isOpen else { return true }
         let slot = stream.slot
         precondition(slot.pointee.hasBody, "the head said that there is no body")
-        slot.pointee.outgoing.begin(.trailers)
+        slot.pointee.outgoing.begin(.outgoingTrailers)
         add { name, value in
             let isValid =
                 ASCII.isToken(name)

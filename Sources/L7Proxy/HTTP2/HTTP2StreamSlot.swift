@@ -22,6 +22,8 @@ struct HTTP2StreamSlot: ~Copyable {
     var isClosed = false
     /// Its head, not an interim one, is whole: the next header block is a trailer section.
     var hasFinalHead = false
+    /// Bytes of the peer's content that are still to come by its `content-length`; -1 where nothing says how many.
+    var contentLeft: Int64 = -1
     /// Of the request; on a client's side to know what its response has for a body.
     var method = Method.other
     var nextFree: UnsafeMutablePointer<HTTP2StreamSlot>?
@@ -73,6 +75,15 @@ struct HTTP2StreamSlot: ~Copyable {
             && limits.methodBytes == other.methodBytes && limits.targetBytes == other.targetBytes
     }
 
+    /// What the peer's head says about the content behind it.
+    mutating func expectContent(_ framing: BodyFraming) {
+        switch framing {
+        case .none: contentLeft = 0
+        case .length(let count): contentLeft = Int64(clamping: count)
+        case .chunked, .untilClose, .tunnel: contentLeft = -1
+        }
+    }
+
     mutating func recycle() {
         id = 0
         generation &+= 1
@@ -85,6 +96,7 @@ struct HTTP2StreamSlot: ~Copyable {
         isOver = false
         isClosed = false
         hasFinalHead = false
+        contentLeft = -1
         method = .other
         context = 0
         unconsumed = 0

@@ -52,6 +52,25 @@ struct FieldNameIndex: Sendable {
         return .other
     }
 
+    /// Whether a name that was recognised stands as in ``FieldName/text``. Bit 5 is what may differ (see `same`): letters in
+    /// lower case, digits and `-` have it.
+    @inline(__always)
+    static func isLowerCase(_ text: UnsafeRawPointer, _ length: Int) -> Bool {
+        if length >= 8 {
+            let lower: UInt64 = 0x2020_2020_2020_2020
+            var all = (text + (length &- 8)).loadUnaligned(as: UInt64.self)
+            var offset = 0
+            while offset &+ 8 < length {
+                all &= (text + offset).loadUnaligned(as: UInt64.self)
+                offset &+= 8
+            }
+            return all & lower == lower
+        }
+        var all: UInt8 = 0x20
+        for offset in 0..<length { all &= (text + offset).load(as: UInt8.self) }
+        return all != 0
+    }
+
     @inline(__always)
     private static func hash(_ text: UnsafeRawPointer, _ length: Int) -> Int {
         var first: UInt32

@@ -33,6 +33,12 @@ extension FieldNameSet {
             .with(.upgrade).with(.http2Settings).with(.contentLength).with(.host)
     }
 
+    /// In HTTP/2 a message that has one of these is malformed (RFC 9113 section 8.2.2).
+    @inline(__always)
+    static var ofConnection: FieldNameSet {
+        FieldNameSet().with(.connection).with(.keepAlive).with(.proxyConnection).with(.transferEncoding).with(.upgrade)
+    }
+
     /// In a trailer section these are an attack, not a mistake: a next hop that merges trailers into the head would
     /// frame or route another message (RFC 9110 section 6.5.1, RFC 9112 section 7.1.2).
     @inline(__always)

@@ -209,7 +209,7 @@ struct SecureChannel: ~Copyable {
         } catch { return error }
     }
 
-    /// Adds close_notify to the output, if there is room for it.
+    /// Adds close_notify to the output, or the alert that says why reading has failed, if there is room for it.
     mutating func sayGoodbye(_ pool: inout BufferPool) {
         guard room(&pool) > 0 else { return }
         var wire = TLSWire(input: UnsafeRawBufferPointer(start: nil, count: 0), output: channel.output.space)

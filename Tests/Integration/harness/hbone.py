@@ -33,6 +33,8 @@ for _state in (h2.connection.ConnectionState.CLIENT_OPEN, h2.connection.Connecti
     _RULES[_state, h2.connection.ConnectionInputs.RECV_GOAWAY] = (None, _state)
 
 _DAY = datetime.timedelta(days=1)
+# What a client says first: RFC 9113 section 3.4, with settings that change nothing.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 
 
 def _blocks(text, label):
@@ -287,6 +289,18 @@ class End:
     def reset(self, stream, code):
         self.h2.reset_stream(stream, code)
         self.flush()
+
+    def send_raw(self, data):
+        """Past TLS."""
+        os.write(self._socket.fileno(), data)
+
+    def alert(self):
+        """The peer's, as OpenSSL names it; none if it ends in order."""
+        try:
+            while self._socket.recv(1 << 16):
+                pass
+        except ssl.SSLError as error:
+            return error.reason
 
     def close(self):
         try:

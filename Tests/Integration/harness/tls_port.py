@@ -6,12 +6,13 @@ import random
 import socket
 import ssl
 
-from .hbone import Authority, tls
+from .handshakes import random_fault
+from .hbone import PREFACE, Authority, tls
 from .node import in_namespace
 from .processes import PATIENCE, run
+from .tls13 import Client, Ended
 from .wire import TUNNELS
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 _ALERT, _FATAL = 21, 2
 
 
@@ -53,7 +54,7 @@ class TLSPort:
         """A connection that the server has accepted with all that the client shows: its settings have come. Raises ssl.SSLError
         with the server's alert, or ConnectionError."""
         opened = context.wrap_socket(self.dial())
-        opened.sendall(_PREFACE)
+        opened.sendall(PREFACE)
         if not opened.recv(1):
             raise ConnectionError("ended without an alert")
         return opened
@@ -107,7 +108,7 @@ class TLSPort:
                 received = plain.recv(1 << 16)
                 assert received, "the server has ended a good handshake"
                 incoming.write(received)
-            client.write(_PREFACE)
+            client.write(PREFACE)
             data = bytearray(outgoing.read())
             # Past the change of cipher, which has six bytes and no meaning, and past heads of records.
             data[source.randrange(11, len(data))] ^= 1 << source.randrange(8)
@@ -119,13 +120,26 @@ class TLSPort:
             except OSError as error:
                 _expect_end(error)
 
+    def changed(self, make):
+        """A handshake of which an encrypted message is made wrong by who has its keys."""
+        client = Client(self.dial(), self.svid)
+        try:
+            client.answer(make(client), PREFACE)
+        except Ended:
+            return
+        finally:
+            client.close()
+        raise AssertionError("the server has taken a handshake with a message that is wrong")
+
     def fuzz(self, count, seed):
         """So many connections with something wrong, each until the server has ended it."""
         source, hello = random.Random(seed), self.client_hello()
         for number in range(count):
             kind = source.choice(_KINDS)
-            if kind is None:
+            if kind is _SPOILT:
                 self.spoilt(source)
+            elif kind is _CHANGED:
+                self.changed(random_fault(source))
             else:
                 self.answer(kind(source, bytearray(hello)))
 
@@ -172,8 +186,9 @@ def _lengths(source, hello):
     return bytes(hello)
 
 
-# None: a good handshake with a spoilt record.
-_KINDS = (_flipped, _cut, _grown, _in_pieces, _records, _repeated, _lengths, None)
+# Good handshakes, of which an encrypted record is spoilt on the way, or an encrypted message made wrong by its sender.
+_SPOILT, _CHANGED = "spoilt", "changed"
+_KINDS = (_flipped, _cut, _grown, _in_pieces, _records, _repeated, _lengths, _SPOILT, _CHANGED)
 
 
 def with_compression(hello):

@@ -68,8 +68,12 @@ import Testing
 
     @Test func headerBlockThatNeverEnds() {
         let start = H2Frames.frame(1, 1, 1, H2Frames.block(H2Frames.get))
-        let result = run(before: start) { _ in H2Frames.frame(9, 0, 1, [UInt8](repeating: 0x82, count: 16000)) }
+        let field = H2Frames.block([("x-a", String(repeating: "b", count: 15_990))])
+        let result = run(before: start) { _ in H2Frames.frame(9, 0, 1, field) }
         expect(result, .headerBlockTooLarge, after: 4...4)
+        // A byte for each field, of which the first is one too many already: none is kept, and all are counted.
+        let cheap = run(before: start) { _ in H2Frames.frame(9, 0, 1, [UInt8](repeating: 0x82, count: 16_000)) }
+        expect(cheap, .headerListTooLarge, after: 0...0)
     }
 
     /// Four kilobytes go into the compression table, and each byte after that is a field of that size.

@@ -30,6 +30,10 @@ import Testing
     static let cases: [Case] = [
         // Section 8.2.1: names and values.
         Case("8.2.1 upper case in a name", get + [("X-A", "b")]),
+        Case("8.2.1 upper case in a known name", get + [("Server", "b")]),
+        Case("8.2.1 upper case at the end of a known name", get + [("content-typE", "b")]),
+        Case("8.2.1 upper case amid a known name", get + [("access-control-reQuest-method", "b")]),
+        Case("8.2.1 CR in what looks like a known name", get + [("user\ragent", "b")]),
         Case("8.2.1 space in a name", get + [("x a", "b")]),
         Case("8.2.1 colon in a name", get + [("x:a", "b")]),
         Case("8.2.1 DEL in a name", get + [("x\u{7f}", "b")]),
@@ -39,6 +43,8 @@ import Testing
         Case("8.2.1 LF in a value", get + [("x-a", "b\nc: d")]),
         Case("8.2.1 CRLF in a value", get + [("x-a", "b\r\nhost: evil")]),
         Case("8.2.1 NUL in a value", get + [("x-a", "b\u{0}")]),
+        Case("8.2.1 DEL in a value", get + [("x-a", "b\u{7f}")]),
+        Case("8.2.1 a space is a value", get + [("x-a", " ")]),
         Case("8.2.1 leading space in a value", get + [("x-a", " b")]),
         Case("8.2.1 trailing tab in a value", get + [("x-a", "b\t")]),
         // Section 8.2.2: fields of the connection.
@@ -153,6 +159,8 @@ import Testing
     static let lengths: [(String, [UInt8])] = [
         ("too short", H2Frames.data(1, [1, 2], end: true)), ("too long", H2Frames.data(1, [1, 2, 3, 4], end: true)),
         ("too long in two", H2Frames.data(1, [1, 2, 3]) + H2Frames.data(1, [4], end: true)),
+        ("too long, and more to come", H2Frames.data(1, [1, 2, 3, 4])),
+        ("nothing", H2Frames.data(1, [], end: true)),
         ("ended by trailers", H2Frames.data(1, [1, 2]) + H2Frames.headers(1, [("x-sum", "1")])),
     ]
 
@@ -211,5 +219,45 @@ import Testing
         #expect(peer.recorder.streams[1]?.first == [], "\(Self.responses[index].0): it was told")
         #expect(peer.recorder.streams[1]?.closed == .protocolError)
         #expect(!stream.isCurrent)
+    }
+
+    private static let early = H2Frames.headers(1, [(":status", "103")], end: false)
+    private static func response(_ status: String, length: String? = nil) -> [UInt8] {
+        H2Frames.headers(
+            1, [(":status", status)] + (length.map { [("content-length", $0)] } ?? []), end: false)
+    }
+
+    static let sequences: [(String, [UInt8])] = [
+        ("an interim response that ends", H2Frames.headers(1, [(":status", "103")])),
+        ("content before the final response", early + H2Frames.data(1, [1])),
+        ("an end before the final response", early + H2Frames.data(1, [], end: true)),
+        ("trailers that do not end it", response("200") + H2Frames.headers(1, [("x-sum", "1")], end: false)),
+        ("less content than its length", response("200", length: "3") + H2Frames.data(1, [1, 2], end: true)),
+        ("more content than its length", response("200", length: "3") + H2Frames.data(1, [1, 2, 3, 4])),
+        ("content behind a length of zero", response("200", length: "0") + H2Frames.data(1, [1])),
+        ("content of 204", response("204") + H2Frames.data(1, [1])),
+        ("content of 304", response("304", length: "3") + H2Frames.data(1, [1, 2, 3], end: true)),
+    ]
+
+    /// RFC 9113 sections 8.1 and 8.1.1: what a message consists of, and in which order.
+    @Test(arguments: sequences.indices)
+    func brokenSequencesAreReset(_ index: Int) throws {
+        let peer = H2Peer.client()
+        _ = try #require(peer.get())
+        _ = peer.output()
+        peer.receive(H2Frames.frame(4, 0, 0, []) + Self.sequences[index].1)
+        #expect(peer.recorder.streams[1]?.isWhole == false, "\(Self.sequences[index].0): it looks whole")
+        #expect(peer.resetCode() == .protocolError)
+        #expect(peer.recorder.streams[1]?.closed == .protocolError)
+    }
+
+    /// RFC 8441 section 3.
+    @Test func aTunnelThatWasNotOfferedIsReset() {
+        var limits = HTTP2Limits()
+        limits.takesExtendedConnect = false
+        let peer = H2Peer.opened(limits)
+        peer.receive(H2Frames.headers(1, Self.tunnel, end: false))
+        #expect(peer.recorder.streams.isEmpty && peer.recorder.refused == [.invalidPseudoField])
+        #expect(peer.resetCode() == .protocolError)
     }
 }
