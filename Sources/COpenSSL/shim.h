@@ -86,6 +86,8 @@ static inline int mesh_stack_sha256(const STACK_OF(X509) *stack, EVP_MD_CTX *dig
 /* What an alert of the peer's says, in OpenSSL's words: a static string, or NULL. */
 static inline const char *mesh_alert_reason(int alert)
 {
+	/* The texts come with the first SSL_CTX, which a process may not have made yet. */
+	OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS, NULL);
 	return ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + alert));
 }
 

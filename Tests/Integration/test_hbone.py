@@ -69,16 +69,18 @@ def test_a_reset_socket_resets_the_stream(server, mesh, application):
     assert server.wait("tunnel")["reason"] == "applicationReset"
 
 
+@pytest.mark.parametrize("behind", [0, 1 << 17])
 @pytest.mark.parametrize("body, alert, why", [
     (32, "SSLV3_ALERT_BAD_RECORD_MAC", "not what the peer has sent"),
     (0x4100, "TLSV1_ALERT_RECORD_OVERFLOW", "16640 bytes"),
 ])
-def test_who_breaks_a_record_is_told_why(server, mesh, application, body, alert, why):
+def test_who_breaks_a_record_is_told_why(server, mesh, application, body, alert, why, behind):
     end = dial(server, mesh)
     stream = end.connect(f"127.0.0.1:{application.port}")
     plain = application.accept()
     assert end.status(stream) == 200
-    end.send_raw(b"\x17\x03\x03" + body.to_bytes(2, "big") + bytes(body))
+    # What is behind it, much or little, is not looked at, and resets nothing.
+    end.send_raw(b"\x17\x03\x03" + body.to_bytes(2, "big") + bytes(body) + bytes(behind))
     assert end.alert() == alert
     with pytest.raises(ConnectionResetError):
         to_end(plain)

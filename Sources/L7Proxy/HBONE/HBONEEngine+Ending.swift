@@ -179,6 +179,11 @@ extension HBONEEngine {
         case .blocked: return
         case .broken: return close(connection, .finished)
         }
+        // If it had no room before.
+        connection.pointee.secure.sayGoodbye(&buffers)
+        guard case .done = connection.pointee.secure.channel.flush() else { return }
+        // Nothing more of it is looked at, and it would leave no room to read to the end.
+        connection.pointee.secure.channel.input.start = connection.pointee.secure.channel.input.end
         StreamSocket.endOutput(connection.pointee.secure.channel.descriptor)
         for _ in 0..<16 {
             switch connection.pointee.secure.channel.fill(&buffers) {

@@ -163,7 +163,10 @@ struct HTTP2HeadReader: ~Copyable {
             valueLength: UInt32(truncatingIfNeeded: value.count), nameLength: UInt16(truncatingIfNeeded: nameLength),
             name: known, marks: neverIndexed ? [.canonical, .neverIndexed] : .canonical)
         if kind == .trailers || kind == .outgoingTrailers {
-            if kind == .trailers, FieldNameSet.ofConnection.contains(known) { return fail(.connectionField) }
+            if kind == .trailers {
+                let isOther = known == .te && !ASCII.equal(value, "trailers")
+                if isOther || FieldNameSet.ofConnection.contains(known) { return fail(.connectionField) }
+            }
             if FieldNameSet.refusedInTrailers.contains(known) { return fail(.forbiddenTrailer) }
             if FieldNameSet.droppedInTrailers.contains(known) { field.marks.insert(.dropped) }
         } else if let wrong = check(field) {
@@ -201,11 +204,17 @@ struct HTTP2HeadReader: ~Copyable {
         case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: .connectionField
         case .te: ASCII.equal(field.valueRange.bytes(in: bytes), "trailers") ? note(field) : .connectionField
         // Twice the same is no list here, as some make of it in HTTP/1 (RFC 9110 section 8.6).
-        case .contentLength: facts.options.contains(.hasContentLength) ? .invalidContentLength : note(field)
+        case .contentLength: noteContentLength(field)
         case .cookie: countCookie()
         case .host: kind == .request ? note(field) : nil
         default: note(field)
         }
+    }
+
+    private mutating func noteContentLength(_ field: Field) -> MalformedMessage? {
+        guard !facts.options.contains(.hasContentLength) else { return .invalidContentLength }
+        for byte in field.valueRange.bytes(in: bytes) where !ASCII.isDigit(byte) { return .invalidContentLength }
+        return note(field)
     }
 
     private mutating func countCookie() -> MalformedMessage? {

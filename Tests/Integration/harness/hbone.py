@@ -292,7 +292,8 @@ class End:
 
     def send_raw(self, data):
         """Past TLS."""
-        os.write(self._socket.fileno(), data)
+        while data:
+            data = data[os.write(self._socket.fileno(), data):]
 
     def alert(self):
         """The peer's, as OpenSSL names it; none if it ends in order."""

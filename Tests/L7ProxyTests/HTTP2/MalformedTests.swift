@@ -100,6 +100,8 @@ import Testing
         Case("8.1.1 content-length without content", get + [("content-length", "5")]),
         Case("8.1.1 content-length that is no number", get + [("content-length", "x")]),
         Case("8.1.1 content-length twice", get + [("content-length", "0"), ("content-length", "0")]),
+        Case("8.1.1 content-length that is a list", get + [("content-length", "0, 0")]),
+        Case("8.1.1 empty content-length", get + [("content-length", "")]),
         Case("8.1.1 content-length too large", get + [("content-length", "99999999999999999999")]),
     ]
 
@@ -177,7 +179,7 @@ import Testing
 
     static let trailers: [[(String, String)]] = [
         [(":path", "/")], [("content-length", "1")], [("host", "a")], [("transfer-encoding", "chunked")],
-        [("X-Sum", "1")], [("x-sum", "1\r\n")], [("connection", "x")],
+        [("X-Sum", "1")], [("x-sum", "1\r\n")], [("connection", "x")], [("te", "gzip")],
     ]
 
     @Test(arguments: trailers.indices)
