@@ -36,8 +36,6 @@ extension HBONEEngine {
         case lost(HBONEReason, String?)
         /// What the peer has sent is not as it should be: the peer is told so.
         case refused(String)
-
-        var isEnd: Bool { if case .ended = self { true } else { false } }
     }
 
     /// The handshake is done: HTTP/2 begins.
@@ -76,13 +74,13 @@ extension HBONEEngine {
         connection.pointee.secure.relax(&buffers)
         if case .lost(let reason, let detail) = received { return close(connection, reason, detail) }
         if case .refused(let detail) = received { return end(connection, .connectionLost, detail) }
-        if case .lost(let reason, let detail) = sent, !received.isEnd { return close(connection, reason, detail) }
         if case .ended = received {
             guard let failure = session._withUnsafeGuaranteedRef({ $0.failure }) else {
                 return end(connection, connection.pointee.isIdle ? .finished : .connectionLost)
             }
             return end(connection, .protocolError, failure.description)
         }
+        if case .lost(let reason, let detail) = sent { return close(connection, reason, detail) }
         let isFinished = session._withUnsafeGuaranteedRef { $0.isFinished }
         if isFinished || isOver(connection) { return end(connection, .finished) }
         if case .again = received { enqueue(connection) }

@@ -129,10 +129,9 @@ enum HTTP2Callbacks {
 
     private static let onData: nghttp2_on_data_chunk_recv_callback = { session, _, id, bytes, count, lent in
         let core = HTTP2Callbacks.core(lent)
-        guard let slot = core.pointee.stream(id), slot.pointee.isReported, !slot.pointee.isBroken else {
-            return nghttp2_session_consume(session, id, count)
-        }
-        guard core.pointee.takeContent(count, of: slot) else { return nghttp2_session_consume(session, id, count) }
+        guard let slot = core.pointee.stream(id), slot.pointee.isReported, !slot.pointee.isBroken,
+            core.pointee.takeContent(count, of: slot)
+        else { return nghttp2_session_consume(session, id, count) }
         slot.pointee.unconsumed &+= count
         core.pointee.events.append(.data(HTTP2Stream(slot), UnsafeRawBufferPointer(start: bytes, count: count)))
         return 0

@@ -151,6 +151,10 @@ struct HTTP2HeadReader: ~Copyable {
         guard kind == .outgoingTrailers || Self.isName(name, nameLength, known) && Self.isValue(value) else {
             return fail(.invalidHTTP2Message)
         }
+        // RFC 9113 section 8.2.2: the connection is not the message's affair in HTTP/2.
+        let isOfConnection =
+            FieldNameSet.ofConnection.contains(known) || known == .te && !ASCII.equal(value, "trailers")
+        guard kind == .outgoingTrailers || !isOfConnection else { return fail(.connectionField) }
         let start = count
         reserve(nameLength &+ value.count &+ 4)
         append(UnsafeRawBufferPointer(start: name, count: nameLength))
@@ -163,10 +167,6 @@ struct HTTP2HeadReader: ~Copyable {
             valueLength: UInt32(truncatingIfNeeded: value.count), nameLength: UInt16(truncatingIfNeeded: nameLength),
             name: known, marks: neverIndexed ? [.canonical, .neverIndexed] : .canonical)
         if kind == .trailers || kind == .outgoingTrailers {
-            if kind == .trailers {
-                let isOther = known == .te && !ASCII.equal(value, "trailers")
-                if isOther || FieldNameSet.ofConnection.contains(known) { return fail(.connectionField) }
-            }
             if FieldNameSet.refusedInTrailers.contains(known) { return fail(.forbiddenTrailer) }
             if FieldNameSet.droppedInTrailers.contains(known) { field.marks.insert(.dropped) }
         } else if let wrong = check(field) {
@@ -200,9 +200,6 @@ struct HTTP2HeadReader: ~Copyable {
     @inline(__always)
     private mutating func check(_ field: Field) -> MalformedMessage? {
         switch field.name {
-        // RFC 9113 section 8.2.2: the connection is not the message's affair in HTTP/2.
-        case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: .connectionField
-        case .te: ASCII.equal(field.valueRange.bytes(in: bytes), "trailers") ? note(field) : .connectionField
         // Twice the same is no list here, as some make of it in HTTP/1 (RFC 9110 section 8.6).
         case .contentLength: noteContentLength(field)
         case .cookie: countCookie()

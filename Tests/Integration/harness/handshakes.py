@@ -75,7 +75,7 @@ def in_pieces(size):
 
 
 def random_fault(source):
-    """How a flight is made with some bits of a message changed, or with its messages cut, or moved. Never a good one."""
+    """How a flight is made with some bits of a message changed, and that perhaps cut. Never a good one."""
     kind = source.choice(_MESSAGES)
 
     def change(this, text):

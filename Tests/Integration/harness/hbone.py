@@ -37,7 +37,7 @@ _DAY = datetime.timedelta(days=1)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 
 
-def _blocks(text, label):
+def pem_blocks(text, label):
     """Those of a PEM text whose label ends so."""
     return [block.encode() for block in re.findall(
         rf"-----BEGIN [A-Z ]*{label}-----.*?-----END [A-Z ]*{label}-----\n", text, re.S)]
@@ -66,8 +66,8 @@ class Authority:
         """The certificate at a place of an authority's file: the root, or at 1 the intermediate, which signs for agents."""
         made = cls(domain, namespace)
         text = Path(path).read_text()
-        certificates = [x509.load_pem_x509_certificate(block) for block in _blocks(text, "CERTIFICATE")]
-        keys = [serialization.load_pem_private_key(block, None) for block in _blocks(text, "PRIVATE KEY")]
+        certificates = [x509.load_pem_x509_certificate(block) for block in pem_blocks(text, "CERTIFICATE")]
+        keys = [serialization.load_pem_private_key(block, None) for block in pem_blocks(text, "PRIVATE KEY")]
         made._key, made._name, made.root = keys[place], certificates[place].subject, _pem(certificates[0])
         made._between = "".join(map(_pem, certificates[1:place + 1]))
         return made
@@ -75,7 +75,7 @@ class Authority:
     def renew_intermediate(self, path, seconds):
         """Signs the intermediate in an authority's file, whose root this is, once more: it lives so long from now on."""
         text = Path(path).read_text()
-        block = _blocks(text, "CERTIFICATE")[1]
+        block = pem_blocks(text, "CERTIFICATE")[1]
         old = x509.load_pem_x509_certificate(block)
         # Agents date certificates back by as much (CertificateIssuer.backdating).
         builder = self._builder(old.subject, old.public_key(), datetime.timedelta(seconds=300),

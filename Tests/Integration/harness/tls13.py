@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from .hbone import pem_blocks
+
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION = 20, 21, 22, 23
 CERTIFICATE, CERTIFICATE_VERIFY, FINISHED, KEY_UPDATE = 11, 15, 20, 24
 _CLIENT_HELLO, _SERVER_HELLO = 1, 2
@@ -84,7 +86,8 @@ class Client:
 
     def __init__(self, plain, svid):
         self._plain = plain
-        self._chain = [one.public_bytes(serialization.Encoding.DER) for one in _certificates(svid)]
+        self._chain = [x509.load_pem_x509_certificate(block).public_bytes(serialization.Encoding.DER)
+                       for block in pem_blocks(svid, "CERTIFICATE")]
         self._key = serialization.load_pem_private_key(svid.encode(), None)
         self._reading = None
         self._received = b""
@@ -199,8 +202,3 @@ class Client:
         if kind == ALERT:
             raise Ended(content[1])
         return kind, content
-
-
-def _certificates(svid):
-    texts = svid.split("-----END CERTIFICATE-----\n")[:-1]
-    return [x509.load_pem_x509_certificate((text + "-----END CERTIFICATE-----\n").encode()) for text in texts]
