@@ -63,7 +63,7 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "MeshAdmin", dependencies: ["LinuxIO"], swiftSettings: settings),
         .target(
-            name: "L7Proxy", dependencies: ["MeshModel", "LinuxIO", "CNGHTTP2", "Identity", "TLSEngine"],
+            name: "L7Proxy", dependencies: ["MeshModel", "LinuxIO", "Identity", "TLSEngine"],
             swiftSettings: settings),
         .target(
             name: "SocketFactory", dependencies: ["ProxyProtocol", "MeshModel", "LinuxIO"], swiftSettings: settings),

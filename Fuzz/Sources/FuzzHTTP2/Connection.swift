@@ -62,15 +62,10 @@ enum Connection {
         limits.headerBlockBytes = 8192
         var handler = Handler()
         let pool = HTTP2MemoryPool()
-        let session: HTTP2Session
-        do {
-            session =
-                isServer
-                ? try HTTP2ServerSession(limits: limits, pool: pool, now: 0)
-                : try HTTP2ClientSession(limits: limits, pool: pool, now: 0)
-        } catch {
-            preconditionFailure("\(error)")
-        }
+        let session: HTTP2Session =
+            isServer
+            ? HTTP2ServerSession(limits: limits, pool: pool, now: 0)
+            : HTTP2ClientSession(limits: limits, pool: pool, now: 0)
         if let client = session as? HTTP2ClientSession { request(client) }
         for piece in pieces {
             handler.outcome.progress = piece.withUnsafeBytes { session.receive($0, now: 1, &handler) }
@@ -100,7 +95,7 @@ enum Connection {
                 Array("a".utf8).withUnsafeBytes { authority in
                     writer.beginRequest(method: "GET", path: path, authority: authority)
                     _ = writer.finish()
-                    _ = try? client.request(writer, method: .get, endOfStream: true)
+                    _ = client.request(writer, method: .get, endOfStream: true)
                 }
             }
         }
@@ -120,7 +115,7 @@ enum Connection {
         for stream in streams where stream.isCurrent {
             writer.beginResponse(status: 200)
             _ = writer.finish()
-            do { try server.respond(stream, writer, endOfStream: false) } catch { continue }
+            server.respond(stream, writer, endOfStream: false)
             server.offerBody(stream, body, isLast: true)
         }
     }

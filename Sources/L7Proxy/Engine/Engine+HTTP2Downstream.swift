@@ -7,9 +7,7 @@ import MeshModel
 extension Engine {
     /// The client has begun with the preface: the connection speaks HTTP/2 from its first byte.
     mutating func beginHTTP2(_ downstream: DownstreamPointer) {
-        guard let session = try? HTTP2ServerSession(limits: configuration.http2, pool: memory, now: now) else {
-            return close(downstream, resetting: true)
-        }
+        let session = HTTP2ServerSession(limits: configuration.http2, pool: memory, now: now)
         downstream.pointee.session = Unmanaged.passRetained(session)
         downstream.pointee.quietSince = now
         if isDraining { session.drain() }
@@ -144,7 +142,7 @@ extension Engine {
         headWriter.beginResponse(exchange.pointee.responseHead, &exchange.pointee.responseFields, in: message)
         // One that cannot be passed on is left out: interim responses are for information.
         guard case .success = headWriter.finish(), let session = downstream.pointee.session else { return }
-        try? session._withUnsafeGuaranteedRef { try $0.respondInterim(stream, headWriter) }
+        session._withUnsafeGuaranteedRef { $0.respondInterim(stream, headWriter) }
         if exchange.pointee.responseHead.status == 100 { exchange.pointee.marks.insert(.sawContinue) }
         enqueue(downstream)
     }
@@ -164,10 +162,7 @@ extension Engine {
         let isEmpty =
             head.framing == .none || head.framing == .length(0)
             || flow.sourceEnded && !flow.trailed && exchange.pointee.responseQueue.isEmpty
-        let isGiven = session._withUnsafeGuaranteedRef {
-            (try? $0.respond(stream, headWriter, endOfStream: isEmpty)) != nil
-        }
-        guard isGiven else { return false }
+        session._withUnsafeGuaranteedRef { $0.respond(stream, headWriter, endOfStream: isEmpty) }
         exchange.pointee.responseBody.isDone = isEmpty
         enqueue(downstream)
         return true
@@ -217,9 +212,7 @@ extension Engine {
         }
         let sendsBody = hasBody && exchange.pointee.head.method != .head
         session._withUnsafeGuaranteedRef { session in
-            guard (try? session.respond(stream, headWriter, endOfStream: !sendsBody)) != nil else {
-                return session.reset(stream, .internalError)
-            }
+            session.respond(stream, headWriter, endOfStream: !sendsBody)
             if sendsBody {
                 session.offerBody(
                     stream, UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount), isLast: true)

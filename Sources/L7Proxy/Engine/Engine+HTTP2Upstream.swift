@@ -13,9 +13,7 @@ extension Engine {
         var limits = configuration.http2
         // Room for every stream: clients that do not read must not stop those that share the connection with them.
         limits.connectionWindow = max(limits.connectionWindow, limits.streamWindow * limits.concurrentStreams)
-        guard let session = try? HTTP2ClientSession(limits: limits, pool: memory, now: now) else {
-            return dialFailed(upstream, .outOfMemory)
-        }
+        let session = HTTP2ClientSession(limits: limits, pool: memory, now: now)
         upstream.pointee.session = Unmanaged.passRetained(session)
         upstream.pointee.idleSince = now
         // Set once; when it fires it looks at what has come and gone meanwhile.
@@ -87,7 +85,7 @@ extension Engine {
         }
         let head = exchange.pointee.head
         let stream = session._withUnsafeGuaranteedRef {
-            try? $0.request(
+            $0.request(
                 headWriter, method: isTunnel ? .connect : head.method, endOfStream: head.framing == .none && !isTunnel)
         }
         guard let stream else { return attemptFailed(exchange, .notProcessed, .connectFailed) }

@@ -62,8 +62,8 @@ public struct HBONERequestWriter: ~Copyable {
 
         // RFC 9113 section 8.5: neither scheme nor path.
         head.begin()
-        head.append(":method", "CONNECT")
-        head.append(":authority", UnsafeRawBufferPointer(rebasing: memory[..<authority]))
+        head.append(pseudo: HPACKStaticTable.method, HTTP2HeadWriter.bytes("CONNECT"))
+        head.append(pseudo: HPACKStaticTable.authority, UnsafeRawBufferPointer(rebasing: memory[..<authority]))
         head.field(.forwarded, UnsafeRawBufferPointer(rebasing: memory[authority..<forwarded]))
         if !request.baggage.isEmpty { head.field(.baggage, request.baggage) }
         head.field(.traceparent, UnsafeRawBufferPointer(rebasing: trace[..<TraceContext.length]))

@@ -65,7 +65,7 @@ extension HBONEEngine {
                 request.baggage = baggage
                 guard case .success = requestWriter.write(request, to: &headWriter) else { return }
                 stream = client._withUnsafeGuaranteedRef {
-                    (try? $0.request(headWriter, method: .connect, endOfStream: false)) ?? nil
+                    $0.request(headWriter, method: .connect, endOfStream: false)
                 }
             }
         }

@@ -44,13 +44,11 @@ extension HBONEEngine {
         connection.pointee.idleSince = now
         connection.pointee.phase = .open
         if let pool = connection.pointee.pool { pool.pointee.dialling -= 1 }
-        do throws(HTTP2Failure) {
-            let session: HTTP2Session =
-                connection.pointee.isServer
-                ? try HTTP2ServerSession(limits: configuration.server, pool: serverMemory, now: now)
-                : try HTTP2ClientSession(limits: configuration.client, pool: clientMemory, now: now)
-            connection.pointee.session = Unmanaged.passRetained(session)
-        } catch { return close(connection, .protocolError, error.description) }
+        let session: HTTP2Session =
+            connection.pointee.isServer
+            ? HTTP2ServerSession(limits: configuration.server, pool: serverMemory, now: now)
+            : HTTP2ClientSession(limits: configuration.client, pool: clientMemory, now: now)
+        connection.pointee.session = Unmanaged.passRetained(session)
         setTimer(connection, in: configuration.pingInterval)
         if isDraining, connection.pointee.isServer { retire(connection, .drained) }
         if let pool = connection.pointee.pool { serve(pool) }
@@ -192,7 +190,7 @@ extension HBONEEngine {
             if let tunnel = Self.tunnel(of: stream) { answered(tunnel, stream, isWhole) }
         case .refused(_, let defect): recordRefused(connection, defect)
         case .goAway:
-            // No more tunnels for it; nghttp2 closes the streams that the peer has not seen.
+            // No more tunnels for it; the session closes the streams that the peer has not seen.
             if !connection.pointee.isServer { retire(connection, .finished) }
         case .pong: connection.pointee.pingSentAt = 0
         case .data, .frame, .interim, .settings: break

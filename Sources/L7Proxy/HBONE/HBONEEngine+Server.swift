@@ -128,9 +128,8 @@ extension HBONEEngine {
             let connection = tunnel.pointee.connection, let server = connection.pointee.server
         else { return }
         headWriter.beginResponse(status: 200)
-        guard case .success = headWriter.finish(),
-            server._withUnsafeGuaranteedRef({ (try? $0.respond(stream, headWriter, endOfStream: false)) != nil })
-        else { return finish(tunnel, .outOfMemory) }
+        guard case .success = headWriter.finish() else { return finish(tunnel, .outOfMemory) }
+        server._withUnsafeGuaranteedRef { $0.respond(stream, headWriter, endOfStream: false) }
         timers.cancel(tunnel.pointee.timer)
         tunnel.pointee.phase = .flowing
         reportOpened(tunnel)
@@ -145,7 +144,7 @@ extension HBONEEngine {
         {
             headWriter.beginResponse(status: refusal.status)
             if case .success = headWriter.finish() {
-                try? server._withUnsafeGuaranteedRef { try $0.respond(stream, headWriter, endOfStream: true) }
+                server._withUnsafeGuaranteedRef { $0.respond(stream, headWriter, endOfStream: true) }
                 if !tunnel.pointee.marks.contains(.peerEnded) {
                     server._withUnsafeGuaranteedRef { $0.resetAfterEnd(stream) }
                 }

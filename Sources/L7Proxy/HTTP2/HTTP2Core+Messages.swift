@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CNGHTTP2
-
-// MARK: - What nghttp2 reports
+// MARK: - Messages
 
 extension HTTP2Core {
-    /// The longest DATA frame header.
-    static let frameHeaderLength = 9
-
     /// A header block is whole.
     mutating func finishBlock(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, ended: Bool) {
         if slot.pointee.hasFinalHead {
@@ -91,78 +86,35 @@ extension HTTP2Core {
     mutating func finishDrain() {
         guard drain != .final, !isTerminated else { return }
         drain = .final
-        nghttp2_submit_goaway(
-            session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session),
-            HTTP2ErrorCode.noError.rawValue, nil, 0)
+        appendGoAway(lastProcessed, .noError)
     }
 
     /// Ends the connection at once with a GOAWAY.
     mutating func terminate(_ reason: HTTP2Failure, _ code: HTTP2ErrorCode) {
         if failure == nil { failure = reason }
+        terminate(code)
+    }
+
+    mutating func terminate(_ code: HTTP2ErrorCode) {
         guard !isTerminated else { return }
+        if code != .noError, failure == nil { failure = .connectionError(code) }
         isTerminated = true
-        nghttp2_session_terminate_session(session, code.rawValue)
-    }
-}
-
-// MARK: - What nghttp2 asks for
-
-extension HTTP2Core {
-    /// How much of the body goes into the next DATA frame: what is offered, what the window and the frame size allow
-    /// (`length`), what there is room for.
-    mutating func offerBody(
-        of slot: UnsafeMutablePointer<HTTP2StreamSlot>, upTo length: Int, _ flags: inout UInt32
-    ) -> Int {
-        let offered = slot.pointee.body.count
-        if slot.pointee.isBroken || offered == 0 && !slot.pointee.bodyIsLast {
-            slot.pointee.isDeferred = true
-            return Int(NGHTTP2_ERR_DEFERRED.rawValue)
-        }
-        let room = output.count &- outputCount &- Self.frameHeaderLength
-        // nghttp2 asks again and again within one call; what is left of the room may be worth no frame.
-        if room < min(offered, HTTP2Session.smallestRoom - Self.frameHeaderLength) {
-            return Int(NGHTTP2_ERR_PAUSE.rawValue)
-        }
-        let taken = min(offered, length, room)
-        if taken > 0 { flags |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue }
-        guard taken == offered, slot.pointee.bodyIsLast else { return taken }
-        flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
-        if slot.pointee.hasTrailers {
-            flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-            let writer = writer
-            writer.pointee.trailers(slot.pointee.outgoing.fields, in: slot.pointee.outgoing.bytes)
-            nghttp2_submit_trailer(session, slot.pointee.id, writer.pointee.fields, writer.pointee.count)
-        }
-        return taken
+        appendGoAway(lastProcessed, code)
     }
 
-    /// Below that a frame is rather copied, behind what else is to be sent.
-    private static let leastFramed = 2048
-
-    /// Writes a DATA frame, in place or with a copy of the body's bytes.
-    mutating func write(
-        _ header: UnsafePointer<UInt8>, _ length: Int, of slot: UnsafeMutablePointer<HTTP2StreamSlot>
-    ) {
-        let body = slot.pointee.body
-        guard let base = output.baseAddress, let source = body.baseAddress else { return }
-        let total = Self.frameHeaderLength + length
-        precondition(
-            output.count &- outputCount >= total && body.count >= length, "a DATA frame is larger than its offer")
-        if slot.pointee.bodyIsFramed, outputCount == 0, length >= Self.leastFramed {
-            // Of the frame before this one, which is on its way, or of the room in front of the first.
-            let place = UnsafeMutableRawPointer(mutating: source) - Self.frameHeaderLength
-            place.copyMemory(from: header, byteCount: Self.frameHeaderLength)
-            events.append(.frame(UnsafeRawBufferPointer(start: place, count: total)))
-            // It has taken the room: nghttp2 is told to stop.
-            hasFramed = true
-        } else {
-            let place = base + outputCount
-            place.copyMemory(from: header, byteCount: Self.frameHeaderLength)
-            (place + Self.frameHeaderLength).copyMemory(from: source, byteCount: length)
-            outputCount &+= total
-        }
-        slot.pointee.body = UnsafeRawBufferPointer(rebasing: body[length...])
-        slot.pointee.movedAt = now
-        events.append(.sent(HTTP2Stream(slot), length))
+    /// Resets a stream whose message is malformed (RFC 9113 section 8.1.1), or answers it where the status says more
+    /// than that.
+    mutating func refuse(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, _ defect: MalformedMessage, ended: Bool) {
+        slot.pointee.isBroken = true
+        slot.pointee.brokenCode = .protocolError
+        let isRequest = isServer && !slot.pointee.isReported
+        if isRequest { events.append(.refused(streamID: slot.pointee.id, defect)) }
+        guard isRequest, defect.requestStatus != 400 else { return resetStream(slot, .protocolError) }
+        note(.provokedReset)
+        // RFC 9113 section 8.1: the rest of the request is not wanted.
+        slot.pointee.resetsAfterEnd = !ended
+        let writer = writer
+        writer.pointee.beginResponse(status: defect.requestStatus)
+        appendHead(slot, writer.pointee, ends: true)
     }
 }

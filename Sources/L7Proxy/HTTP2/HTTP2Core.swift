@@ -1,43 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CNGHTTP2
-
-/// What a session and nghttp2's callbacks share, in memory that stays where it is.
+/// The state of one connection (RFC 9113), in memory that stays where it is.
 ///
-/// The session passes its address to nghttp2 unretained and frees both together. Callbacks only record: decisions about
-/// bytes are the readers', about frames the scanner's and the guard's, and events are told after nghttp2 has returned.
+/// What is read is recorded as events, which the session tells after a frame or some, so that the session's functions can be
+/// called meanwhile. Decisions about messages are the head readers', about how often what may come the guard's.
 struct HTTP2Core: ~Copyable {
     let isServer: Bool
     let limits: HTTP2Limits
     /// Held by the session.
     let pool: Unmanaged<HTTP2MemoryPool>
-    var session: OpaquePointer?
-    private var scanner: HTTP2FrameScanner
-    private var guarded: HTTP2Guard
+    var guarded: HTTP2Guard
     var events = HTTP2EventQueue()
     /// Milliseconds, of the call that is going on.
     var now: UInt64
 
-    /// The stream whose header block is being decoded, if anybody wants to know.
-    var current: UnsafeMutablePointer<HTTP2StreamSlot>?
-    /// The streams in use, newest first.
-    private(set) var streams: UnsafeMutablePointer<HTTP2StreamSlot>?
-    private(set) var streamCount = 0
+    // What comes.
+    var reader: HTTP2FrameReader
+    var decoder: HPACKDecoder
+    var gather: HTTP2Gather
+    /// Of the DATA frame that is read: whose it is, if anybody wants it, and what of it is content, then padding.
+    var dataStream: UnsafeMutablePointer<HTTP2StreamSlot>?
+    var awaitsPadLength = false
+    var contentLeft = 0
+    /// Of the header block that is read.
+    var blockEndsStream = false
+    /// What the peer may send before what it has sent is consumed, and what of that is consumed and not announced.
+    var received = 0
+    var credit = 0
+    /// Windows of streams that the peer counts with: it has not heard of ours before it has acknowledged our SETTINGS.
+    var streamWindow: Int
+    /// SETTINGS of ours that are not acknowledged.
+    var settingsUnderWay = 0
+    /// The peer's first SETTINGS have come.
+    var hasSettings = false
 
-    /// What still has to be written goes here during a call of `send`.
+    // What goes.
+    var encoder: HPACKEncoder
+    var outbox: HTTP2Outbox
+    /// Acknowledgements in the outbox since it was last empty.
+    var acknowledgements = 0
+    var ready = HTTP2SlotList<HTTP2ReadyRow>()
+    var ending = HTTP2SlotList<HTTP2EndingRow>()
+    var sendWindow = HTTP2Core.defaultWindow
+    /// The peer's SETTINGS.
+    var peer = HTTP2PeerSettings()
+    /// DATA frames go here during a call of `send`.
     var output = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     var outputCount = 0
     /// A frame was made in place during the call.
     var hasFramed = false
-    /// Of a frame that did not fit, in a block of the pool.
-    var leftover = UnsafeRawBufferPointer(start: nil, count: 0)
-    private var leftoverBlock: UnsafeMutableRawPointer?
 
-    /// Found by a callback; acted upon when nghttp2 has returned.
+    // Streams.
+    var table: HTTP2StreamTable
+    /// Those that are in use, newest first: open ones, and those whose end has not been reported.
+    private(set) var streams: UnsafeMutablePointer<HTTP2StreamSlot>?
+    private(set) var streamCount = 0
+    /// The next number of a stream that we open; the highest that the peer has opened, and that we have looked at.
+    var nextStream: Int32 = 1
+    var lastOpened: Int32 = 0
+    var lastProcessed: Int32 = 0
+
+    // The end.
+    /// Found within a header block; acted upon when it has been read.
     var violation: HTTP2Violation?
     var failure: HTTP2Failure?
     /// We have ended the connection and wait for what is left to be sent.
     var isTerminated = false
+    /// The peer has sent a GOAWAY, with that stream as the last.
+    var peerLastStream: Int32?
     var isTelling = false
     var drain = Drain.no
     /// How far an orderly end has come (RFC 9113 section 6.8).
@@ -49,19 +79,28 @@ struct HTTP2Core: ~Copyable {
         case final
     }
 
+    /// RFC 9113 sections 6.5.2 and 6.9.2.
+    static let defaultWindow = 65_535
+    static let largestWindow = 0x7fff_ffff
+    static let lastStream: Int32 = 0x7fff_ffff
+
     init(isServer: Bool, limits: HTTP2Limits, pool: HTTP2MemoryPool, now: UInt64) {
         self.isServer = isServer
         self.limits = limits
         self.pool = Unmanaged.passUnretained(pool)
         self.now = now
-        scanner = HTTP2FrameScanner(isServer: isServer, limits: limits)
         guarded = HTTP2Guard(limits.rates, now: now)
+        reader = HTTP2FrameReader(isServer: isServer, limits: limits)
+        decoder = HPACKDecoder(limit: Int(limits.tableBytes), pool: self.pool)
+        encoder = HPACKEncoder(limit: limits.compressorTableBytes, pool: self.pool)
+        gather = HTTP2Gather(pool: self.pool)
+        outbox = HTTP2Outbox(pool: self.pool)
+        table = HTTP2StreamTable(pool: self.pool)
+        streamWindow = max(Self.defaultWindow, Int(limits.streamWindow))
+        open()
     }
 
     deinit {
-        // Before the streams: nghttp2 has their addresses.
-        if let session { nghttp2_session_del(session) }
-        if let leftoverBlock { pool._withUnsafeGuaranteedRef { $0.deallocate(leftoverBlock) } }
         var next = streams
         while let slot = next {
             next = slot.pointee.next
@@ -69,64 +108,38 @@ struct HTTP2Core: ~Copyable {
         }
     }
 
-    mutating func nextSegment(_ bytes: UnsafeRawBufferPointer) -> HTTP2FrameScanner.Segment {
-        scanner.next(bytes, guarded: &guarded, now: now)
-    }
-
     mutating func note(_ event: HTTP2Guard.Event) {
         if let found = guarded.note(event, now: now), violation == nil { violation = found }
     }
 
-    mutating func noteWork() { guarded.noteWork() }
-
-    /// Takes a client's preface (RFC 9113 section 3.4) out of nghttp2's buffer for frames, where it stands from the
-    /// beginning: others use the buffer too. Nothing else waits to be sent yet.
-    mutating func takePreface() {
-        var data: UnsafePointer<UInt8>?
-        let count = nghttp2_session_mem_send(session, &data)
-        guard count > 0 else { return }
-        leftover = UnsafeRawBufferPointer(start: data, count: count)
-        keepLeftover()
-        // nghttp2 is done with it when it is asked for what follows.
-        let rest = nghttp2_session_mem_send(session, &data)
-        precondition(rest == 0, "something follows the preface before the settings")
-    }
-
-    /// Takes what is left of a frame out of nghttp2's memory.
-    mutating func keepLeftover() {
-        guard let source = leftover.baseAddress, !leftover.isEmpty else { return }
-        let count = leftover.count
-        let block = pool._withUnsafeGuaranteedRef { $0.allocate(count) }
-        block.copyMemory(from: source, byteCount: count)
-        leftover = UnsafeRawBufferPointer(start: block, count: count)
-        leftoverBlock = block
-    }
-
-    @inline(__always)
-    mutating func forgetLeftover() {
-        leftover = UnsafeRawBufferPointer(start: nil, count: 0)
-        guard let block = leftoverBlock else { return }
-        leftoverBlock = nil
-        pool._withUnsafeGuaranteedRef { $0.deallocate(block) }
-    }
-
-    /// For heads that are written in a callback, trailers above all. nghttp2 copies them at once.
+    /// For heads that are written here, trailers above all: they are encoded at once.
     var writer: UnsafeMutablePointer<HTTP2HeadWriter> {
         pool._withUnsafeGuaranteedRef { $0.writer(fields: Int(limits.trailerFields)) }
     }
+
+    /// Whether there is something to send. A stream whose window is shut does not count.
+    @inline(__always)
+    var wantsToSend: Bool { !outbox.isEmpty || !isTerminated && !ready.isEmpty && sendWindow > 0 }
+
+    /// Whether nothing that could come would be looked at.
+    @inline(__always)
+    var isDeaf: Bool { isTerminated || table.count == 0 && (drain == .final || peerLastStream != nil) }
 }
 
 // MARK: - Streams
 
 extension HTTP2Core {
-    mutating func takeStream(id: Int32) -> UnsafeMutablePointer<HTTP2StreamSlot> {
+    /// - Parameter id: As on the wire.
+    mutating func openStream(_ id: Int32) -> UnsafeMutablePointer<HTTP2StreamSlot> {
         let slot = pool._withUnsafeGuaranteedRef { $0.takeStream(limits) }
         slot.pointee.id = id
+        slot.pointee.sendWindow = peer.initialWindow
         slot.pointee.next = streams
         slot.pointee.previous = nil
         streams?.pointee.previous = slot
         streams = slot
         streamCount &+= 1
+        table.insert(slot)
         return slot
     }
 
@@ -141,15 +154,18 @@ extension HTTP2Core {
         pool._withUnsafeGuaranteedRef { $0.giveBack(slot) }
     }
 
-    /// nghttp2 knows the stream no more.
+    /// The stream is over for both sides.
     mutating func close(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, _ code: HTTP2ErrorCode) {
         guard !slot.pointee.isClosed else { return }
         slot.pointee.isClosed = true
         slot.pointee.body = UnsafeRawBufferPointer(start: nil, count: 0)
-        if current == slot { current = nil }
+        ready.remove(slot)
+        ending.remove(slot)
+        table.remove(slot)
+        if dataStream == slot { dataStream = nil }
         // RFC 9113 section 6.9.1: what nobody will consume must not keep the connection's window shut.
         if slot.pointee.unconsumed > 0 {
-            nghttp2_session_consume_connection(session, slot.pointee.unconsumed)
+            consume(slot.pointee.unconsumed)
             slot.pointee.unconsumed = 0
         }
         if slot.pointee.isReported {
@@ -159,31 +175,24 @@ extension HTTP2Core {
         }
     }
 
-    /// The stream of `id`, if it is one of ours and open.
+    /// The peer's message is whole.
     @inline(__always)
-    func stream(_ id: Int32) -> UnsafeMutablePointer<HTTP2StreamSlot>? {
-        nghttp2_session_get_stream_user_data(session, id)?.assumingMemoryBound(to: HTTP2StreamSlot.self)
+    mutating func endRemote(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>) {
+        slot.pointee.remoteEnded = true
+        if slot.pointee.localEnded { close(slot, .noError) }
     }
 
-    /// Resets a stream whose message is malformed (RFC 9113 section 8.1.1), or answers it where the status says more
-    /// than that.
-    mutating func refuse(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, _ defect: MalformedMessage, ended: Bool) {
-        let id = slot.pointee.id
-        slot.pointee.isBroken = true
-        slot.pointee.brokenCode = .protocolError
-        let isRequest = isServer && !slot.pointee.isReported
-        if isRequest { events.append(.refused(streamID: id, defect)) }
-        guard isRequest, defect.requestStatus != 400 else {
-            nghttp2_submit_rst_stream(
-                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.protocolError.rawValue)
-            return
-        }
-        note(.provokedReset)
-        let writer = writer
-        writer.pointee.beginResponse(status: defect.requestStatus)
-        nghttp2_submit_response(session, id, writer.pointee.fields, writer.pointee.count, nil)
-        // RFC 9113 section 8.1: the rest of the request is not wanted. nghttp2 sends nothing more on a stream that it has
-        // been told to reset, so it is told when the answer has been sent.
-        slot.pointee.resetsAfterEnd = !ended
+    /// END_STREAM of ours has left.
+    @inline(__always)
+    mutating func endLocal(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>) {
+        slot.pointee.localEnded = true
+        if slot.pointee.remoteEnded, !slot.pointee.resetMade { close(slot, .noError) }
+    }
+
+    /// Whether the peer could not have a stream of that number yet (RFC 9113 section 5.1.1).
+    @inline(__always)
+    func isIdle(_ id: Int32) -> Bool {
+        let isPeers = (id & 1 == 1) == isServer
+        return isPeers ? id > lastOpened : id >= nextStream || isServer
     }
 }

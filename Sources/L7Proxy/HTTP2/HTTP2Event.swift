@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What happened on a connection. Told in the order in which it happened, outside of nghttp2, so that the session's
+/// What happened on a connection. Told in the order in which it happened, between frames, so that the session's
 /// functions can be called from the handler, apart from `receive` and `send`.
 public enum HTTP2Event: BitwiseCopyable {
     /// A request's head is whole; server only. Nothing follows if `endOfStream`.
@@ -40,7 +40,7 @@ public protocol HTTP2EventHandler: ~Copyable {
     mutating func handle(_ event: HTTP2Event)
 }
 
-/// Events that wait for nghttp2 to return. It keeps the memory that it has needed once: a segment of input causes a known
+/// Events that wait to be told. It keeps the memory that it has needed once: a segment of input causes a known
 /// number, and only a GOAWAY that ends many streams at once makes it grow further. It begins small, because each
 /// connection has one, idle or not.
 struct HTTP2EventQueue: ~Copyable {

@@ -1,27 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CNGHTTP2
-
 /// Why an HTTP/2 connection must end. Send what the session still has to send, a GOAWAY among it, then close.
 public enum HTTP2Failure: Error, Equatable, Sendable {
     /// The peer did what only an attack or a defect does; it is told with ENHANCE_YOUR_CALM or what the violation says.
     case abuse(HTTP2Violation)
-    /// The peer broke the protocol, and nghttp2 has told it so in a GOAWAY (RFC 9113 section 5.4.1).
+    /// The peer broke the protocol, and has been told so in a GOAWAY (RFC 9113 section 5.4.1).
     case connectionError(HTTP2ErrorCode)
     /// The first bytes are not HTTP/2 (RFC 9113 section 3.4).
     case badPreface
-    /// An operation that nghttp2 refused, and its number; see nghttp2.h, `nghttp2_error`.
-    case library(operation: StaticString, code: Int32)
-
-    public static func == (left: HTTP2Failure, right: HTTP2Failure) -> Bool {
-        switch (left, right) {
-        case (.abuse(let one), .abuse(let other)): one == other
-        case (.connectionError(let one), .connectionError(let other)): one == other
-        case (.badPreface, .badPreface): true
-        case (.library(_, let one), .library(_, let other)): one == other
-        default: false
-        }
-    }
 }
 
 extension HTTP2Failure: CustomStringConvertible {
@@ -30,8 +16,6 @@ extension HTTP2Failure: CustomStringConvertible {
         case .abuse(let violation): "HTTP/2 connection: \(violation); closed with \(violation.code)"
         case .connectionError(let code): "HTTP/2 connection: the peer broke the protocol; closed with \(code)"
         case .badPreface: "HTTP/2 connection: it does not begin with the client preface (is it HTTP/1 or TLS?)"
-        case .library(let operation, let code):
-            "HTTP/2 \(operation): \(String(cString: nghttp2_strerror(code))) (nghttp2 error \(code))"
         }
     }
 }

@@ -2,8 +2,8 @@
 
 /// Decides when a peer sends more frames without work in them than an honest one does (RFC 9113 section 10.5).
 ///
-/// A value that does no I/O and has no clock: it is told what came and when. ``HTTP2FrameScanner`` feeds it with frames
-/// before nghttp2 sees them, so that what it refuses costs nothing more; the session tells it the rest.
+/// A value that does no I/O and has no clock: it is told what came and when. ``HTTP2FrameReader`` asks it about
+/// each frame by its header, so that what it refuses costs nothing more; the session tells it the rest.
 public struct HTTP2Guard: Sendable, BitwiseCopyable {
     /// So many at once, and so many in each second after.
     public struct Rate: Sendable, BitwiseCopyable, Equatable {

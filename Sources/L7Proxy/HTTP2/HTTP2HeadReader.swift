@@ -6,8 +6,8 @@
 /// router, policy and writers need not know by which protocol a message came, and a writer of HTTP/1 copies runs of
 /// lines as it does for HTTP/1. Cookie crumbs are joined (section 8.2.3).
 ///
-/// Names are lower-case tokens, and values hold no control character and no whitespace at their ends (section 8.2.1): nghttp2
-/// has decoded them and nothing else. What HTTP/1 would be strict about is checked besides.
+/// Names are lower-case tokens, and values hold no control character and no whitespace at their ends (section 8.2.1): the
+/// decoder has not looked at them. What HTTP/1 would be strict about is checked besides.
 struct HTTP2HeadReader: ~Copyable {
     enum Kind: Equatable {
         case request, response, trailers
@@ -126,8 +126,13 @@ struct HTTP2HeadReader: ~Copyable {
 
     /// Takes one field, in the order in which they come.
     ///
-    /// - Parameter neverIndexed: The sender forbids to put it into a compression table (RFC 7541 section 7.1.3).
-    mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool) {
+    /// - Parameters:
+    ///   - known: The name as it was recognised, in lower case unless it is of trailers that we send.
+    ///   - neverIndexed: The sender forbids to put it into a compression table (RFC 7541 section 7.1.3).
+    @inline(__always)
+    mutating func add(
+        _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ known: FieldName, neverIndexed: Bool
+    ) {
         listBytes &+= name.count &+ value.count &+ 32
         guard defect == nil else { return }
         guard listBytes <= listLimit else { return fail(.headTooLarge) }
@@ -135,26 +140,28 @@ struct HTTP2HeadReader: ~Copyable {
         if text.load(as: UInt8.self) == ASCII.colon {
             addPseudo(name, value)
         } else {
-            addField(text, name.count, value, neverIndexed)
+            addField(text, name.count, value, known, neverIndexed)
         }
     }
 
     private mutating func addField(
-        _ name: UnsafeRawPointer, _ nameLength: Int, _ value: UnsafeRawBufferPointer, _ neverIndexed: Bool
+        _ name: UnsafeRawPointer, _ nameLength: Int, _ value: UnsafeRawBufferPointer, _ known: FieldName,
+        _ neverIndexed: Bool
     ) {
         if !pseudo.seen.contains(.regular) {
             pseudo.seen.insert(.regular)
             if kind == .response { appendReason() }
         }
         guard nameLength <= Self.nameLimit else { return fail(.fieldNameTooLong) }
-        let known = fields.index.recognise(name, nameLength)
-        guard kind == .outgoingTrailers || Self.isName(name, nameLength, known) && Self.isValue(value) else {
-            return fail(.invalidHTTP2Message)
+        if kind != .outgoingTrailers {
+            guard known != .other || Self.isName(name, nameLength), Self.isValue(value) else {
+                return fail(.invalidHTTP2Message)
+            }
+            // RFC 9113 section 8.2.2: the connection is not the message's affair in HTTP/2.
+            if FieldNameSet.ofConnection.contains(known) || known == .te && !ASCII.equal(value, "trailers") {
+                return fail(.connectionField)
+            }
         }
-        // RFC 9113 section 8.2.2: the connection is not the message's affair in HTTP/2.
-        let isOfConnection =
-            FieldNameSet.ofConnection.contains(known) || known == .te && !ASCII.equal(value, "trailers")
-        guard kind == .outgoingTrailers || !isOfConnection else { return fail(.connectionField) }
         let start = count
         reserve(nameLength &+ value.count &+ 4)
         append(UnsafeRawBufferPointer(start: name, count: nameLength))
@@ -176,11 +183,7 @@ struct HTTP2HeadReader: ~Copyable {
     }
 
     /// RFC 9113 section 8.2.1: a token in lower case.
-    ///
-    /// - Parameter known: As which it was recognised.
-    @inline(__always)
-    private static func isName(_ name: UnsafeRawPointer, _ length: Int, _ known: FieldName) -> Bool {
-        if known != .other { return FieldNameIndex.isLowerCase(name, length) }
+    private static func isName(_ name: UnsafeRawPointer, _ length: Int) -> Bool {
         for offset in 0..<length {
             let byte = (name + offset).load(as: UInt8.self)
             guard ASCII.isToken(byte), ASCII.lowercased(byte) == byte else { return false }
@@ -265,14 +268,14 @@ extension HTTP2HeadReader {
             return fail(.invalidPseudoField)
         }
         if kind == .response {
-            guard ASCII.equal(name, ":status") else { return fail(.invalidPseudoField) }
+            guard Self.isNamed(name, ":status") else { return fail(.invalidPseudoField) }
             return once(.status) ? addStatus(value) : ()
         }
         reserve(value.count &+ 2)
         let start = count
         append(value)
         let range = ByteRange(start, count)
-        if ASCII.equal(name, ":method") {
+        if Self.isNamed(name, ":method") {
             guard once(.method) else { return }
             guard ASCII.isToken(value) else { return fail(.invalidMethod) }
             guard value.count <= methodLimit else { return fail(.methodTooLong) }
@@ -280,26 +283,31 @@ extension HTTP2HeadReader {
             // Where :path comes next, the two stand as in a request line.
             (bytes + count).storeBytes(of: ASCII.space, as: UInt8.self)
             count &+= 1
-        } else if ASCII.equal(name, ":path") {
+        } else if Self.isNamed(name, ":path") {
             guard once(.path) else { return }
             guard value.count <= targetLimit else { return fail(.targetTooLong) }
             pseudo.path = range
-        } else if ASCII.equal(name, ":authority") {
+        } else if Self.isNamed(name, ":authority") {
             guard once(.authority) else { return }
             pseudo.authority = range
-        } else if ASCII.equal(name, ":scheme") {
+        } else if Self.isNamed(name, ":scheme") {
             guard once(.scheme) else { return }
             pseudo.isHTTPS = ASCII.equal(value, "https")
             // RFC 9113 section 8.3.1 knows other schemes, for gateways to other protocols.
             guard pseudo.isHTTPS || ASCII.equal(value, "http") else { return fail(.invalidPseudoField) }
             count = start
-        } else if ASCII.equal(name, ":protocol") {
+        } else if Self.isNamed(name, ":protocol") {
             guard once(.protocolName) else { return }
             guard ASCII.isToken(value) else { return fail(.invalidPseudoField) }
             pseudo.protocolName = range
         } else {
             fail(.invalidPseudoField)
         }
+    }
+
+    @inline(__always)
+    private static func isNamed(_ name: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        ASCII.isSame(name, UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
     private mutating func once(_ field: Seen) -> Bool {

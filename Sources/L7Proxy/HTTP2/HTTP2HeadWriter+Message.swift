@@ -28,28 +28,28 @@ extension HTTP2HeadWriter {
         if head.options.contains(.nominatesFields) { fields.dropNominated(in: message) }
         if let name = forwarding.protocolName {
             if !ASCII.isToken(name) { fail(.unsafeValue) }
-            append(":method", "CONNECT")
-            append(":protocol", name)
+            append(pseudo: HPACKStaticTable.method, Self.bytes("CONNECT"))
+            append(Self.bytes(":protocol"), name)
         } else {
-            append(":method", head.methodRange.bytes(in: message))
+            append(pseudo: HPACKStaticTable.method, head.methodRange.bytes(in: message))
         }
         if head.form != .authority {
-            append(":scheme", forwarding.isHTTPS ? "https" : "http")
-            append(":path", path(head, message, forwarding.target))
+            append(pseudo: HPACKStaticTable.scheme, Self.bytes(forwarding.isHTTPS ? "https" : "http"))
+            append(pseudo: HPACKStaticTable.path, path(head, message, forwarding.target))
         }
         let authority = forwarding.host ?? head.authority.bytes(in: message)
         // An HTTP/1.0 client may have named none; then there must be one to put in its place.
         if authority.isEmpty || (forwarding.host != nil && Authority.parts(authority) == nil) { fail(.unsafeValue) }
-        append(":authority", authority)
+        append(pseudo: HPACKStaticTable.authority, authority)
 
         forward(fields, in: message)
 
         // RFC 9113 section 8.2.2: the one thing that TE may say.
-        if head.options.contains(.acceptsTrailers) { append("te", "trailers") }
+        if head.options.contains(.acceptsTrailers) { append(.te, Self.bytes("trailers")) }
         if head.options.contains(.hasContentLength), head.form != .authority, head.framing != .chunked,
             forwarding.protocolName == nil
         {
-            append("content-length", decimal: head.contentLength)
+            append(.contentLength, decimal(head.contentLength))
         }
     }
 
@@ -82,12 +82,12 @@ extension HTTP2HeadWriter {
         begin()
         if head.options.contains(.nominatesFields) { fields.dropNominated(in: message) }
         if head.status == 101 { fail(.outOfOrder) }
-        append(":status", decimal: UInt64(head.status))
+        append(pseudo: HPACKStaticTable.status, decimal(UInt64(head.status)))
         forward(fields, in: message)
         // 1xx and 204 have none (RFC 9110 section 8.6), a tunnel has no content, and chunks overrule a length.
         guard head.options.contains(.hasContentLength), head.status >= 200, head.status != 204 else { return }
         switch head.framing {
-        case .none, .length: append("content-length", decimal: head.contentLength)
+        case .none, .length: append(.contentLength, decimal(head.contentLength))
         case .chunked, .untilClose, .tunnel: break
         }
     }
@@ -98,8 +98,8 @@ extension HTTP2HeadWriter {
     public mutating func beginResponse(status: UInt16, contentLength: UInt64? = nil) {
         precondition(status >= 100 && status < 600 && status != 101, "no such status in HTTP/2")
         begin()
-        append(":status", decimal: UInt64(status))
-        if let contentLength { append("content-length", decimal: contentLength) }
+        append(pseudo: HPACKStaticTable.status, decimal(UInt64(status)))
+        if let contentLength { append(.contentLength, decimal(contentLength)) }
     }
 
     /// Begins with a request of the proxy's own.
@@ -109,10 +109,10 @@ extension HTTP2HeadWriter {
     ) {
         begin()
         if Authority.parts(authority) == nil || path.first != ASCII.slash { fail(.unsafeValue) }
-        append(":method", method)
-        append(":scheme", scheme)
-        append(":path", path)
-        append(":authority", authority)
+        append(pseudo: HPACKStaticTable.method, Self.bytes(method))
+        append(pseudo: HPACKStaticTable.scheme, Self.bytes(scheme))
+        append(pseudo: HPACKStaticTable.path, path)
+        append(pseudo: HPACKStaticTable.authority, authority)
     }
 
     /// The trailers in `fields`, without those that do not belong there.

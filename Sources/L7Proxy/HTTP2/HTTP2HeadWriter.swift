@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CNGHTTP2
-
 /// Makes the field list of one HTTP/2 header block (RFC 9113 section 8.3) in memory that is used again and again.
 ///
 /// Begin with one of the `begin` calls, which take over what is the message's and leave out what is the connection's
 /// (section 8.2.2), add fields, then ``finish()``, and give it to a session at once: names and values are lent until
-/// then. Names may be of any case: nghttp2 writes them in lower case (section 8.2.1).
+/// then. Names may be of any case: they are sent in lower case (section 8.2.1).
 public struct HTTP2HeadWriter: ~Copyable {
     private enum Phase {
         case empty, fields, finished
     }
 
-    private let list: UnsafeMutablePointer<nghttp2_nv>
+    private let list: UnsafeMutablePointer<HTTP2FieldLine>
     private let capacity: Int
+    private let table = HPACKStaticTable.shared
     private(set) var count = 0
     private var phase = Phase.empty
     private var failure: WriteFailure?
@@ -37,7 +36,7 @@ public struct HTTP2HeadWriter: ~Copyable {
     }
 
     /// The finished list.
-    var fields: UnsafePointer<nghttp2_nv> { UnsafePointer(list) }
+    var fields: UnsafePointer<HTTP2FieldLine> { UnsafePointer(list) }
 
     mutating func begin() {
         count = 0
@@ -52,46 +51,56 @@ public struct HTTP2HeadWriter: ~Copyable {
 
     /// Adds a field whose name and value are known to be valid.
     ///
-    /// - Parameter isStatic: The name is in lower case, and in memory that stays: nghttp2 need not copy it.
+    /// - Parameter key: Of the name; see ``HTTP2FieldLine/key``.
     @inline(__always)
-    mutating func append(
-        _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false,
-        isStatic: Bool = false
+    private mutating func append(
+        _ name: UnsafeRawBufferPointer, _ key: UInt16, _ value: UnsafeRawBufferPointer, neverIndexed: Bool
     ) {
         guard count < capacity else { return fail(.noRoom) }
-        // nghttp2 reads only; its type is the one that it uses for what it writes, too.
-        let flags =
-            (neverIndexed ? NGHTTP2_NV_FLAG_NO_INDEX.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue)
-            | (isStatic ? NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue)
         (list + count).initialize(
-            to: nghttp2_nv(
-                name: Self.bytes(name), value: Self.bytes(value), namelen: name.count, valuelen: value.count,
-                flags: UInt8(truncatingIfNeeded: flags)))
+            to: HTTP2FieldLine(name: name, value: value, key: key, neverIndexed: neverIndexed))
         count &+= 1
     }
 
-    /// - Parameter name: In lower case.
+    /// - Parameter pseudo: The index of its name in HPACK's static table.
     @inline(__always)
-    mutating func append(_ name: StaticString, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false) {
-        append(
-            UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value,
-            neverIndexed: neverIndexed, isStatic: true)
+    mutating func append(pseudo: UInt8, _ value: UnsafeRawBufferPointer) {
+        append(table.entries[Int(pseudo) &- 1].name, UInt16(pseudo), value, neverIndexed: false)
+    }
+
+    /// - Parameter name: Not ``FieldName/other``.
+    @inline(__always)
+    mutating func append(_ name: FieldName, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false) {
+        let index = table.index(of: name)
+        // What a peer must not be able to guess at by what it costs (RFC 7541 section 7.1).
+        let isSecret =
+            name == .authorization || name == .proxyAuthorization || name == .setCookie
+            || name == .cookie && value.count < 20
+        if index > 0 {
+            append(
+                table.entries[Int(index) &- 1].name, UInt16(index), value, neverIndexed: neverIndexed || isSecret)
+        } else {
+            append(Self.bytes(name.text), HTTP2FieldLine.key(name), value, neverIndexed: neverIndexed || isSecret)
+        }
+    }
+
+    /// - Parameter name: In any case, valid, and perhaps one that is known.
+    @inline(__always)
+    mutating func append(
+        _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false
+    ) {
+        append(name, 0, value, neverIndexed: neverIndexed)
     }
 
     @inline(__always)
-    mutating func append(_ name: StaticString, _ value: StaticString) {
-        append(name, UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
+    static func bytes(_ text: StaticString) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
     }
 
-    @inline(__always)
-    private static func bytes(_ buffer: UnsafeRawBufferPointer) -> UnsafeMutablePointer<UInt8>? {
-        UnsafeMutablePointer(mutating: buffer.baseAddress?.assumingMemoryBound(to: UInt8.self))
-    }
-
-    mutating func append(_ name: StaticString, decimal number: UInt64) {
+    mutating func decimal(_ number: UInt64) -> UnsafeRawBufferPointer {
         var out = ByteWriter(UnsafeMutableRawBufferPointer(rebasing: text[textCount...]))
         out.append(decimal: number)
-        append(name, stored(out))
+        return stored(out)
     }
 
     /// What was written into the free part of ``text``.
@@ -119,7 +128,7 @@ public struct HTTP2HeadWriter: ~Copyable {
             if field.name == .other {
                 append(field.nameRange.bytes(in: message), value, neverIndexed: neverIndexed)
             } else {
-                append(field.name.text, value, neverIndexed: neverIndexed)
+                append(field.name, value, neverIndexed: neverIndexed)
             }
         }
     }
@@ -127,21 +136,22 @@ public struct HTTP2HeadWriter: ~Copyable {
     /// Adds a field of a known name.
     public mutating func field(_ name: FieldName, _ value: UnsafeRawBufferPointer) {
         guard name != .other, mayAdd(name) else { return fail(.unsafeName) }
-        let text = name.text
-        checked(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount), value)
+        guard let value = checked(value) else { return }
+        append(name, value)
     }
 
     /// Adds a field of a known name.
     public mutating func field(_ name: FieldName, _ value: StaticString) {
-        field(name, UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
+        field(name, Self.bytes(value))
     }
 
     /// Adds a field of any name but those that are the writer's own.
     public mutating func field(named name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-        guard let text = name.baseAddress, ASCII.isToken(name),
-            mayAdd(FieldNameIndex.shared.recognise(text, name.count))
-        else { return fail(.unsafeName) }
-        checked(name, value)
+        guard let text = name.baseAddress, ASCII.isToken(name) else { return fail(.unsafeName) }
+        let known = FieldNameIndex.shared.recognise(text, name.count)
+        guard mayAdd(known) else { return fail(.unsafeName) }
+        guard let value = checked(value) else { return }
+        if known == .other { append(name, value) } else { append(known, value) }
     }
 
     private func mayAdd(_ name: FieldName) -> Bool {
@@ -149,11 +159,12 @@ public struct HTTP2HeadWriter: ~Copyable {
     }
 
     /// RFC 9113 section 8.2.1: no control character, no whitespace at the ends.
-    private mutating func checked(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+    private mutating func checked(_ value: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         if let start = value.baseAddress, ByteScanner.firstControl(start, from: 0, to: value.count) != value.count {
-            return fail(.unsafeValue)
+            fail(.unsafeValue)
+            return nil
         }
-        append(name, ASCII.trimmed(value))
+        return ASCII.trimmed(value)
     }
 
     /// The same with text that need not stay where it is: it is copied.

@@ -62,8 +62,5 @@ public struct HTTP2Limits: Sendable, BitwiseCopyable {
 
     public var rates = HTTP2Guard.Rates()
 
-    /// Bytes of the largest frame that nghttp2 makes, its header not counted (NGHTTP2_MAX_PAYLOADLEN).
-    static let frameRoom = 16 * 1024
-
     public init() {}
 }

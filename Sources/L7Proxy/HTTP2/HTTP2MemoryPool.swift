@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CNGHTTP2
-
-/// Memory for the nghttp2 sessions and streams of one worker thread, kept when it is given back.
+/// Memory for the HTTP/2 sessions and streams of one worker thread, kept when it is given back.
 ///
-/// nghttp2 allocates several small blocks for each request. They are of a few sizes here, in a free list for each, so that
-/// on the steady path neither malloc nor a lock is met. Not thread-safe: a pool, its sessions and whatever calls them
-/// belong to one thread.
+/// Sessions need blocks for what waits to be sent, for header tables and for frames that come in pieces. They are of a few sizes
+/// here, in a free list for each, so that on the steady path neither malloc nor a lock is met. Not thread-safe: a pool, its
+/// sessions and whatever calls them belong to one thread.
 public final class HTTP2MemoryPool {
     /// Each block has its class in front, in as much room as keeps what follows aligned for any type.
     private static let headerLength = 16
@@ -14,22 +12,15 @@ public final class HTTP2MemoryPool {
     /// few large blocks, of which powers of two would waste a third. Larger ones are not kept.
     private static let classes = 44
     private static let unpooled = UInt64.max
-    /// Of ``frame``, which no session owns.
-    private static let shared = UInt64.max - 1
 
     /// The first free block of each class; each holds the address of the next in its first word after the header.
     private let free: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     /// Bytes of free blocks that are kept at most.
     private let keptLimit: Int
     private var kept = 0
-    /// What nghttp2 calls; it copies the table into each session.
-    let functions: UnsafeMutablePointer<nghttp2_mem>
-
-    /// Where the sessions put one frame together, one after another: each would have 16 KiB for itself, and has
-    /// touched a page of it when it is idle. See ``HTTP2Session/send(into:now:_:)``: between two calls nothing is in it.
-    private var frame: UnsafeMutableRawPointer?
-    /// Whether the next block that is large enough for a frame is ``frame``.
-    private var lendsFrame = false
+    /// For what is decoded of one header block, from its first field to its last.
+    private var scratch: UnsafeMutableRawPointer?
+    private var scratchRoom = 0
 
     /// Streams that can be used again; see ``HTTP2StreamSlot``.
     var streams: UnsafeMutablePointer<HTTP2StreamSlot>?
@@ -48,26 +39,6 @@ public final class HTTP2MemoryPool {
         keptLimit = keptBytes
         free = .allocate(capacity: Self.classes)
         free.initialize(repeating: nil, count: Self.classes)
-        functions = .allocate(capacity: 1)
-        functions.initialize(to: nghttp2_mem())
-        // Unretained: each session holds the pool until its nghttp2_session is gone.
-        functions.pointee.mem_user_data = Unmanaged.passUnretained(self).toOpaque()
-        functions.pointee.malloc = { size, pool in
-            HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.allocate(size) }
-        }
-        functions.pointee.free = { block, pool in
-            HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.deallocate(block) }
-        }
-        functions.pointee.calloc = { count, size, pool in
-            let (total, overflow) = count.multipliedReportingOverflow(by: size)
-            guard !overflow else { return nil }
-            let block = HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.allocate(total) }
-            block.initializeMemory(as: UInt8.self, repeating: 0, count: total)
-            return block
-        }
-        functions.pointee.realloc = { block, size, pool in
-            HTTP2MemoryPool.of(pool)._withUnsafeGuaranteedRef { $0.reallocate(block, size) }
-        }
     }
 
     deinit {
@@ -86,15 +57,8 @@ public final class HTTP2MemoryPool {
             writer.deinitialize(count: 1)
             writer.deallocate()
         }
-        frame?.deallocate()
+        scratch?.deallocate()
         free.deallocate()
-        functions.deallocate()
-    }
-
-    /// Not the pool itself: to hand it out is to retain it, which costs more than all else that is done for a block.
-    @inline(__always)
-    private static func of(_ pointer: UnsafeMutableRawPointer?) -> Unmanaged<HTTP2MemoryPool> {
-        .fromOpaque(pointer.unsafelyUnwrapped)
     }
 
     @inline(__always)
@@ -117,10 +81,6 @@ public final class HTTP2MemoryPool {
     }
 
     func allocate(_ size: Int) -> UnsafeMutableRawPointer {
-        if lendsFrame, let frame, size > HTTP2Limits.frameRoom, size <= HTTP2Limits.frameRoom + Self.headerLength {
-            lendsFrame = false
-            return frame + Self.headerLength
-        }
         let index = Self.sizeClass(size)
         if index < Self.classes, let block = free[index] {
             free[index] = Self.next(of: block).pointee
@@ -145,7 +105,6 @@ public final class HTTP2MemoryPool {
         guard let pointer else { return }
         let block = pointer - Self.headerLength
         let tag = block.load(as: UInt64.self)
-        if tag == Self.shared { return }
         guard tag != Self.unpooled, kept < keptLimit else {
             systemBytes &-= (block + 8).load(as: Int.self) + Self.headerLength
             return block.deallocate()
@@ -156,35 +115,20 @@ public final class HTTP2MemoryPool {
         kept &+= Self.size(ofClass: index)
     }
 
-    private func reallocate(_ pointer: UnsafeMutableRawPointer?, _ size: Int) -> UnsafeMutableRawPointer? {
-        guard let pointer else { return allocate(size) }
-        let room = (pointer - Self.headerLength + 8).load(as: Int.self)
-        if size <= room { return pointer }
-        let moved = allocate(size)
-        moved.copyMemory(from: pointer, byteCount: room)
-        deallocate(pointer)
-        return moved
+    /// Memory for one header block, until the next call.
+    @inline(__always)
+    func scratch(_ count: Int) -> UnsafeMutableRawPointer {
+        if let scratch, scratchRoom >= count { return scratch }
+        return growScratch(count)
     }
-}
 
-// MARK: - Frames
-
-extension HTTP2MemoryPool {
-    /// Versions of nghttp2 whose sources were read for what ``lendingFrame(_:)`` counts on: a session writes to its buffer
-    /// for frames and reads it within a call of nghttp2_session_mem_send only (session_prep_frame and
-    /// nghttp2_session_mem_send_internal, lib/nghttp2_session.c), and it is the only block of that size which it makes at
-    /// first (session_new). In a client's the preface stands from the beginning: ``HTTP2Core/takePreface()``.
-    private static let sharing = 0x013300...0x014100
-
-    /// Calls `make`, which makes a session: its buffer for frames is everybody's.
-    func lendingFrame<Value>(_ make: () -> Value) -> Value {
-        guard let version = nghttp2_version(0)?.pointee.version_num, Self.sharing.contains(Int(version)) else {
-            return make()
-        }
-        if frame == nil { frame = self.make(HTTP2Limits.frameRoom + Self.headerLength, Self.shared) }
-        lendsFrame = true
-        defer { lendsFrame = false }
-        return make()
+    @inline(never)
+    private func growScratch(_ count: Int) -> UnsafeMutableRawPointer {
+        scratch?.deallocate()
+        scratchRoom = max(count, 2 * scratchRoom, 16 * 1024)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: scratchRoom, alignment: 16)
+        scratch = memory
+        return memory
     }
 }
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CNGHTTP2
-
 // MARK: - Streams
 
 extension HTTP2Session {
@@ -13,7 +11,8 @@ extension HTTP2Session {
         let consumed = min(count, stream.slot.pointee.unconsumed)
         guard consumed > 0 else { return }
         stream.slot.pointee.unconsumed &-= consumed
-        nghttp2_session_consume(core.pointee.session, stream.id, consumed)
+        core.pointee.consume(consumed)
+        core.pointee.consume(consumed, of: stream.slot)
     }
 
     /// Keeps what was received on the stream, beyond the stream's end too, until ``release(_:)``.
@@ -38,7 +37,7 @@ extension HTTP2Session {
     ///   - bytes: May be empty, to say that the body has ended, or that nothing is on offer.
     ///   - isLast: Nothing follows them.
     public final func offerBody(_ stream: HTTP2Stream, _ bytes: UnsafeRawBufferPointer, isLast: Bool) {
-        guard stream.isOpen else { return }
+        guard stream.isOpen, !stream.slot.pointee.endMade else { return }
         precondition(stream.slot.pointee.hasBody, "the head said that there is no body")
         if stream.slot.pointee.body.isEmpty { stream.slot.pointee.movedAt = core.pointee.now }
         stream.slot.pointee.body = bytes
@@ -56,7 +55,7 @@ extension HTTP2Session {
     }
 
     /// Bytes in front of a body that is offered by ``offerFramed(_:_:)``.
-    public static let frameRoom = HTTP2Core.frameHeaderLength
+    public static let frameRoom = HTTP2Frame.headerLength
 
     /// Ends the message with trailers, after the body that is on offer (RFC 9113 section 8.1).
     ///
@@ -75,7 +74,7 @@ extension HTTP2Session {
         for position in 0..<trailers.count where !trailers.fields[position].isDropped {
             let field = trailers.fields[position]
             slot.pointee.outgoing.add(
-                field.nameRange.bytes(in: message), field.valueRange.bytes(in: message),
+                field.nameRange.bytes(in: message), field.valueRange.bytes(in: message), field.name,
                 neverIndexed: field.marks.contains(.neverIndexed))
         }
         return endWithTrailers(slot)
@@ -99,7 +98,8 @@ extension HTTP2Session {
                 && value.baseAddress.map { ByteScanner.firstControl($0, from: 0, to: value.count) == value.count }
                     ?? true
             if isValid {
-                slot.pointee.outgoing.add(name, ASCII.trimmed(value), neverIndexed: false)
+                let known = name.baseAddress.map { FieldNameIndex.shared.recognise($0, name.count) }
+                slot.pointee.outgoing.add(name, ASCII.trimmed(value), known ?? .other, neverIndexed: false)
             } else {
                 slot.pointee.outgoing.fail(.invalidFieldName)
             }
@@ -120,9 +120,8 @@ extension HTTP2Session {
     }
 
     private func resume(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>) {
-        guard slot.pointee.isDeferred, !slot.pointee.body.isEmpty || slot.pointee.bodyIsLast else { return }
-        slot.pointee.isDeferred = false
-        nghttp2_session_resume_data(core.pointee.session, slot.pointee.id)
+        core.pointee.queue(slot)
+        if slot.pointee.body.isEmpty, slot.pointee.bodyIsLast { core.pointee.endBody(slot) }
     }
 
     /// Ends the stream at once, a response that is not sent yet included. What was offered is the owner's again; of what
@@ -132,7 +131,7 @@ extension HTTP2Session {
         stream.slot.pointee.isBroken = true
         stream.slot.pointee.brokenCode = code
         stream.slot.pointee.body = UnsafeRawBufferPointer(start: nil, count: 0)
-        nghttp2_submit_rst_stream(core.pointee.session, 0, stream.id, code.rawValue)
+        core.pointee.resetStream(stream.slot, code)
     }
 
     /// For how long the peer has let nothing of an offered body through because its window is shut, in milliseconds; 0
@@ -140,10 +139,7 @@ extension HTTP2Session {
     /// ``HTTP2ErrorCode/flowControlError`` or CANCEL after a time.
     public final func stallTime(_ stream: HTTP2Stream, now: UInt64) -> UInt64 {
         guard stream.isOpen, !stream.slot.pointee.body.isEmpty else { return 0 }
-        let session = core.pointee.session
-        let isShut =
-            nghttp2_session_get_stream_remote_window_size(session, stream.id) <= 0
-            || nghttp2_session_get_remote_window_size(session) <= 0
+        let isShut = stream.slot.pointee.sendWindow <= 0 || core.pointee.sendWindow <= 0
         return isShut && now > stream.slot.pointee.movedAt ? now - stream.slot.pointee.movedAt : 0
     }
 }
@@ -153,18 +149,11 @@ extension HTTP2Session {
 extension HTTP2Session {
     /// Asks the peer for a sign of life; ``HTTP2Event/pong(_:)`` answers with the same number.
     public final func ping(_ payload: UInt64) {
-        var bytes = payload.bigEndian
-        withUnsafeBytes(of: &bytes) {
-            _ = nghttp2_submit_ping(core.pointee.session, 0, $0.baseAddress?.assumingMemoryBound(to: UInt8.self))
-        }
+        if !core.pointee.isTerminated { core.pointee.appendPing(payload, isAnswer: false) }
     }
 
     /// Ends the connection with a GOAWAY that says `code`, and all its streams. Send what is left, then close.
-    public final func terminate(_ code: HTTP2ErrorCode) {
-        guard !core.pointee.isTerminated else { return }
-        core.pointee.isTerminated = true
-        nghttp2_session_terminate_session(core.pointee.session, code.rawValue)
-    }
+    public final func terminate(_ code: HTTP2ErrorCode) { core.pointee.terminate(code) }
 
     /// Finishes the second step of an orderly end without waiting for the peer's answer; see
     /// ``HTTP2ServerSession/drain()``.

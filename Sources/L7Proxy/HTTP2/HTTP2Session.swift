@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CNGHTTP2
-
 /// One end of an HTTP/2 connection (RFC 9113): bytes in, bytes out, events. It does no I/O and has no clock.
 ///
 /// Made once for a connection, as ``HTTP2ServerSession`` or ``HTTP2ClientSession``. A request costs neither an
@@ -22,12 +20,10 @@ public class HTTP2Session {
     /// Outlives the core, which has its address.
     private final let pool: HTTP2MemoryPool
 
-    init(isServer: Bool, limits: HTTP2Limits, pool: HTTP2MemoryPool, now: UInt64) throws(HTTP2Failure) {
+    init(isServer: Bool, limits: HTTP2Limits, pool: HTTP2MemoryPool, now: UInt64) {
         self.pool = pool
         core = .allocate(capacity: 1)
         core.initialize(to: HTTP2Core(isServer: isServer, limits: limits, pool: pool, now: now))
-        let status = Self.start(core, pool)
-        guard status == 0 else { throw .library(operation: "new session", code: status) }
     }
 
     deinit {
@@ -39,27 +35,19 @@ public class HTTP2Session {
     public final var failure: HTTP2Failure? { core.pointee.failure }
 
     /// Whether ``send(into:now:_:)`` has something to write. A stream whose window is shut does not count.
-    public final var wantsToSend: Bool {
-        !core.pointee.leftover.isEmpty || nghttp2_session_want_write(core.pointee.session) != 0
-    }
+    public final var wantsToSend: Bool { core.pointee.wantsToSend }
 
     /// Whether nothing is left to be read or written: the connection can be closed.
-    public final var isFinished: Bool {
-        !wantsToSend && (core.pointee.isTerminated || nghttp2_session_want_read(core.pointee.session) == 0)
-    }
+    public final var isFinished: Bool { !core.pointee.wantsToSend && core.pointee.isDeaf }
 
     /// Streams whose end has not been reported.
     public final var streamCount: Int { core.pointee.streamCount }
 
     /// Streams that the peer lets us have open at once (RFC 9113 section 6.5.2).
-    public final var peerConcurrentStreams: UInt32 {
-        nghttp2_session_get_remote_settings(core.pointee.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-    }
+    public final var peerConcurrentStreams: UInt32 { core.pointee.peer.concurrentStreams }
 
     /// Whether the peer has said that it takes extended CONNECT (RFC 8441 section 3).
-    public final var peerTakesExtendedConnect: Bool {
-        nghttp2_session_get_remote_settings(core.pointee.session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
-    }
+    public final var peerTakesExtendedConnect: Bool { core.pointee.peer.takesExtendedConnect }
 
     // MARK: Bytes
 
@@ -75,30 +63,14 @@ public class HTTP2Session {
         let core = core
         core.pointee.now = now
         var rest = bytes
-        while let base = rest.baseAddress, !rest.isEmpty, !core.pointee.isTerminated {
-            let segment = core.pointee.nextSegment(rest)
-            if segment.length > 0 {
-                let count = nghttp2_session_mem_recv(
-                    core.pointee.session, base.assumingMemoryBound(to: UInt8.self), segment.length)
-                if count < 0 { fail(Int32(truncatingIfNeeded: count)) }
-                rest = UnsafeRawBufferPointer(rebasing: rest[segment.length...])
-            }
-            if let violation = segment.violation ?? core.pointee.violation {
-                core.pointee.terminate(.abuse(violation), violation.code)
-            }
+        while !rest.isEmpty, !core.pointee.isTerminated {
+            let count = core.pointee.read(rest)
+            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+            if let violation = core.pointee.violation { core.pointee.terminate(.abuse(violation), violation.code) }
             tell(&handler)
-            if nghttp2_session_want_read(core.pointee.session) == 0 { return .ended }
+            if core.pointee.isDeaf { return .ended }
         }
         return core.pointee.isTerminated ? .ended : .open
-    }
-
-    private func fail(_ code: Int32) {
-        switch code {
-        case NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue: core.pointee.terminate(.badPreface, .protocolError)
-        case NGHTTP2_ERR_FLOODED.rawValue:
-            core.pointee.terminate(.library(operation: "receive", code: code), .enhanceYourCalm)
-        default: core.pointee.terminate(.library(operation: "receive", code: code), .internalError)
-        }
     }
 
     /// Room that ``send(into:now:_:)`` needs to do anything at all, in bytes: less is not worth a DATA frame.
@@ -120,47 +92,18 @@ public class HTTP2Session {
         core.pointee.output = buffer
         core.pointee.outputCount = 0
         core.pointee.hasFramed = false
-        copyOut()
-        while core.pointee.leftover.isEmpty, buffer.count &- core.pointee.outputCount >= Self.smallestRoom {
-            var frame: UnsafePointer<UInt8>?
+        while true {
             let before = core.pointee.outputCount
-            let count = nghttp2_session_mem_send(core.pointee.session, &frame)
-            if count > 0 {
-                core.pointee.leftover = UnsafeRawBufferPointer(start: frame, count: count)
-                copyOut()
-                // Before anybody else is heard: the next session writes its frames to the same place.
-                core.pointee.keepLeftover()
-            }
+            core.pointee.write()
             tell(&handler)
-            if count < 0 {
-                core.pointee.terminate(
-                    .library(operation: "send", code: Int32(truncatingIfNeeded: count)), .internalError)
-                break
-            }
-            if count == 0, core.pointee.outputCount == before { break }
-            if core.pointee.hasFramed { break }
+            if core.pointee.hasFramed || core.pointee.outputCount == before { break }
         }
         if let violation = core.pointee.violation { core.pointee.terminate(.abuse(violation), violation.code) }
         core.pointee.output = UnsafeMutableRawBufferPointer(start: nil, count: 0)
         return core.pointee.outputCount
     }
 
-    @inline(__always)
-    private final func copyOut() {
-        let leftover = core.pointee.leftover
-        let room = core.pointee.output.count &- core.pointee.outputCount
-        guard let source = leftover.baseAddress, let base = core.pointee.output.baseAddress else { return }
-        let count = min(leftover.count, room)
-        (base + core.pointee.outputCount).copyMemory(from: source, byteCount: count)
-        core.pointee.outputCount &+= count
-        if count < leftover.count {
-            core.pointee.leftover = UnsafeRawBufferPointer(rebasing: leftover[count...])
-        } else {
-            core.pointee.forgetLeftover()
-        }
-    }
-
-    /// Tells what nghttp2's callbacks have recorded.
+    /// Tells what was recorded.
     @inline(__always)
     private final func tell<Handler: HTTP2EventHandler & ~Copyable>(_ handler: inout Handler) {
         let core = core

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What the session keeps for one stream, in memory that stays where it is. nghttp2 holds its address as the stream's
-/// user data; the pool of the worker has it again when the stream is closed and that has been reported.
+/// What the session keeps for one stream, in memory that stays where it is. The pool of the worker has it again when
+/// the stream is closed and that has been reported.
 struct HTTP2StreamSlot: ~Copyable {
     var id: Int32 = 0
     /// Raised each time that the slot is given back, so that an old ``HTTP2Stream`` can be told.
@@ -12,13 +12,19 @@ struct HTTP2StreamSlot: ~Copyable {
     var isBroken = false
     /// Why, for its end may come in order before the reset does.
     var brokenCode = HTTP2ErrorCode.noError
-    /// Our message is out, and whether the stream is reset then: the rest of the peer's is not wanted.
-    var endSent = false
+    /// The last frame of our message is made, and whether the stream is reset then: the rest of the peer's is not wanted.
+    var endMade = false
     var resetsAfterEnd = false
+    /// RST_STREAM is made, with that code.
+    var resetMade = false
+    var resetCode = HTTP2ErrorCode.noError
+    /// END_STREAM has left, and has come (RFC 9113 section 5.1).
+    var localEnded = false
+    var remoteEnded = false
     /// The owner still reads what was received on it, though the stream may be over and that reported.
     var isHeld = false
     var isOver = false
-    /// nghttp2 knows it no more.
+    /// It is over for the peer too; what comes of it is ignored.
     var isClosed = false
     /// Its head, not an interim one, is whole: the next header block is a trailer section.
     var hasFinalHead = false
@@ -36,9 +42,19 @@ struct HTTP2StreamSlot: ~Copyable {
     var head: HTTP2HeadReader
     var trailers: HTTP2HeadReader
 
+    /// Where ``HTTP2Outbox/added`` was when its last frame was made.
+    var endsAt: UInt64 = 0
+    var ready = HTTP2SlotLink()
+    var ending = HTTP2SlotLink()
+
     /// Bytes of DATA that were reported and not consumed; what is left of it when the stream closes still has to be
     /// given back to the connection's window (RFC 9113 section 6.9.1).
     var unconsumed = 0
+    /// What the peer has used of its window (RFC 9113 section 6.9), and what of that is consumed and not announced.
+    var received = 0
+    var credit = 0
+    /// What the peer lets us send. Less than nothing after it has lowered SETTINGS_INITIAL_WINDOW_SIZE.
+    var sendWindow = 0
 
     /// What is to be sent, lent by the owner.
     var body = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -46,9 +62,7 @@ struct HTTP2StreamSlot: ~Copyable {
     var bodyIsFramed = false
     /// Nothing follows ``body``, but trailers perhaps.
     var bodyIsLast = false
-    /// nghttp2 has been told to ask no more until it is told to.
-    var isDeferred = false
-    /// A data source was given to nghttp2 with the head.
+    /// The head of our message said that content, or its end, follows.
     var hasBody = false
     /// ``outgoing`` follows the body.
     var hasTrailers = false
@@ -90,8 +104,12 @@ struct HTTP2StreamSlot: ~Copyable {
         isReported = false
         isBroken = false
         brokenCode = .noError
-        endSent = false
+        endMade = false
         resetsAfterEnd = false
+        resetMade = false
+        resetCode = .noError
+        localEnded = false
+        remoteEnded = false
         isHeld = false
         isOver = false
         isClosed = false
@@ -99,11 +117,16 @@ struct HTTP2StreamSlot: ~Copyable {
         contentLeft = -1
         method = .other
         context = 0
+        endsAt = 0
+        ready = HTTP2SlotLink()
+        ending = HTTP2SlotLink()
         unconsumed = 0
+        received = 0
+        credit = 0
+        sendWindow = 0
         body = UnsafeRawBufferPointer(start: nil, count: 0)
         bodyIsFramed = false
         bodyIsLast = false
-        isDeferred = false
         hasBody = false
         hasTrailers = false
         movedAt = 0

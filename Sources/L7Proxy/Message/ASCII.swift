@@ -60,6 +60,26 @@ enum ASCII {
         return true
     }
 
+    /// Whether both are the same bytes.
+    @inline(__always)
+    static func isSame(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
+        let count = left.count
+        guard count == right.count else { return false }
+        guard let one = left.baseAddress, let other = right.baseAddress else { return true }
+        var offset = 0
+        while offset &+ 8 <= count {
+            if (one + offset).loadUnaligned(as: UInt64.self) != (other + offset).loadUnaligned(as: UInt64.self) {
+                return false
+            }
+            offset &+= 8
+        }
+        while offset < count {
+            if (one + offset).load(as: UInt8.self) != (other + offset).load(as: UInt8.self) { return false }
+            offset &+= 1
+        }
+        return true
+    }
+
     /// Whether `bytes` is `text`, which must be in lower case; letters of `bytes` may be of either case.
     @inline(__always)
     static func equal(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {

@@ -113,7 +113,7 @@ import Testing
                             continued = true
                             peer.writer.beginResponse(status: 100)
                             #expect((try? peer.writer.finish().get()) != nil)
-                            try? peer.server.respondInterim(stream, peer.writer)
+                            peer.server.respondInterim(stream, peer.writer)
                         } else if message.isWhole, message.closed == nil {
                             peer.respond(stream, body: message.body)
                         }

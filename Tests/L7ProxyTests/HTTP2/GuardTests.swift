@@ -55,29 +55,28 @@ import Testing
         #expect(HTTP2ErrorCode.http11Required.description == "HTTP_1_1_REQUIRED")
     }
 
-    /// Segments cover the bytes, and end after each header block and after some frames.
-    @Test func segmentsHoldOneHeaderBlockEach() {
+    /// What is read before it is told ends after each header block and after some frames: a head is told before the next one
+    /// takes its place, and events have room.
+    @Test func oneHeaderBlockIsReadAtATime() {
+        let opened = H2Frames.opening + H2Frames.headers(1, H2Frames.post, end: false)
         let parts = [
-            H2Frames.opening + H2Frames.headers(1, H2Frames.post, end: false),
-            H2Frames.data(1, [1, 2]) + H2Frames.headers(1, [("x-a", "b")]), H2Frames.headers(3, H2Frames.get),
-            H2Frames.data(5, [1]),
+            opened, H2Frames.data(1, [1, 2]) + H2Frames.headers(1, [("x-a", "b")]),
+            H2Frames.headers(3, H2Frames.post, end: false), H2Frames.data(3, [1]),
         ]
         #expect(lengths(parts.flatMap { $0 }) == parts.map(\.count))
-        let data = H2Frames.data(1, [1])
-        let many = Array(repeating: data, count: 40).flatMap { $0 }
-        #expect(lengths(H2Frames.preface + many) == [24 + 16 * 10, 160, 80])
+        let many = Array(repeating: H2Frames.data(1, [1]), count: 40).flatMap { $0 }
+        #expect(lengths(opened + many) == [opened.count, 160, 160, 80])
     }
 
     private func lengths(_ bytes: [UInt8]) -> [Int] {
-        var scanner = HTTP2FrameScanner(isServer: true, limits: HTTP2Limits())
-        var guarded = HTTP2Guard(now: 0)
+        let peer = H2Peer.server()
         var all: [Int] = []
         var rest = bytes[...]
         while !rest.isEmpty {
-            let segment = Array(rest).withUnsafeBytes { scanner.next($0, guarded: &guarded, now: 0) }
-            #expect(segment.violation == nil)
-            all.append(segment.length)
-            rest = rest.dropFirst(segment.length)
+            let count = Array(rest).withUnsafeBytes { peer.session.core.pointee.read($0) }
+            #expect(peer.session.failure == nil && count > 0)
+            all.append(count)
+            rest = rest.dropFirst(count)
         }
         return all
     }
@@ -91,21 +90,11 @@ import Testing
             + H2Frames.frame(0, 8, 1, [3, 7, 0, 0, 0]) + H2Frames.frame(0, 8, 1, [0]) + H2Frames.data(1, [])
         let bytes = good + H2Frames.frame(0, 8, 1, [2, 0, 0]) + H2Frames.data(1, [1])
         for split in 0...bytes.count {
-            var scanner = HTTP2FrameScanner(isServer: true, limits: limits)
-            var guarded = HTTP2Guard(limits.rates, now: 0)
-            var fed = 0
-            var found: HTTP2Violation?
-            for piece in [Array(bytes[..<split]), Array(bytes[split...])] {
-                var rest = piece[...]
-                while !rest.isEmpty, found == nil {
-                    let segment = Array(rest).withUnsafeBytes { scanner.next($0, guarded: &guarded, now: 0) }
-                    fed += segment.length
-                    found = segment.violation
-                    rest = rest.dropFirst(segment.length)
-                }
-            }
-            #expect(found == .emptyFrameFlood, "split at \(split)")
-            #expect(fed >= good.count && fed <= good.count + 10, "split at \(split)")
+            let peer = H2Peer.server(limits)
+            #expect(peer.receive(Array(bytes[..<split])) == (split < good.count + 10 ? .open : .ended))
+            peer.receive(Array(bytes[split...]))
+            #expect(peer.session.failure == .abuse(.emptyFrameFlood), "split at \(split)")
+            #expect(peer.recorder.streams[1]?.body == [7], "split at \(split)")
         }
     }
 

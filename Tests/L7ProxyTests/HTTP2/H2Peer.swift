@@ -120,15 +120,11 @@ final class H2Peer {
     private(set) var framedCount = 0
 
     static func server(_ limits: HTTP2Limits = HTTP2Limits()) -> H2Peer {
-        made { () throws(HTTP2Failure) in try HTTP2ServerSession(limits: limits, pool: HTTP2MemoryPool(), now: 1) }
+        H2Peer(HTTP2ServerSession(limits: limits, pool: HTTP2MemoryPool(), now: 1))
     }
 
     static func client(_ limits: HTTP2Limits = HTTP2Limits()) -> H2Peer {
-        made { () throws(HTTP2Failure) in try HTTP2ClientSession(limits: limits, pool: HTTP2MemoryPool(), now: 1) }
-    }
-
-    static func made(_ make: () throws(HTTP2Failure) -> HTTP2Session) -> H2Peer {
-        do { return H2Peer(try make()) } catch { preconditionFailure("\(error)") }
+        H2Peer(HTTP2ClientSession(limits: limits, pool: HTTP2MemoryPool(), now: 1))
     }
 
     init(_ session: HTTP2Session) { self.session = session }
@@ -201,7 +197,7 @@ extension H2Peer {
             writer.beginRequest(parser.head, &fields, in: message.baseAddress!, forwarding)
             guard case .success = writer.finish() else { return nil }
             guard
-                let stream = try? client.request(
+                let stream = client.request(
                     writer, method: tunnel == nil ? parser.head.method : .connect, endOfStream: body == nil)
             else { return nil }
             if let body { session.offerBody(stream, lend(body), isLast: isLast) }
@@ -222,7 +218,7 @@ extension H2Peer {
             writer.field(named: lentName, lentValue)
         }
         guard case .success = writer.finish() else { preconditionFailure("the response is not valid") }
-        do { try server.respond(stream, writer, endOfStream: body == nil) } catch { preconditionFailure("\(error)") }
+        server.respond(stream, writer, endOfStream: body == nil)
         if let body { session.offerBody(stream, lend(body), isLast: isLast) }
     }
 

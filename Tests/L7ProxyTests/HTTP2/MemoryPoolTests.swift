@@ -38,7 +38,7 @@ import Testing
     @Test(arguments: [64, 65, 100, 1000])
     func serversThatShareAPlaceForFramesDoNotMixThem(room: Int) throws {
         let pool = HTTP2MemoryPool()
-        var pairs = try (0..<5).map { _ in Pair(server: H2Peer(try HTTP2ServerSession(pool: pool, now: 1))) }
+        var pairs = (0..<5).map { _ in Pair(server: H2Peer(HTTP2ServerSession(pool: pool, now: 1))) }
         for (number, pair) in pairs.enumerated() {
             pair.server.recorder.onRequest = { [server = pair.server] stream in
                 // The last one's head takes more than one frame.
@@ -66,7 +66,7 @@ import Testing
     @Test(arguments: [64, 65, 100])
     func clientsThatShareAPlaceForFramesDoNotMixThem(room: Int) throws {
         let pool = HTTP2MemoryPool()
-        let links = try (0..<5).map { _ in H2Link(client: H2Peer(try HTTP2ClientSession(pool: pool, now: 1))) }
+        let links = (0..<5).map { _ in H2Link(client: H2Peer(HTTP2ClientSession(pool: pool, now: 1))) }
         var streams: [HTTP2Stream?] = []
         for (number, link) in links.enumerated() {
             let count = 500 * (number + 1)
@@ -93,15 +93,15 @@ import Testing
     }
 
     @Test(arguments: [true, false])
-    func anIdleSessionKeepsNoRoomForAFrame(ofServer isServer: Bool) throws {
+    func anIdleSessionKeepsNoRoomForAFrame(ofServer isServer: Bool) {
         let pool = HTTP2MemoryPool()
         var kept: [H2Link] = []
-        func idle(_ count: Int) throws {
+        func idle(_ count: Int) {
             for _ in 0..<count {
                 let link =
                     isServer
-                    ? H2Link(server: H2Peer(try HTTP2ServerSession(pool: pool, now: 1)))
-                    : H2Link(client: H2Peer(try HTTP2ClientSession(pool: pool, now: 1)))
+                    ? H2Link(server: H2Peer(HTTP2ServerSession(pool: pool, now: 1)))
+                    : H2Link(client: H2Peer(HTTP2ClientSession(pool: pool, now: 1)))
                 link.server.recorder.onRequest = { [server = link.server] in
                     server.respond($0, 200, [("content-type", "text/plain"), ("server", "x")], body: [1, 2, 3])
                 }
@@ -111,9 +111,9 @@ import Testing
                 kept.append(link)
             }
         }
-        try idle(1)
+        idle(1)
         let first = pool.systemBytes
-        try idle(20)
+        idle(20)
         let each = (pool.systemBytes - first) / 20
         #expect(each < 11 * 1024, "\(each) bytes for an idle session")
     }

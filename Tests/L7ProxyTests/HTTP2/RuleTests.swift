@@ -253,7 +253,7 @@ import Testing
         _ = client.output()
         incoming.withFields { fields, base in client.writer.beginRequest(incoming.request, &fields, in: base) }
         _ = client.writer.finish()
-        _ = try client.client.request(client.writer, method: .get, endOfStream: true)
+        _ = client.client.request(client.writer, method: .get, endOfStream: true)
         let headers = try #require(client.frames().first { $0.type == 1 })
         #expect(headers.payload.contains(0x10), "a literal that is never indexed")
     }

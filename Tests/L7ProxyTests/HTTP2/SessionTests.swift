@@ -129,7 +129,7 @@ import Testing
         for status: UInt16 in [100, 103] {
             link.server.writer.beginResponse(status: status)
             _ = link.server.writer.finish()
-            try link.server.server.respondInterim(answer, link.server.writer)
+            link.server.server.respondInterim(answer, link.server.writer)
         }
         link.server.respond(answer, 204)
         link.settle()
@@ -171,14 +171,34 @@ import Testing
     @Test func aSessionThatEndsGivesItsStreamsBack() throws {
         let pool = HTTP2MemoryPool()
         for _ in 0..<3 {
-            let peer = H2Peer(try HTTP2ClientSession(pool: pool, now: 0))
+            let peer = H2Peer(HTTP2ClientSession(pool: pool, now: 0))
             for _ in 0..<5 { _ = peer.get() }
             _ = peer.output()
         }
         let grown = pool.systemAllocations
-        let peer = H2Peer(try HTTP2ClientSession(pool: pool, now: 0))
+        let peer = H2Peer(HTTP2ClientSession(pool: pool, now: 0))
         for _ in 0..<5 { _ = peer.get() }
         _ = peer.output()
         #expect(pool.systemAllocations == grown, "the memory of ended sessions is used again")
+    }
+
+    /// Streams that waited for room or for their last frames to leave when their session ended wait for nothing in the next.
+    @Test func aSessionThatEndsLeavesNothingBehind() throws {
+        let pool = HTTP2MemoryPool()
+        for round in 0..<3 {
+            let link = H2Link(client: H2Peer(HTTP2ClientSession(pool: pool, now: 0)))
+            link.server.recorder.onRequest = { [server = link.server] in server.respond($0, body: [1, 2, 3]) }
+            let streams = (0..<6).compactMap { number in
+                number % 2 == 0
+                    ? link.client.get()
+                    : link.client.request("PUT / HTTP/1.1\r\nHost: a\r\n\r\n", body: [UInt8](repeating: 1, count: 99))
+            }
+            #expect(streams.count == 6)
+            // All of it is made, and none of it has left.
+            if round < 2 { continue }
+            link.settle()
+            #expect(streams.allSatisfy { link.client.recorder.streams[$0.id]?.closed == .noError })
+            #expect(link.client.session.streamCount == 0)
+        }
     }
 }

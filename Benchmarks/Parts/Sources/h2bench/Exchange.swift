@@ -36,13 +36,9 @@ final class Exchange {
 
     convenience init(streams: Int, responseBytes: Int) {
         let pool = HTTP2MemoryPool()
-        do {
-            self.init(
-                client: try HTTP2ClientSession(pool: pool, now: 0), server: try HTTP2ServerSession(pool: pool, now: 0),
-                streams: streams, responseBytes: responseBytes)
-        } catch {
-            preconditionFailure("\(error)")
-        }
+        self.init(
+            client: HTTP2ClientSession(pool: pool, now: 0), server: HTTP2ServerSession(pool: pool, now: 0),
+            streams: streams, responseBytes: responseBytes)
     }
 
     init(client: HTTP2ClientSession, server: HTTP2ServerSession, streams: Int, responseBytes: Int) {
@@ -66,7 +62,7 @@ final class Exchange {
             requestHead.beginRequest(requests.head, &requestFields, in: base)
             requests.reset()
             guard case .success = requestHead.finish(),
-                let stream = try? client.request(requestHead, method: .get, endOfStream: true)
+                let stream = client.request(requestHead, method: .get, endOfStream: true)
             else { preconditionFailure("the request was not sent") }
             _ = stream
         }
@@ -136,11 +132,7 @@ struct Responder: HTTP2EventHandler, ~Copyable {
         head.field(.cacheControl, "no-store")
         head.field(.vary, "Accept-Encoding")
         guard case .success = head.finish() else { preconditionFailure("the response is not valid") }
-        do {
-            try session.respond(stream, head, endOfStream: body.count == 0)
-        } catch {
-            preconditionFailure("\(error)")
-        }
+        session.respond(stream, head, endOfStream: body.count == 0)
         if body.count > 0 { session.offerBody(stream, body, isLast: true) }
     }
 }
