@@ -6,9 +6,11 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define READY_MAX 64
@@ -55,6 +57,18 @@ int clinux_epoll_wait(int epoll, struct clinux_ready *ready, int capacity, int t
 	for (int i = 0; i < count; i++)
 		ready[i] = (struct clinux_ready){ .token = events[i].data.u64, .events = events[i].events };
 	return count;
+}
+
+void clinux_sleep(int64_t nanoseconds)
+{
+	struct timespec time = { .tv_nsec = nanoseconds };
+
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
+int clinux_set_timer_slack(uint64_t nanoseconds)
+{
+	return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0);
 }
 
 int clinux_timer_create(void)

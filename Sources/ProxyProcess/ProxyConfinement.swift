@@ -34,6 +34,8 @@ public struct ProxyConfinement: Hashable, Sendable {
         try Confinement.closeDescriptors(except: kept)
         try Confinement.detachStandardStreams()
         try Confinement.setLimits(descriptors: descriptors)
+        // Workers sleep for tens of microseconds, and are made later.
+        try DetachedThread.setTimerSlack(nanoseconds: 1000)
         // The agent goes before the pods; its proxy does not.
         setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 0)
         if geteuid() == 0 || getuid() == 0 {

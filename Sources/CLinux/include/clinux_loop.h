@@ -24,6 +24,11 @@ int clinux_epoll_delete(int epoll, int fd);
 /* timeout in milliseconds, -1: none. At most 64 descriptors at a time. */
 int clinux_epoll_wait(int epoll, struct clinux_ready *ready, int capacity, int timeout);
 
+/* Less than a second. */
+void clinux_sleep(int64_t nanoseconds);
+/* How much later timers of the calling thread, and of those it makes, may fire: 50 us without it. */
+int clinux_set_timer_slack(uint64_t nanoseconds);
+
 /* A timer of CLOCK_MONOTONIC. C: <sys/timerfd.h> is not in Swift's Glibc module. */
 int clinux_timer_create(void);
 /* Sets the moment of expiry in nanoseconds of CLOCK_MONOTONIC; 0 stops the timer. */

@@ -54,6 +54,7 @@ struct Engine: ~Copyable {
 
     /// Of the loop's turn: CLOCK_MONOTONIC in nanoseconds and in milliseconds.
     var nanoseconds: UInt64
+    private var moderation = WakeModeration()
     var now: UInt64
     var random: UInt64
     /// Takes normal forms of paths and rewritten targets.
@@ -129,8 +130,12 @@ struct Engine: ~Copyable {
     }
 
     mutating func turn() {
+        let before = nanoseconds
+        let sleeps = !hasQueued && moderation.sleeps(underWay: exchanges.liveCount)
+        if sleeps { DetachedThread.sleep(nanoseconds: WakeModeration.moment) }
         let count = poller.wait(milliseconds: hasQueued ? 0 : timers.wait(from: now))
         nanoseconds = SystemClock.monotonic
+        moderation.note(requests: counters.requests, hasSlept: sleeps, interval: nanoseconds &- before)
         now = nanoseconds / 1_000_000
         for index in 0..<count { dispatch(poller[index]) }
         takeTurns()

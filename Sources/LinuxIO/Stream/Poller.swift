@@ -126,6 +126,17 @@ public enum DetachedThread {
         }
     }
 
+    /// The calling thread sleeps for less than a second; see ``setTimerSlack(nanoseconds:)`` for how much longer it may be.
+    @inline(__always)
+    public static func sleep(nanoseconds: Int64) { clinux_sleep(nanoseconds) }
+
+    /// How much later timers of the calling thread, and of those that it makes, may fire: 50 us at first.
+    ///
+    /// - Throws: ``SystemError``; EPERM under a filter that does not know the call.
+    public static func setTimerSlack(nanoseconds: UInt64) throws(SystemError) {
+        try SystemError.check("prctl(PR_SET_TIMERSLACK)") { clinux_set_timer_slack(nanoseconds) }
+    }
+
     /// The calling thread runs from now on when no other wants its processor: one that wakes up takes its place at once.
     ///
     /// - Throws: ``SystemError``; EPERM under a filter that does not know the call.
