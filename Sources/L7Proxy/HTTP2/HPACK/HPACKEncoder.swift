@@ -59,11 +59,12 @@ struct HPACKEncoder: ~Copyable {
 
     /// Writes a field at `place`. - Returns: What follows.
     mutating func write(_ line: HTTP2FieldLine, at place: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
+        // What came as such a literal goes as one, even if the static table has it.
+        guard !line.neverIndexed else { return literal(line, 4, 0x10, place) }
         if let index = fixedIndex(line) {
             place.storeBytes(of: 0x80 | index, as: UInt8.self)
             return place + 1
         }
-        guard !line.neverIndexed else { return literal(line, 4, 0x10, place) }
         // One that would take nearly all of the table is not put into it.
         let counted = line.name.count &+ line.value.count &+ HPACKTable.overhead
         guard counted &* 4 <= table.limit &* 3 else { return literal(line, 4, 0, place) }
