@@ -15,10 +15,10 @@
 # system at /sys/fs/bpf where that is missing. Exit codes: 0 ready, 1 a finding has to be remedied first, 2 usage.
 set -euo pipefail
 
-build_packages=(libbpf-dev libelf-dev zlib1g-dev linux-libc-dev libnghttp2-dev libssl-dev pkg-config)
+build_packages=(libbpf-dev libelf-dev zlib1g-dev linux-libc-dev libssl-dev pkg-config)
 demo_packages=(iproute2 procps nginx-light redis-server python3 python3-yaml python3-h2 python3-cryptography)
 test_packages=("${demo_packages[@]}" python3-pytest python3-pytest-xdist python3-h11 python3-grpcio
-    python3-prometheus-client nghttp2-client nghttp2-server nodejs apache2 ethtool curl openssl)
+    python3-prometheus-client libnghttp2-dev nghttp2-client nghttp2-server nodejs apache2 ethtool curl openssl)
 bench_packages=(iproute2 procps python3 python3-yaml ethtool)
 bench_l7_packages=("${bench_packages[@]}" nginx-light haproxy wrk nghttp2-client curl binutils python3-venv python3-h2
     python3-cryptography openssl)

@@ -14,7 +14,7 @@ MeshModel      Synchronization
 MeshManifests  MeshModel Yams Foundation FoundationEssentials Glibc
 LinuxIO        CLinux Glibc Synchronization
 SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
-L7Proxy        MeshModel LinuxIO CNGHTTP2 Identity TLSEngine Synchronization
+L7Proxy        MeshModel LinuxIO Identity TLSEngine Synchronization
 MeshVersion
 Identity       Glibc
 TLSEngine      COpenSSL Identity Synchronization
@@ -34,7 +34,6 @@ c_importers='
 CLibBPF        SockOps
 CLinux         LinuxIO
 CMeshABI       SockOps MeshAgent ProxyProcess
-CNGHTTP2       L7Proxy
 COpenSSL       TLSEngine
 '
 

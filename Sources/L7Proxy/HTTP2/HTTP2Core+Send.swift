@@ -180,7 +180,7 @@ extension HTTP2Core {
 
     /// Nothing of the body is left, and nothing follows it: says so.
     mutating func endBody(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>) {
-        guard !slot.pointee.endMade else { return }
+        guard !slot.pointee.endMade, !isTerminated else { return }
         if slot.pointee.hasTrailers { return appendTrailers(slot) }
         appendFrame(HTTP2Frame.Kind.data, HTTP2Frame.Flag.endStream, slot.pointee.id, 0)
         endMessage(slot)

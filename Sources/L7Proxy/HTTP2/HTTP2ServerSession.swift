@@ -16,11 +16,11 @@ public final class HTTP2ServerSession: HTTP2Session {
     ///   - endOfStream: There is neither content nor a trailer section. Otherwise, ``HTTP2Session/offerBody(_:_:isLast:)``
     ///     follows.
     public func respond(_ stream: HTTP2Stream, _ head: borrowing HTTP2HeadWriter, endOfStream: Bool) {
-        guard stream.isOpen, !core.pointee.isTerminated else { return }
+        guard stream.isOpen else { return }
         precondition(head.isFinished, "the head is not finished, or must not be sent")
         precondition(!stream.slot.pointee.hasBody, "a second final response")
         stream.slot.pointee.hasBody = !endOfStream
-        core.pointee.appendHead(stream.slot, head, ends: endOfStream)
+        if !core.pointee.isTerminated { core.pointee.appendHead(stream.slot, head, ends: endOfStream) }
     }
 
     /// Answers with an interim response, 1xx but not 101 (RFC 9110 section 15.2); the final one has to follow.
