@@ -3,6 +3,15 @@
 // MARK: - Header blocks
 
 extension HTTP2Core {
+    /// Looks at the header of a HEADERS frame.
+    @inline(__always)
+    mutating func checkHeaders(_ frame: HTTP2Frame) {
+        if frame.stream == 0 { return breakConnection(.protocolError) }
+        let least: UInt32 =
+            (frame.has(HTTP2Frame.Flag.padded) ? 1 : 0) + (frame.has(HTTP2Frame.Flag.priority) ? 5 : 0)
+        if frame.length < least { breakConnection(.frameSizeError) }
+    }
+
     /// Takes what has come of a HEADERS frame (RFC 9113 section 6.2). - Returns: Whether a header block was read.
     @inline(__always)
     mutating func takeHeaders(_ frame: HTTP2Frame, _ piece: UnsafeRawBufferPointer, isWhole: Bool) -> Bool {
@@ -12,7 +21,7 @@ extension HTTP2Core {
             return isWhole && endGatheredHeaders(frame)
         }
         guard let fragment = Self.fragment(of: frame, piece) else {
-            breakConnection(piece.count < 5 && frame.has(HTTP2Frame.Flag.priority) ? .frameSizeError : .protocolError)
+            breakConnection(.protocolError)
             return true
         }
         blockEndsStream = frame.has(HTTP2Frame.Flag.endStream)

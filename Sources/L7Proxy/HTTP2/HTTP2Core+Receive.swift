@@ -53,7 +53,7 @@ extension HTTP2Core {
         }
         switch frame.kind {
         case HTTP2Frame.Kind.data: beginData(frame)
-        case HTTP2Frame.Kind.headers: if frame.stream == 0 { breakConnection(.protocolError) }
+        case HTTP2Frame.Kind.headers: checkHeaders(frame)
         default: checkControl(frame)
         }
     }
@@ -65,7 +65,7 @@ extension HTTP2Core {
         switch frame.kind {
         case HTTP2Frame.Kind.data:
             takeData(piece)
-            if isWhole { endData(frame) }
+            if isWhole, !isTerminated { endData(frame) }
             return false
         case HTTP2Frame.Kind.headers:
             return takeHeaders(frame, piece, isWhole: isWhole)

@@ -48,7 +48,8 @@ extension HTTP2Core {
         _ write: (UnsafeMutableRawPointer) -> Void = { _ in }
     ) {
         let place = outbox.reserve(HTTP2Frame.headerLength + length)
-        HTTP2Frame(length: UInt32(truncatingIfNeeded: length), kind: kind, flags: flags, stream: stream).write(to: place)
+        HTTP2Frame(length: UInt32(truncatingIfNeeded: length), kind: kind, flags: flags, stream: stream).write(
+            to: place)
         write(place + HTTP2Frame.headerLength)
         outbox.add(HTTP2Frame.headerLength + length)
     }

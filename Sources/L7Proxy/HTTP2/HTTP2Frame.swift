@@ -40,7 +40,8 @@ struct HTTP2Frame: BitwiseCopyable, Equatable {
     /// Writes it to 9 bytes at `place`.
     @inline(__always)
     func write(to place: UnsafeMutableRawPointer) {
-        let first = UInt64(length) << 40 | UInt64(kind) << 32 | UInt64(flags) << 24 | UInt64(UInt32(bitPattern: stream) >> 8)
+        let first =
+            UInt64(length) << 40 | UInt64(kind) << 32 | UInt64(flags) << 24 | UInt64(UInt32(bitPattern: stream) >> 8)
         place.storeBytes(of: first.bigEndian, as: UInt64.self)
         (place + 8).storeBytes(of: UInt8(truncatingIfNeeded: stream), as: UInt8.self)
     }

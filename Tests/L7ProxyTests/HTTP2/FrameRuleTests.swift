@@ -45,6 +45,7 @@ import Testing
         Case("6.1 padding as long as the frame", open + frame(0, 1, [2, 0], flags: 8), .protocolError),
         Case("6.2 HEADERS on stream 0", H2Frames.headers(0, H2Frames.get), .protocolError),
         Case("6.2 padding as long as the frame", frame(1, 1, [9, 0, 0], flags: 12), .protocolError),
+        Case("6.2 a frame without room for its priority", frame(1, 1, [0, 0, 0, 0], flags: 0x25), .frameSizeError),
         Case("6.4 RST_STREAM on stream 0", H2Frames.reset(0), .protocolError),
         Case("6.5 SETTINGS on a stream", frame(4, 1, []), .protocolError),
         Case("6.5 an acknowledgement with content", frame(4, 0, [0, 0, 0, 0, 0, 0], flags: 1), .frameSizeError),
@@ -95,6 +96,31 @@ import Testing
         let unknown = H2Frames.frame(0xaa, 0xff, 5, [1, 2, 3]) + H2Frames.frame(4, 0xfe, 0, [0xaa, 0xaa, 0, 0, 0, 1])
         #expect(peer.receive(unknown + H2Frames.frame(1, 0xd5, 1, H2Frames.block(H2Frames.get))) == .open)
         #expect(peer.recorder.streams[1]?.first.first == "GET" && peer.recorder.streams[1]?.isWhole == true)
+    }
+
+    /// What else the frame would have said is not looked at: the stream has not ended.
+    @Test("RFC 9113 6.1: an error of a frame ends the connection before its END_STREAM ends a stream")
+    func paddingBeyondAFrameThatEndsAStream() throws {
+        let client = H2Peer.client()
+        let stream = try #require(client.get())
+        _ = client.output()
+        client.receive(
+            H2Frames.frame(4, 0, 0, []) + H2Frames.headers(1, [(":status", "200")], end: false)
+                + H2Frames.frame(0, 0x9, 1, [200, 1, 2]))
+        #expect(client.session.failure == .connectionError(.protocolError))
+        #expect(client.recorder.streams[stream.id]?.isWhole == false)
+        #expect(client.recorder.streams[stream.id]?.closed == nil)
+    }
+
+    /// Whoever has not seen our GOAWAY yet is answered in vain, and nothing comes of it.
+    @Test func anAnswerAfterTheEnd() throws {
+        let peer = H2Peer.opened()
+        peer.receive(H2Frames.headers(1, H2Frames.get))
+        let stream = try #require(peer.recorder.live[1])
+        peer.receive(H2Frames.data(0, [1]))
+        peer.respond(stream, body: [1, 2, 3])
+        #expect(peer.frames().map(\.type) == [7])
+        #expect(peer.session.isFinished)
     }
 
     @Test("RFC 9113 6.5.3: SETTINGS are acknowledged, and in force when they are")

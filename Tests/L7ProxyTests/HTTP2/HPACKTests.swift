@@ -113,11 +113,13 @@ import Testing
     /// A message's worth of fields: some that come again and again, some that are new each time.
     private static func fields(_ random: inout SeededGenerator) -> [RawField] {
         let names = [
-            "date", "x-request-id", "content-type", "grpc-status", "traceparent", "x-a", "cookie", "authorization", "te",
+            "date", "x-request-id", "content-type", "grpc-status", "traceparent", "x-a", "cookie", "authorization",
+            "te",
             "user-agent", "accept-encoding", "x-forwarded-for", "set-cookie", "server", "content-length",
         ]
         let values = ["", "0", "application/grpc", "gzip, deflate", "trailers", String(repeating: "v", count: 126)]
-        var fields = Bool.random(using: &random) ? requests.randomElement(using: &random)! : [RawField(":status", "200")]
+        var fields =
+            Bool.random(using: &random) ? requests.randomElement(using: &random)! : [RawField(":status", "200")]
         for _ in 0..<Int.random(in: 0..<12, using: &random) {
             let name = Array(names.randomElement(using: &random)!.utf8)
             let value =
@@ -161,7 +163,9 @@ import Testing
             let fields = Self.fields(&random)
             let block = other.encode(fields)
             let read = own.decode(block)
-            #expect(read?.map { RawField($0.name, $0.value) } == fields.map { RawField($0.name, $0.value) }, "round \(round)")
+            #expect(
+                read?.map { RawField($0.name, $0.value) } == fields.map { RawField($0.name, $0.value) },
+                "round \(round)")
             for _ in 0..<Int.random(in: 0..<8, using: &random) / 6 {
                 other.limitEncoder(Int.random(in: 0...limit, using: &random))
             }
