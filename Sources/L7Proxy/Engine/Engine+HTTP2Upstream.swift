@@ -12,7 +12,9 @@ extension Engine {
     mutating func beginHTTP2(_ upstream: UpstreamPointer) {
         var limits = configuration.http2
         // Room for every stream: clients that do not read must not stop those that share the connection with them.
-        limits.connectionWindow = max(limits.connectionWindow, limits.streamWindow * limits.concurrentStreams)
+        limits.connectionWindow = UInt32(
+            clamping: max(
+                UInt64(limits.connectionWindow), UInt64(limits.streamWindow) * UInt64(limits.concurrentStreams)))
         let session = HTTP2ClientSession(limits: limits, pool: memory, now: now)
         upstream.pointee.session = Unmanaged.passRetained(session)
         upstream.pointee.idleSince = now

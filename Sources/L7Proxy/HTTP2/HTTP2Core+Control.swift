@@ -92,7 +92,7 @@ extension HTTP2Core {
     /// Our SETTINGS are in force for the peer too (RFC 9113 section 6.5.3).
     private mutating func settleOurs() {
         settingsUnderWay &-= 1
-        streamWindow = Int(limits.streamWindow)
+        streamWindow = ownStreamWindow
         decoder.settle(limit: Int(limits.tableBytes))
     }
 
@@ -165,10 +165,7 @@ extension HTTP2Core {
         guard let slot = table.find(id), !slot.pointee.isBroken else { return }
         slot.pointee.sendWindow += more
         guard more > 0, slot.pointee.sendWindow <= Self.largestWindow else {
-            let code = more > 0 ? HTTP2ErrorCode.flowControlError : .protocolError
-            slot.pointee.isBroken = true
-            slot.pointee.brokenCode = code
-            return resetStream(slot, code)
+            return breakStream(slot, more > 0 ? .flowControlError : .protocolError)
         }
         queue(slot)
     }

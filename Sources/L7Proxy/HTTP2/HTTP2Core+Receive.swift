@@ -79,6 +79,13 @@ extension HTTP2Core {
 
     /// Ends the connection because the peer has broken the protocol (RFC 9113 section 5.4.1).
     mutating func breakConnection(_ code: HTTP2ErrorCode) { terminate(.connectionError(code), code) }
+
+    /// Ends a stream for the same reason (section 5.4.2): nothing more is reported but its end.
+    mutating func breakStream(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, _ code: HTTP2ErrorCode) {
+        slot.pointee.isBroken = true
+        slot.pointee.brokenCode = code
+        resetStream(slot, code)
+    }
 }
 
 // MARK: - Content
@@ -92,21 +99,17 @@ extension HTTP2Core {
         awaitsPadLength = frame.has(HTTP2Frame.Flag.padded)
         guard frame.stream != 0, !awaitsPadLength || length > 0 else { return breakConnection(.protocolError) }
         received &+= length
-        guard received <= max(Self.defaultWindow, Int(limits.connectionWindow)) else {
+        guard received <= max(Self.defaultWindow, connectionWindow) else {
             return breakConnection(.flowControlError)
         }
         guard let slot = table.find(frame.stream) else {
             // Of a stream that is over, of which the peer may not know yet.
             return isIdle(frame.stream) ? breakConnection(.protocolError) : ()
         }
-        if slot.pointee.isBroken { return }
+        if slot.pointee.isBroken || slot.pointee.resetMade { return }
         guard !slot.pointee.remoteEnded else { return breakConnection(.streamClosed) }
         slot.pointee.received &+= length
-        guard slot.pointee.received <= streamWindow else {
-            slot.pointee.isBroken = true
-            slot.pointee.brokenCode = .flowControlError
-            return resetStream(slot, .flowControlError)
-        }
+        guard slot.pointee.received <= streamWindow else { return breakStream(slot, .flowControlError) }
         dataStream = slot
     }
 
@@ -154,7 +157,7 @@ extension HTTP2Core {
     @inline(__always)
     mutating func consume(_ count: Int) {
         credit &+= count
-        guard credit &* 2 >= Int(limits.connectionWindow), !isTerminated else { return }
+        guard credit &* 2 >= connectionWindow, !isTerminated else { return }
         appendWindowUpdate(0, credit)
         received &-= credit
         credit = 0
@@ -164,8 +167,8 @@ extension HTTP2Core {
     @inline(__always)
     mutating func consume(_ count: Int, of slot: UnsafeMutablePointer<HTTP2StreamSlot>) {
         slot.pointee.credit &+= count
-        guard slot.pointee.credit &* 2 >= Int(limits.streamWindow), !slot.pointee.remoteEnded, !slot.pointee.isBroken,
-            !isTerminated
+        guard slot.pointee.credit &* 2 >= ownStreamWindow, !slot.pointee.remoteEnded, !slot.pointee.isBroken,
+            !slot.pointee.resetMade, !isTerminated
         else { return }
         appendWindowUpdate(slot.pointee.id, slot.pointee.credit)
         slot.pointee.received &-= slot.pointee.credit

@@ -23,7 +23,7 @@ extension HTTP2Core {
         } else {
             setting(HTTP2Setting.enablePush, 0)
         }
-        setting(HTTP2Setting.initialWindowSize, limits.streamWindow)
+        setting(HTTP2Setting.initialWindowSize, UInt32(ownStreamWindow))
         setting(HTTP2Setting.maxFrameSize, limits.frameBytes)
         setting(HTTP2Setting.maxHeaderListSize, limits.headerListBytes)
         // RFC 9218 section 2.1: priorities of RFC 7540 are not looked at.
@@ -37,7 +37,7 @@ extension HTTP2Core {
         HTTP2Frame(length: UInt32(length), kind: HTTP2Frame.Kind.settings, flags: 0, stream: 0).write(to: place)
         outbox.add(HTTP2Frame.headerLength + length)
         settingsUnderWay = 1
-        let more = Int(limits.connectionWindow) - Self.defaultWindow
+        let more = connectionWindow - Self.defaultWindow
         if more > 0 { appendWindowUpdate(0, more) }
     }
 
@@ -83,12 +83,19 @@ extension HTTP2Core {
             if isServer { note(.provokedReset) }
         default: break
         }
+        boundOutbox()
+    }
+
+    /// A stream that the peer resets counts no more, but what was said of it still waits: it must not do that for ever.
+    private mutating func boundOutbox() {
+        if outbox.count > Self.mostWaiting, violation == nil { violation = .unreadAnswers }
     }
 
     /// Resets the stream; it is over when the peer is told.
     mutating func resetStream(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, _ code: HTTP2ErrorCode) {
         guard !slot.pointee.resetMade, !slot.pointee.isClosed else { return }
         ready.remove(slot)
+        slot.pointee.body = UnsafeRawBufferPointer(start: nil, count: 0)
         appendReset(slot.pointee.id, code)
         slot.pointee.resetMade = true
         slot.pointee.resetCode = code
@@ -121,6 +128,9 @@ extension HTTP2Core {
 
     // MARK: Heads
 
+    /// Bytes of frames that may wait to be sent, DATA not counted: about as much as a hundred streams may have of content.
+    private static let mostWaiting = 4 << 20
+
     /// Encodes a header block.
     mutating func appendHead(
         _ slot: UnsafeMutablePointer<HTTP2StreamSlot>, _ head: borrowing HTTP2HeadWriter, ends: Bool
@@ -142,6 +152,7 @@ extension HTTP2Core {
             split(length, last, slot.pointee.id)
         }
         if ends { endMessage(slot) }
+        boundOutbox()
     }
 
     /// Makes a HEADERS frame and CONTINUATION frames (RFC 9113 section 6.10) of a block that stands behind the room for one
@@ -172,7 +183,7 @@ extension HTTP2Core {
     /// The stream has something to send, or its window was opened.
     @inline(__always)
     mutating func queue(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>) {
-        if slot.pointee.sendWindow > 0, !slot.pointee.body.isEmpty {
+        if slot.pointee.sendWindow > 0, !slot.pointee.body.isEmpty, !slot.pointee.isBroken {
             ready.append(slot)
         } else {
             ready.remove(slot)

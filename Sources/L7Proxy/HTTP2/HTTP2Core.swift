@@ -27,6 +27,8 @@ struct HTTP2Core: ~Copyable {
     /// What the peer may send before what it has sent is consumed, and what of that is consumed and not announced.
     var received = 0
     var credit = 0
+    let connectionWindow: Int
+    let ownStreamWindow: Int
     /// Windows of streams that the peer counts with: it has not heard of ours before it has acknowledged our SETTINGS.
     var streamWindow: Int
     /// SETTINGS of ours that are not acknowledged.
@@ -96,7 +98,9 @@ struct HTTP2Core: ~Copyable {
         gather = HTTP2Gather(pool: self.pool)
         outbox = HTTP2Outbox(pool: self.pool)
         table = HTTP2StreamTable(pool: self.pool)
-        streamWindow = max(Self.defaultWindow, Int(limits.streamWindow))
+        ownStreamWindow = min(Int(limits.streamWindow), Self.largestWindow)
+        connectionWindow = min(Int(limits.connectionWindow), Self.largestWindow)
+        streamWindow = max(Self.defaultWindow, ownStreamWindow)
         open()
     }
 
@@ -193,6 +197,6 @@ extension HTTP2Core {
     @inline(__always)
     func isIdle(_ id: Int32) -> Bool {
         let isPeers = (id & 1 == 1) == isServer
-        return isPeers ? id > lastOpened : id >= nextStream || isServer
+        return isPeers ? id > lastOpened : isServer || nextStream > 0 && id >= nextStream
     }
 }

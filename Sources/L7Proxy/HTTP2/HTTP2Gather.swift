@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What has come of a frame, or of a header block, that is not whole yet. It has memory only meanwhile, and no more than twice
+/// What has come of a frame, or of a header block, that is not whole yet. It has memory only meanwhile, and little more than
 /// what has come.
 struct HTTP2Gather: ~Copyable {
     private let pool: Unmanaged<HTTP2MemoryPool>
@@ -17,7 +17,8 @@ struct HTTP2Gather: ~Copyable {
     mutating func append(_ piece: UnsafeRawBufferPointer) {
         guard let source = piece.baseAddress, !piece.isEmpty else { return }
         if capacity - count < piece.count {
-            let larger = max(256, 2 * capacity, count + piece.count)
+            // Twice as much, but not where that is more than any frame has.
+            let larger = max(256, min(2 * capacity, capacity + 16_384), count + piece.count)
             let memory = pool._withUnsafeGuaranteedRef { $0.allocate(larger) }
             if let base { memory.copyMemory(from: base, byteCount: count) }
             pool._withUnsafeGuaranteedRef { $0.deallocate(base) }

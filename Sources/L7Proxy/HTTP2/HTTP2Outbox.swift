@@ -21,6 +21,10 @@ struct HTTP2Outbox: ~Copyable {
     @inline(__always)
     var isEmpty: Bool { start == end }
 
+    /// Bytes that wait.
+    @inline(__always)
+    var count: Int { end &- start }
+
     /// Room for `count` bytes behind what is there, until the next call.
     @inline(__always)
     mutating func reserve(_ count: Int) -> UnsafeMutableRawPointer {

@@ -124,7 +124,7 @@ extension HTTP2Session {
         if slot.pointee.body.isEmpty, slot.pointee.bodyIsLast { core.pointee.endBody(slot) }
     }
 
-    /// Ends the stream at once, a response that is not sent yet included. What was offered is the owner's again; of what
+    /// Ends the stream: nothing more is sent on it but what was made already. What was offered is the owner's again; of what
     /// the peer has sent nothing more is reported but ``HTTP2Event/closed(_:_:)``.
     public final func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         guard stream.isCurrent, !stream.slot.pointee.isClosed, !stream.slot.pointee.isBroken else { return }

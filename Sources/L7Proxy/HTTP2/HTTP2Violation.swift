@@ -24,6 +24,8 @@ public enum HTTP2Violation: UInt8, Error, CaseIterable, Sendable, BitwiseCopyabl
     case headerBlockTooLarge
     /// A header list that decodes to many times what was announced (CVE-2016-6581).
     case headerListTooLarge
+    /// Answers that are asked for and not read, of streams that are reset meanwhile (CVE-2019-9514).
+    case unreadAnswers
     /// A frame longer than SETTINGS_MAX_FRAME_SIZE (RFC 9113 section 4.2).
     case frameTooLarge
     /// A frame inside another stream's header block, or CONTINUATION outside one (RFC 9113 section 6.10).
@@ -53,6 +55,7 @@ extension HTTP2Violation: CustomStringConvertible {
         case .continuationFlood: "too many CONTINUATION frames in a header block (CVE-2024-27316)"
         case .headerBlockTooLarge: "a header block is longer than the limit"
         case .headerListTooLarge: "a header list decodes to more than four times the limit (CVE-2016-6581)"
+        case .unreadAnswers: "too many answers wait to be read (CVE-2019-9514)"
         case .frameTooLarge: "a frame is longer than SETTINGS_MAX_FRAME_SIZE"
         case .brokenHeaderBlock: "a header block is interrupted, or continued where none is open"
         }

@@ -41,6 +41,50 @@ import Testing
         #expect(peer.session.failure == nil)
     }
 
+    /// CVE-2019-9514: a stream that the client resets counts no more, but what it was answered waits.
+    @Test func answersToAPeerThatResetsAndDoesNotReadAreBounded() {
+        var limits = HTTP2Limits()
+        limits.rates.resets = HTTP2Guard.Rate(burst: 100_000, perSecond: 0)
+        let peer = H2Peer.opened(limits)
+        let value = String(repeating: "v", count: 20_000)
+        peer.recorder.onRequest = { [peer] in peer.respond($0, 200, [("x-a", value)], body: [], isLast: false) }
+        var count: UInt32 = 0
+        while count < 1000,
+            peer.receive(H2Frames.headers(2 * count + 1, H2Frames.post, end: false) + H2Frames.reset(2 * count + 1))
+                == .open
+        { count += 1 }
+        #expect(200...220 ~= count, "\(count) answers of 20 KB wait")
+        #expect(peer.session.failure == .abuse(.unreadAnswers))
+        peer.recorder.onRequest = nil
+    }
+
+    /// RFC 9113 section 5.1: nothing but PRIORITY follows RST_STREAM, and an upload that is not wanted is not asked for.
+    @Test func theWindowOfAStreamThatIsResetIsNotOpened() throws {
+        let peer = H2Peer.opened()
+        peer.receive(H2Frames.headers(1, H2Frames.post, end: false))
+        let stream = try #require(peer.recorder.live[1])
+        peer.receive(H2Frames.data(1, [UInt8](repeating: 1, count: 16_384)))
+        peer.receive(H2Frames.data(1, [UInt8](repeating: 1, count: 16_384)))
+        peer.respond(stream, 413)
+        peer.server.resetAfterEnd(stream)
+        peer.receive(H2Frames.data(1, [UInt8](repeating: 1, count: 16_384)))
+        peer.consumeAll()
+        #expect(peer.recorder.streams[1]?.body.count == 32_768)
+        #expect(peer.frames().filter { $0.stream == 1 }.map(\.type) == [1, 3])
+    }
+
+    /// Windows that cannot be are not announced.
+    @Test func windowsAreAtMostWhatTheyMayBe() {
+        var limits = HTTP2Limits()
+        (limits.streamWindow, limits.connectionWindow) = (.max, .max)
+        let frames = H2Peer.client(limits).frames()
+        #expect(
+            frames.contains {
+                $0.type == 4 && $0.payload.starts(with: [0, 2, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff])
+            })
+        #expect(frames.first { $0.type == 8 }?.payload == H2Frames.big(0x7fff_ffff - 65_535))
+    }
+
     /// RFC 9110 section 6.4.1: a response to HEAD has no content, whatever its length says.
     @Test func contentAfterTheHeadOfAResponseToHead() throws {
         let client = H2Peer.client()
