@@ -13,7 +13,7 @@ public final class HTTP2ClientSession: HTTP2Session {
     public var canOpenStream: Bool {
         streamCount < min(Int(peerConcurrentStreams), Int(core.pointee.limits.concurrentStreams))
             && !core.pointee.isDeaf && core.pointee.peerLastStream == nil && core.pointee.drain == .no
-            && core.pointee.nextStream > 0
+            && core.pointee.nextStream > 0 && core.pointee.violation == nil
     }
 
     /// Opens a stream with a request.

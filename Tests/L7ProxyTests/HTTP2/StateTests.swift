@@ -58,6 +58,23 @@ import Testing
         peer.recorder.onRequest = nil
     }
 
+    /// The same on a client's side: requests that are given up before the server has read them.
+    @Test func requestsToAServerThatDoesNotReadAreBounded() {
+        let client = H2Peer.client()
+        client.receive(H2Frames.frame(4, 0, 0, []))
+        let value = String(repeating: "v", count: 20_000)
+        var count = 0
+        while count < 1000, let stream = client.request("GET / HTTP/1.1\r\nHost: a\r\nX-A: \(value)\r\n\r\n") {
+            client.session.reset(stream, .cancel)
+            // The server ends it too.
+            client.receive(H2Frames.reset(UInt32(stream.id)))
+            count += 1
+        }
+        #expect(200...220 ~= count, "\(count) requests of 20 KB wait")
+        #expect(!client.client.canOpenStream)
+        #expect(client.session.failure == .abuse(.unreadAnswers))
+    }
+
     /// RFC 9113 section 5.1: nothing but PRIORITY follows RST_STREAM, and an upload that is not wanted is not asked for.
     @Test func theWindowOfAStreamThatIsResetIsNotOpened() throws {
         let peer = H2Peer.opened()
