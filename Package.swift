@@ -50,7 +50,6 @@ let package = Package(
         .target(name: "CMeshABI"),
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev", "libelf-dev"])]),
-        .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "LinuxIO", dependencies: ["CLinux"], swiftSettings: settings),
         .target(name: "TLSEngine", dependencies: ["Identity", "COpenSSL"], swiftSettings: settings),
@@ -126,6 +125,8 @@ let package = Package(
         .testTarget(
             name: "SockOpsTests", dependencies: ["SockOps", "ProxyProcess", "CMeshABI", "LinuxIO"],
             exclude: ["Fixtures"], swiftSettings: settings),
+        .systemLibrary(
+            name: "CNGHTTP2", path: "Tests/CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .testTarget(
             name: "L7ProxyTests",
             dependencies: ["L7Proxy", "MeshModel", "LinuxIO", "CNGHTTP2", "Identity", "TLSEngine"],

@@ -38,7 +38,7 @@ public enum MalformedMessage: UInt8, Error, CaseIterable, Sendable, BitwiseCopya
     case invalidPseudoField, repeatedPseudoField, missingPseudoField, connectionField
     /// `Host` names another authority than `:authority` (RFC 9113 section 8.3.1).
     case conflictingHost
-    /// A name, a value, or the order of frames (RFC 9113 sections 8.1 and 8.2.1); or what nghttp2 finds invalid.
+    /// A name, a value, or the order of frames (RFC 9113 sections 8.1 and 8.2.1).
     case invalidHTTP2Message
 
     /// The status code of the answer to a request like this. For a response it is always 502 (RFC 9112 section 6.3).
