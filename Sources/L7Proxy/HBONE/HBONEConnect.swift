@@ -62,7 +62,7 @@ public struct HBONERequestWriter: ~Copyable {
 
         // RFC 9113 section 8.5: neither scheme nor path.
         head.begin()
-        head.append(pseudo: HPACKStaticTable.method, HTTP2HeadWriter.bytes("CONNECT"))
+        head.append(pseudo: HPACKStaticTable.method, ASCII.bytes(of: "CONNECT"))
         head.append(pseudo: HPACKStaticTable.authority, UnsafeRawBufferPointer(rebasing: memory[..<authority]))
         head.field(.forwarded, UnsafeRawBufferPointer(rebasing: memory[authority..<forwarded]))
         if !request.baggage.isEmpty { head.field(.baggage, request.baggage) }

@@ -15,42 +15,27 @@ extension HTTP2Core {
     /// Takes what has come of a HEADERS frame (RFC 9113 section 6.2). - Returns: Whether a header block was read.
     @inline(__always)
     mutating func takeHeaders(_ frame: HTTP2Frame, _ piece: UnsafeRawBufferPointer, isWhole: Bool) -> Bool {
-        let isAtOnce = gather.count == 0
-        guard isWhole, isAtOnce else {
-            gather.append(piece)
-            return isWhole && endGatheredHeaders(frame)
-        }
-        guard let fragment = Self.fragment(of: frame, piece) else {
+        if !isWhole || gather.count > 0 { gather.append(piece) }
+        guard isWhole else { return false }
+        let isGathered = gather.count > 0
+        guard let fragment = Self.fragment(of: frame, isGathered ? gather.bytes : piece) else {
             breakConnection(.protocolError)
             return true
         }
         blockEndsStream = frame.has(HTTP2Frame.Flag.endStream)
-        if frame.has(HTTP2Frame.Flag.endHeaders) {
-            readBlock(frame.stream, fragment)
-            return true
-        }
-        gather.append(fragment)
+        if frame.has(HTTP2Frame.Flag.endHeaders) { return endBlock(frame, fragment) }
+        if isGathered { gather.keep(fragment) } else { gather.append(fragment) }
         return false
-    }
-
-    private mutating func endGatheredHeaders(_ frame: HTTP2Frame) -> Bool {
-        guard let fragment = Self.fragment(of: frame, gather.bytes) else {
-            breakConnection(.protocolError)
-            return true
-        }
-        gather.keep(fragment)
-        blockEndsStream = frame.has(HTTP2Frame.Flag.endStream)
-        return frame.has(HTTP2Frame.Flag.endHeaders) && endGatheredBlock(frame)
     }
 
     /// The same of a CONTINUATION frame (RFC 9113 section 6.10).
     mutating func takeContinuation(_ frame: HTTP2Frame, _ piece: UnsafeRawBufferPointer, isWhole: Bool) -> Bool {
         gather.append(piece)
-        return isWhole && frame.has(HTTP2Frame.Flag.endHeaders) && endGatheredBlock(frame)
+        return isWhole && frame.has(HTTP2Frame.Flag.endHeaders) && endBlock(frame, gather.bytes)
     }
 
-    private mutating func endGatheredBlock(_ frame: HTTP2Frame) -> Bool {
-        readBlock(frame.stream, gather.bytes)
+    private mutating func endBlock(_ frame: HTTP2Frame, _ block: UnsafeRawBufferPointer) -> Bool {
+        readBlock(frame.stream, block)
         gather.removeAll()
         return true
     }

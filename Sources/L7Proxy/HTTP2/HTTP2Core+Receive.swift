@@ -80,7 +80,7 @@ extension HTTP2Core {
     /// Ends the connection because the peer has broken the protocol (RFC 9113 section 5.4.1).
     mutating func breakConnection(_ code: HTTP2ErrorCode) { terminate(.connectionError(code), code) }
 
-    /// Ends a stream for the same reason (section 5.4.2): nothing more is reported but its end.
+    /// Resets a stream, for the same reason (section 5.4.2) or because its owner wants it: nothing more is reported but its end.
     mutating func breakStream(_ slot: UnsafeMutablePointer<HTTP2StreamSlot>, _ code: HTTP2ErrorCode) {
         slot.pointee.isBroken = true
         slot.pointee.brokenCode = code

@@ -307,7 +307,7 @@ extension HTTP2HeadReader {
 
     @inline(__always)
     private static func isNamed(_ name: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
-        ASCII.isSame(name, UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        ASCII.isSame(name, ASCII.bytes(of: text))
     }
 
     private mutating func once(_ field: Seen) -> Bool {

@@ -28,13 +28,13 @@ extension HTTP2HeadWriter {
         if head.options.contains(.nominatesFields) { fields.dropNominated(in: message) }
         if let name = forwarding.protocolName {
             if !ASCII.isToken(name) { fail(.unsafeValue) }
-            append(pseudo: HPACKStaticTable.method, Self.bytes("CONNECT"))
-            append(Self.bytes(":protocol"), name)
+            append(pseudo: HPACKStaticTable.method, ASCII.bytes(of: "CONNECT"))
+            append(ASCII.bytes(of: ":protocol"), name)
         } else {
             append(pseudo: HPACKStaticTable.method, head.methodRange.bytes(in: message))
         }
         if head.form != .authority {
-            append(pseudo: HPACKStaticTable.scheme, Self.bytes(forwarding.isHTTPS ? "https" : "http"))
+            append(pseudo: HPACKStaticTable.scheme, ASCII.bytes(of: forwarding.isHTTPS ? "https" : "http"))
             append(pseudo: HPACKStaticTable.path, path(head, message, forwarding.target))
         }
         let authority = forwarding.host ?? head.authority.bytes(in: message)
@@ -45,7 +45,7 @@ extension HTTP2HeadWriter {
         forward(fields, in: message)
 
         // RFC 9113 section 8.2.2: the one thing that TE may say.
-        if head.options.contains(.acceptsTrailers) { append(.te, Self.bytes("trailers")) }
+        if head.options.contains(.acceptsTrailers) { append(.te, ASCII.bytes(of: "trailers")) }
         if head.options.contains(.hasContentLength), head.form != .authority, head.framing != .chunked,
             forwarding.protocolName == nil
         {
@@ -109,8 +109,8 @@ extension HTTP2HeadWriter {
     ) {
         begin()
         if Authority.parts(authority) == nil || path.first != ASCII.slash { fail(.unsafeValue) }
-        append(pseudo: HPACKStaticTable.method, Self.bytes(method))
-        append(pseudo: HPACKStaticTable.scheme, Self.bytes(scheme))
+        append(pseudo: HPACKStaticTable.method, ASCII.bytes(of: method))
+        append(pseudo: HPACKStaticTable.scheme, ASCII.bytes(of: scheme))
         append(pseudo: HPACKStaticTable.path, path)
         append(pseudo: HPACKStaticTable.authority, authority)
     }

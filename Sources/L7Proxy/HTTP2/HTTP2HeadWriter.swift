@@ -80,7 +80,7 @@ public struct HTTP2HeadWriter: ~Copyable {
             append(
                 table.entries[Int(index) &- 1].name, UInt16(index), value, neverIndexed: neverIndexed || isSecret)
         } else {
-            append(Self.bytes(name.text), HTTP2FieldLine.key(name), value, neverIndexed: neverIndexed || isSecret)
+            append(ASCII.bytes(of: name.text), HTTP2FieldLine.key(name), value, neverIndexed: neverIndexed || isSecret)
         }
     }
 
@@ -90,11 +90,6 @@ public struct HTTP2HeadWriter: ~Copyable {
         _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, neverIndexed: Bool = false
     ) {
         append(name, 0, value, neverIndexed: neverIndexed)
-    }
-
-    @inline(__always)
-    static func bytes(_ text: StaticString) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
     }
 
     mutating func decimal(_ number: UInt64) -> UnsafeRawBufferPointer {
@@ -142,7 +137,7 @@ public struct HTTP2HeadWriter: ~Copyable {
 
     /// Adds a field of a known name.
     public mutating func field(_ name: FieldName, _ value: StaticString) {
-        field(name, Self.bytes(value))
+        field(name, ASCII.bytes(of: value))
     }
 
     /// Adds a field of any name but those that are the writer's own.

@@ -128,10 +128,7 @@ extension HTTP2Session {
     /// the peer has sent nothing more is reported but ``HTTP2Event/closed(_:_:)``.
     public final func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         guard stream.isCurrent, !stream.slot.pointee.isClosed, !stream.slot.pointee.isBroken else { return }
-        stream.slot.pointee.isBroken = true
-        stream.slot.pointee.brokenCode = code
-        stream.slot.pointee.body = UnsafeRawBufferPointer(start: nil, count: 0)
-        core.pointee.resetStream(stream.slot, code)
+        core.pointee.breakStream(stream.slot, code)
     }
 
     /// For how long the peer has let nothing of an offered body through because its window is shut, in milliseconds; 0

@@ -60,6 +60,12 @@ enum ASCII {
         return true
     }
 
+    /// The bytes of a text of the program's.
+    @inline(__always)
+    static func bytes(of text: StaticString) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+    }
+
     /// Whether both are the same bytes.
     @inline(__always)
     static func isSame(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {

@@ -37,15 +37,12 @@ struct HPACKStaticTable: Sendable {
         indices.initialize(repeating: 0, count: FieldName.allCases.count)
         for (position, (name, value)) in Self.texts.enumerated().reversed() {
             let known = FieldNameIndex.shared.recognise(name.utf8Start, name.utf8CodeUnitCount)
-            (entries + position).initialize(to: Entry(name: Self.bytes(name), value: Self.bytes(value), known: known))
+            (entries + position).initialize(
+                to: Entry(name: ASCII.bytes(of: name), value: ASCII.bytes(of: value), known: known))
             if known != .other { indices[Int(known.rawValue)] = UInt8(position + 1) }
         }
         self.entries = UnsafePointer(entries)
         self.indices = UnsafePointer(indices)
-    }
-
-    private static func bytes(_ text: StaticString) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
     }
 
     /// The first index that has the name, or 0.
