@@ -52,7 +52,8 @@ let package = Package(
         .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev", "libelf-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "LinuxIO", dependencies: ["CLinux"], swiftSettings: settings),
-        .target(name: "TLSEngine", dependencies: ["Identity", "COpenSSL"], swiftSettings: settings),
+        .target(name: "CIPSecMB", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "TLSEngine", dependencies: ["Identity", "COpenSSL", "CIPSecMB"], swiftSettings: settings),
         .target(name: "SockOps", dependencies: ["CLibBPF", "CMeshABI", "LinuxIO"], swiftSettings: settings),
         .target(
             name: "IdentityProviders", dependencies: ["Identity", "TLSEngine", "LinuxIO"], swiftSettings: settings),

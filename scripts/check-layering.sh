@@ -17,7 +17,7 @@ SockOps        CLibBPF CMeshABI LinuxIO Glibc Synchronization
 L7Proxy        MeshModel LinuxIO Identity TLSEngine Synchronization
 MeshVersion
 Identity       Glibc
-TLSEngine      COpenSSL Identity Synchronization
+TLSEngine      CIPSecMB COpenSSL Identity Synchronization
 IdentityProviders Identity TLSEngine LinuxIO FoundationEssentials Glibc
 ProxyProtocol  MeshModel LinuxIO
 SocketFactory  ProxyProtocol MeshModel LinuxIO Glibc
@@ -31,6 +31,7 @@ meshctl        MeshAgent MeshAdmin MeshVersion LinuxIO ArgumentParser Logging Ya
 
 # C is quarantined: each C module and the modules that may import it.
 c_importers='
+CIPSecMB       TLSEngine
 CLibBPF        SockOps
 CLinux         LinuxIO
 CMeshABI       SockOps MeshAgent ProxyProcess

@@ -263,7 +263,7 @@ extension TLSSession {
             throw TLSError("handshake", reason: "something is amid its last record")
         }
         let suite = SSL_get_current_cipher(ssl)
-        guard let made = suite.flatMap({ TLSSuite(id: SSL_CIPHER_get_protocol_id($0)) }) else {
+        guard let made = suite.flatMap({ TLSSuite(id: SSL_CIPHER_get_protocol_id($0), wide: .inUse) }) else {
             throw TLSError(
                 "handshake", reason: "its records cannot be made: \(String(cString: SSL_CIPHER_get_name(suite)))")
         }

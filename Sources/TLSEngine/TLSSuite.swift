@@ -10,10 +10,14 @@ struct TLSSuite {
     let keyBytes: Int
     /// Of a secret, and of the digest.
     let secretBytes: Int
+    /// What makes the records in place of OpenSSL.
+    let wide: WideGCM?
 
-    /// - Parameter id: As in the hello: `0x1301`.
+    /// - Parameters:
+    ///   - id: As in the hello: `0x1301`.
+    ///   - wide: What makes records of AES-GCM; `nil`: OpenSSL.
     /// - Returns: `nil` for a suite whose records we do not make.
-    init?(id: UInt16) {
+    init?(id: UInt16, wide: WideGCM?) {
         let (cipher, digest): (OpaquePointer?, OpaquePointer?)
         switch id {
         case 0x1301: (cipher, digest, keyBytes) = (Ciphers.all.aes128, EVP_sha256(), 16)
@@ -24,6 +28,7 @@ struct TLSSuite {
         guard let cipher, let digest else { return nil }
         self.cipher = cipher
         self.digest = digest
+        self.wide = id == 0x1303 ? nil : wide
         secretBytes = Int(EVP_MD_get_size(digest))
     }
 
@@ -31,6 +36,14 @@ struct TLSSuite {
     /// - Returns: Whether we make records of the suite. The suites of CCM are none of them.
     static func isMade(_ name: Substring) -> Bool {
         ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"].contains(name)
+    }
+
+    /// Whether OpenSSL's configuration leaves it to OpenSSL by what code AES-GCM is made.
+    static var isOfDefaultProvider: Bool {
+        [Ciphers.all.aes128, Ciphers.all.aes256].allSatisfy { cipher in
+            cipher.flatMap { EVP_CIPHER_get0_provider($0) }.flatMap { OSSL_PROVIDER_get0_name($0) }
+                .map { String(cString: $0) } == "default"
+        }
     }
 
     /// Found once for the process: OpenSSL would look for them each time.

@@ -4,8 +4,8 @@ internal import COpenSSL
 
 /// The keys of one direction of a connection (RFC 8446 section 7.3), and the number of its next record.
 ///
-/// OpenSSL's state for a cipher, more than a kilobyte, is made when there is something to do, and given back by
-/// ``rest()``: an idle connection keeps a secret, a key and an initialization vector.
+/// A cipher's state, more than a kilobyte, is made when there is something to do, and given back by ``rest()``: an idle
+/// connection keeps a secret, a key and an initialization vector.
 struct TLSTraffic: ~Copyable {
     /// The type, version and length before a record; the tag after it (RFC 8446 section 5.2).
     static let headerBytes = 5
@@ -18,8 +18,7 @@ struct TLSTraffic: ~Copyable {
     /// Of the next record (RFC 8446 section 5.3). Records of one key are far fewer: ``TLSSession/recordsPerKey``, and a peer
     /// that does not renew its own is left before they repeat.
     private(set) var sequence: UInt64 = 0
-    /// EVP_CIPHER_CTX.
-    private var context: OpaquePointer?
+    private var cipher: RecordCipher?
     /// The secret, the key, the vector, and the vector of one record. Wiped when it is freed.
     private let memory: UnsafeMutableRawPointer
 
@@ -45,17 +44,12 @@ struct TLSTraffic: ~Copyable {
     }
 
     deinit {
-        if let context { EVP_CIPHER_CTX_free(context) }
         OPENSSL_cleanse(memory, Self.memoryBytes)
         memory.deallocate()
     }
 
     /// Gives back what is made anew when it is needed.
-    mutating func rest() {
-        guard let context else { return }
-        EVP_CIPHER_CTX_free(context)
-        self.context = nil
-    }
+    mutating func rest() { cipher = nil }
 
     // MARK: Keys
 
@@ -99,25 +93,32 @@ struct TLSTraffic: ~Copyable {
 
     // MARK: Records
 
-    /// OpenSSL's state, with the vector of the next record (RFC 8446 section 5.3).
+    /// Makes the vector of the next record (RFC 8446 section 5.3), and the cipher if there is none.
+    ///
+    /// - Returns: Whether there is one.
     @inline(__always)
-    private mutating func begin() -> OpaquePointer? {
-        if context == nil { makeContext() }
-        guard sequence < .max, let context else { return nil }
+    private mutating func begin() -> Bool {
+        guard sequence < .max, hasCipher || makeCipher() else { return false }
         let nonce = memory + Self.noncePlace
         let vector = memory + Self.vectorPlace
         nonce.copyMemory(from: vector, byteCount: 4)
         let low = (vector + 4).loadUnaligned(as: UInt64.self) ^ sequence.bigEndian
         (nonce + 4).storeBytes(of: low, as: UInt64.self)
-        guard EVP_CipherInit_ex(context, nil, nil, nil, bytes(Self.noncePlace), -1) == 1 else { return nil }
         sequence &+= 1
-        return context
+        return true
     }
 
-    private mutating func makeContext() {
-        guard let made = EVP_CIPHER_CTX_new() else { return }
-        context = made
-        if EVP_CipherInit_ex(made, suite.cipher, nil, bytes(Self.keyPlace), nil, isSending ? 1 : 0) != 1 { rest() }
+    @inline(__always)
+    private var hasCipher: Bool {
+        switch cipher {
+        case .some: true
+        case .none: false
+        }
+    }
+
+    private mutating func makeCipher() -> Bool {
+        cipher = RecordCipher.make(suite, key: bytes(Self.keyPlace), isSending: isSending)
+        return hasCipher
     }
 
     /// Writes a record.
@@ -129,25 +130,15 @@ struct TLSTraffic: ~Copyable {
     mutating func seal(
         _ content: UnsafeRawBufferPointer, type: UInt8, to space: UnsafeMutableRawPointer
     ) -> Bool {
-        guard let context = begin() else { return false }
+        guard begin() else { return false }
         let body = content.count &+ 1 &+ Self.tagBytes
         let record = space.assumingMemoryBound(to: UInt8.self)
         (record[0], record[1], record[2]) = (23, 3, 3)
         (record[3], record[4]) = (UInt8(body >> 8), UInt8(body & 255))
-        var count: CInt = 0
-        var last = type
-        guard EVP_CipherUpdate(context, nil, &count, record, CInt(Self.headerBytes)) == 1 else { return false }
-        let start = record + Self.headerBytes
-        if let bytes = content.baseAddress, !content.isEmpty {
-            guard
-                EVP_CipherUpdate(
-                    context, start, &count, bytes.assumingMemoryBound(to: UInt8.self), CInt(content.count)) == 1
-            else { return false }
+        switch cipher {
+        case .some(let cipher): return cipher.seal(content, type: type, vector: bytes(Self.noncePlace), to: record)
+        case .none: return false
         }
-        let end = start + content.count
-        return EVP_CipherUpdate(context, end, &count, &last, 1) == 1
-            && EVP_CipherFinal_ex(context, end + 1, &count) == 1
-            && EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, CInt(Self.tagBytes), end + 1) == 1
     }
 
     /// Decrypts a record, but not believes it.
@@ -158,22 +149,12 @@ struct TLSTraffic: ~Copyable {
     /// - Returns: The last byte of what was encrypted; `nil` if it is not what the peer has sent. `space` then has nothing
     ///   of worth.
     mutating func open(_ record: UnsafeRawBufferPointer, to space: UnsafeMutableRawPointer) -> UInt8? {
-        guard let context = begin(), let start = record.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
-            return nil
-        }
-        let length = record.count &- Self.headerBytes &- Self.tagBytes
-        let tag = UnsafeMutableRawPointer(mutating: start + Self.headerBytes + length)
+        guard begin(), let start = record.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return nil }
         let output = space.assumingMemoryBound(to: UInt8.self)
-        var (count, last): (CInt, UInt8) = (0, 0)
-        guard EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, CInt(Self.tagBytes), tag) == 1,
-            EVP_CipherUpdate(context, nil, &count, start, CInt(Self.headerBytes)) == 1
-        else { return nil }
-        let body = start + Self.headerBytes
-        if length > 1 {
-            guard EVP_CipherUpdate(context, output, &count, body, CInt(length &- 1)) == 1 else { return nil }
+        let length = record.count &- Self.headerBytes &- Self.tagBytes
+        switch cipher {
+        case .some(let cipher): return cipher.open(start, length: length, vector: bytes(Self.noncePlace), to: output)
+        case .none: return nil
         }
-        guard EVP_CipherUpdate(context, &last, &count, body + (length &- 1), 1) == 1 else { return nil }
-        var rest: UInt8 = 0
-        return EVP_CipherFinal_ex(context, &rest, &count) == 1 ? last : nil
     }
 }

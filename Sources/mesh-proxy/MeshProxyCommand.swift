@@ -48,6 +48,9 @@ struct MeshProxyCommand: ParsableCommand {
     @Option(help: "A line for each request on standard error: off, text or json.")
     var accessLog = AccessLogChoice.json
 
+    @Option(help: "What encrypts records of mutual TLS: auto, the fastest that this machine has, or openssl.")
+    var recordCiphers = RecordCiphersChoice.auto
+
     func validate() throws {
         guard workers.map((1...128).contains) ?? true else { throw ValidationError("--workers must be 1 to 128.") }
         guard fd != nil || agentSocket != nil else {
@@ -84,7 +87,7 @@ struct MeshProxyCommand: ParsableCommand {
                 }
                 return SharedDescriptor(adopting: fd)
             }
-            let locksKeys = try Self.prepareTLS() == .locked
+            let locksKeys = try prepareTLS() == .locked
             let account = user.map { ProxyConfinement.Account(user: $0, group: group ?? $0) }
             let confinement = ProxyConfinement(
                 account: account ?? (geteuid() == 0 ? .usual : nil), descriptors: maxDescriptors)
@@ -107,10 +110,14 @@ struct MeshProxyCommand: ParsableCommand {
         }
     }
 
-    /// What OpenSSL reads of files, and memory for keys: neither can be had after the confinement.
-    private static func prepareTLS() throws(SystemError) -> TLSLibrary.KeyMemory {
+    /// What is read of files, and memory for keys: neither can be had after the confinement.
+    private func prepareTLS() throws(SystemError) -> TLSLibrary.KeyMemory {
         do throws(TLSError) {
             try TLSLibrary.prepare()
+            switch recordCiphers {
+            case .auto: Self.log(TLSLibrary.widen().description)
+            case .openssl: Self.log("AES-GCM records by OpenSSL: so it was told")
+            }
             return try TLSLibrary.keepKeysApart()
         } catch {
             throw SystemError("load OpenSSL", errnoCode: EINVAL, hint: "\(error)")
@@ -122,6 +129,11 @@ struct MeshProxyCommand: ParsableCommand {
         let line = Array("mesh-proxy[\(getpid())]: \(message)\n".utf8)
         _ = write(STDERR_FILENO, line, line.count)
     }
+}
+
+/// Words of `--record-ciphers`.
+enum RecordCiphersChoice: String, CaseIterable, ExpressibleByArgument {
+    case auto, openssl
 }
 
 /// Words of `--access-log`.

@@ -67,6 +67,18 @@ def test_the_agent_starts_both_and_says_so(node):
     assert f"pid {proxy['pid']}, serving" in text and f"pid {factory['pid']}, ready, 8 listeners" in text
 
 
+def test_the_proxy_says_what_makes_its_records(node):
+    pid = serving(node.agent)["proxies"][0]["pid"]
+    said, = {line.partition("AES-GCM records by ")[2] for line in node.agent.log.read_text().splitlines()
+             if f"mesh-proxy[{pid}]: AES-GCM records by " in line}
+    flags = set(next(line for line in open("/proc/cpuinfo") if line.startswith(("flags", "Features"))).split())
+    version = tuple(map(int, run("openssl", "version").stdout.split()[1].split(".")[:2]))
+    is_wide = version < (3, 1) and {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl", "avx512ifma", "vaes",
+                                    "vpclmulqdq", "gfni", "sha_ni"} <= flags
+    assert said.startswith("intel-ipsec-mb 1." if is_wide else "OpenSSL: "), said
+    assert not is_wide or "libIPSec_MB" in open(f"/proc/{pid}/maps").read()
+
+
 def test_the_proxy_has_no_right_and_no_descriptor_but_sockets(node):
     """What a proxy that was taken over would have: nothing of BPF, no namespace, no file but its log."""
     pid = serving(node.agent)["proxies"][0]["pid"]

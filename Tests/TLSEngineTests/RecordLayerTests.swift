@@ -30,7 +30,7 @@ import Testing
 
     /// Keys of TLS_AES_128_GCM_SHA256.
     private static func traffic(_ secret: [UInt8], isSending: Bool) -> TLSTraffic? {
-        guard let suite = TLSSuite(id: 0x1301) else { return nil }
+        guard let suite = TLSSuite(id: 0x1301, wide: nil) else { return nil }
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: secret.count, alignment: 8)
         defer { memory.deallocate() }
         memory.copyBytes(from: secret)

@@ -116,9 +116,10 @@ def rotation_step(worlds, options):
 
 
 def plan(options):
-    steps = [(case.name, lambda bench, case=case: request_step(bench, case, options), 0) for case in mtlscases.requests()]
-    for name, step in (("bulk", bulk_step), ("handshakes", handshake_step), ("established", established_step),
-                       ("idle", idle_step)):
+    # Memory first: who has had thousands of connections at once has room for more.
+    steps = [("idle", lambda bench: idle_step(bench, options), 0)]
+    steps += [(case.name, lambda bench, case=case: request_step(bench, case, options), 0) for case in mtlscases.requests()]
+    for name, step in (("bulk", bulk_step), ("handshakes", handshake_step), ("established", established_step)):
         steps.append((name, lambda bench, step=step: step(bench, options), 0))
     steps.append(("rotation", lambda worlds: rotation_step(worlds, options), 1))
     return steps
