@@ -3,11 +3,13 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
+from harness.agent import binary
 from harness.meshed import Meshed
-from harness.processes import is_running, run
+from harness.processes import is_running, run, spawn, stop
 from harness.world import eventually
 
 
@@ -77,6 +79,18 @@ def test_the_proxy_says_what_makes_its_records(node):
                                     "vpclmulqdq", "gfni", "sha_ni"} <= flags
     assert said.startswith("intel-ipsec-mb 1." if is_wide else "OpenSSL: "), said
     assert not is_wide or "libIPSec_MB" in open(f"/proc/{pid}/maps").read()
+
+
+def test_the_proxy_is_told_to_leave_records_to_openssl(tmp_path):
+    argv = [binary("mesh-proxy"), "--agent-socket", tmp_path / "none", "--record-ciphers"]
+    refused = run(*argv, "fast", check=False)
+    assert refused.returncode == 2 and "auto, openssl" in refused.stderr
+    process = spawn(*argv, "openssl", stderr=subprocess.PIPE, text=True)
+    try:
+        assert "AES-GCM records by OpenSSL: so it was told" in process.stderr.readline()
+        assert "libIPSec_MB" not in open(f"/proc/{process.pid}/maps").read()
+    finally:
+        stop(process)
 
 
 def test_the_proxy_has_no_right_and_no_descriptor_but_sockets(node):
