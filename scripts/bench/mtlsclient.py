@@ -50,18 +50,32 @@ def handshake(address, tls):
     return tls.wrap_socket(plain)
 
 
-def shown(pem, root):
-    """Contexts, one for each handshake: one and the same, or those of a directory in turns, where the last run has ended."""
+# Of a directory, in a second: far more than there are handshakes.
+MOST_SHOWN = 400
+
+
+def shown(pem, root, seconds):
+    """Contexts, one for each handshake: one and the same, or those of a directory in turns, from where the last run has ended.
+
+    All are made before the first handshake. One takes longer to make than a handshake: what waits for it meanwhile would begin
+    each with cold caches.
+    """
     if not Path(pem).is_dir():
-        yield from itertools.repeat(context(False, pem, root))
+        return itertools.repeat(context(False, pem, root))
     place, files = Path(pem, "next"), sorted(Path(pem).glob("*.pem"))
-    for number in itertools.count(int(place.read_text()) if place.exists() else 0):
-        place.write_text(str(number + 1))
-        yield context(False, files[number % len(files)], root)
+    first = int(place.read_text()) if place.exists() else 0
+    made = [context(False, files[number % len(files)], root) for number in range(first, first + int(MOST_SHOWN * seconds))]
+    return noted(made, place, first)
+
+
+def noted(contexts, place, first):
+    for number, one in enumerate(contexts, first + 1):
+        place.write_text(str(number))
+        yield one
 
 
 def handshakes(address, pem, root, seconds):
-    contexts, count, began = shown(pem, root), 0, time.monotonic()
+    contexts, count, began = shown(pem, root, seconds), 0, time.monotonic()
     while (elapsed := time.monotonic() - began) < seconds:
         with handshake(address, next(contexts)) as opened:
             opened.sendall(PREFACE)
