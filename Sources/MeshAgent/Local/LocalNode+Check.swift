@@ -53,7 +53,7 @@ extension CheckItem {
     init(_ ciphers: TLSLibrary.RecordCiphers) {
         self.init(
             "mutual TLS", ciphers.missing == nil ? .passed : .warning, ciphers.description,
-            hint: ciphers.missing.map { "long streams between nodes take a third less processor time with \($0)" })
+            hint: ciphers.missing.map { "long streams between nodes take a quarter less processor time with \($0)" })
     }
 
     /// A property of the kernel that the self-test of the fast path has tried.
