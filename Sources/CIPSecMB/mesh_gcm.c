@@ -53,7 +53,7 @@ struct mesh_gcm_library {
 };
 
 struct state {
-	/* The header aligns it only where LINUX is defined, for which the library's own build sees. */
+	/* The header aligns it only where LINUX is defined, as the library's own build does. */
 	alignas(64) struct gcm_key_data key;
 	struct gcm_context_data context;
 	const struct functions *functions;

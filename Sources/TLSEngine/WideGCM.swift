@@ -45,7 +45,7 @@ struct WideGCM: @unchecked Sendable {
     private var agreesWithOpenSSL: Bool {
         let suites: [UInt16] = [0x1301, 0x1302]
         return suites.allSatisfy { id in
-            [0, 1, 1111].allSatisfy { length in
+            [0, 1, 1111, 5000].allSatisfy { length in
                 guard let sealed = Self.sample(id, self, length), let theirs = Self.sample(id, nil, length) else {
                     return false
                 }
@@ -54,7 +54,7 @@ struct WideGCM: @unchecked Sendable {
         }
     }
 
-    /// A record of so many bytes, which has been opened again.
+    /// A record of so many bytes, which has been opened again, elsewhere and in its place.
     private static func sample(_ id: UInt16, _ gcm: WideGCM?, _ length: Int) -> [UInt8]? {
         guard let suite = TLSSuite(id: id, wide: gcm) else { return nil }
         let content = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 31) }
@@ -73,7 +73,13 @@ struct WideGCM: @unchecked Sendable {
         guard isSealed, receiver.open(record, length: length + 1, vector: vector, to: &opened) == 22,
             opened.dropLast() == content[...]
         else { return nil }
-        return record
+        var copy = record
+        let last = copy.withUnsafeMutableBufferPointer { copy in
+            copy.baseAddress.flatMap {
+                receiver.open($0, length: length + 1, vector: vector, to: $0 + TLSTraffic.headerBytes)
+            }
+        }
+        return last == 22 && copy.dropFirst(TLSTraffic.headerBytes).prefix(length) == content[...] ? record : nil
     }
 
     /// From now on it makes the records of new connections.
