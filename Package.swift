@@ -52,7 +52,7 @@ let package = Package(
         .systemLibrary(name: "CLibBPF", pkgConfig: "libbpf", providers: [.apt(["libbpf-dev", "libelf-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "LinuxIO", dependencies: ["CLinux"], swiftSettings: settings),
-        .target(name: "CIPSecMB", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "CIPSecMB"),
         .target(name: "TLSEngine", dependencies: ["Identity", "COpenSSL", "CIPSecMB"], swiftSettings: settings),
         .target(name: "SockOps", dependencies: ["CLibBPF", "CMeshABI", "LinuxIO"], swiftSettings: settings),
         .target(

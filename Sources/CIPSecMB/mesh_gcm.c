@@ -98,8 +98,6 @@ static const char *take_functions(void *handle)
 const struct mesh_gcm_library *mesh_gcm_load(const char **why, bool *is_missing)
 {
 	*is_missing = false;
-	if (loaded.version)
-		return &loaded;
 	void *handle = dlopen(LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
 	if (!handle) {
 		*why = LIBRARY_NAME " cannot be loaded";

@@ -96,24 +96,28 @@ extension TLSLibrary {
     }
 
     /// What a process makes records with that calls ``widen()``.
-    public static var recordCiphers: RecordCiphers {
-        switch WideGCM.chosen {
-        case .success(let gcm):
-            RecordCiphers(
-                description: "AES-GCM records by intel-ipsec-mb \(gcm.version), with AVX-512 and VAES", missing: nil)
-        case .failure(let absence):
-            RecordCiphers(
-                description: "AES-GCM records by OpenSSL: \(absence.reason)",
-                missing: absence.isMissing ? "libipsec-mb1" : nil)
-        }
-    }
+    public static var recordCiphers: RecordCiphers { RecordCiphers(WideGCM.chosen) }
 
     /// Has records made by intel-ipsec-mb if that is faster, for connections that are made from now on.
     ///
     /// To be called once, by a process that gives its rights up, before it does: the library is a file.
     public static func widen() -> RecordCiphers {
-        if case .success = WideGCM.chosen { WideGCM.use() }
-        return recordCiphers
+        let chosen = WideGCM.chosen
+        if case .success = chosen { WideGCM.use() }
+        return RecordCiphers(chosen)
+    }
+}
+
+extension TLSLibrary.RecordCiphers {
+    fileprivate init(_ chosen: Result<WideGCM, WideGCM.Absence>) {
+        switch chosen {
+        case .success(let gcm):
+            description = "AES-GCM records by intel-ipsec-mb \(gcm.version), with AVX-512 and VAES"
+            missing = nil
+        case .failure(let absence):
+            description = "AES-GCM records by OpenSSL: \(absence.reason)"
+            missing = absence.isMissing ? "libipsec-mb1" : nil
+        }
     }
 }
 

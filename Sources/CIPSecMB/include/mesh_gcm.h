@@ -10,14 +10,14 @@
  * AES-GCM (NIST SP 800-38D) of intel-ipsec-mb, "Intel Multi-Buffer Crypto for IPsec", a library of x86-64. It is loaded when
  * it is asked for: a program runs without it. Vectors have 12 bytes, tags 16.
  *
- * C: the library's functions are reached through its macros, and what a state is only its header knows.
+ * C: the library's functions are members of a struct that, as a state, only its header knows.
  */
 struct mesh_gcm_library;
 
 /* Whether the processor does four blocks at a time: AVX-512 with VAES and VPCLMULQDQ, and the system lets it. */
 bool mesh_gcm_processor_is_wide(void);
 
-/* The library, with the functions for this processor, for as long as the process lives. Not for threads that race.
+/* The library, with the functions for this processor, for as long as the process lives. To be called once.
  * Returns NULL and the reason in `why`, of static storage, if it cannot be had, and in `is_missing` whether because it is not
  * installed. */
 const struct mesh_gcm_library *mesh_gcm_load(const char **why, bool *is_missing);
